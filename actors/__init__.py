@@ -1,0 +1,1 @@
+"""Who acts: dispatcher, supervision, director, NPCs, groups, builders, coordinator, pipelines."""

@@ -1,0 +1,1 @@
+"""WebSocket + msgpack for game engines, HTTP and the dashboard for people."""

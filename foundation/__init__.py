@@ -1,0 +1,1 @@
+"""What every floor stands on: the root of the errors and the strict schema base. No logic of its own."""

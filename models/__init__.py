@@ -1,0 +1,1 @@
+"""Who thinks: one face over llama.cpp and the clouds. Knows no world and no actor."""

@@ -1,0 +1,114 @@
+"""What is asked of a model and what comes back: the one face over every backend."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Literal, Protocol, TypedDict
+
+from pydantic import BaseModel
+
+from models.errors import ModelError
+
+
+class Priority(IntEnum):
+    """Who goes first; lower is more urgent."""
+
+    SPEECH = 0
+    BATTLE = 1
+    NEAR = 2
+    BUILD = 3
+    OFFSTAGE = 4
+
+
+class Message(TypedDict):
+    """One chat message. Templates, never string joins, put player text into `content`."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+_ids = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One question to a model.
+
+    `schema` is the pydantic model that the reply must satisfy (None: free text).
+    `deadline_s` counts seconds from submission; past it the request is cancelled.
+    `epoch` is the world's; replies for an abandoned epoch are dropped by the asker.
+    `asker` names who pays: "npc:<id>", "group:<id>", "coordinator" …
+    """
+
+    messages: Sequence[Message]
+    purpose: str
+    max_tokens: int = 96
+    temperature: float = 0.7
+    top_p: float = 0.95
+    seed: int = 0
+    stop: Sequence[str] = ()
+    schema: type[BaseModel] | None = None
+    priority: Priority = Priority.NEAR
+    deadline_s: float = 30.0
+    epoch: int = 0
+    asker: str = ""
+    id: int = field(default_factory=lambda: next(_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A finished answer. `source` names model and version; times are seconds from submission."""
+
+    request_id: int
+    text: str
+    source: str
+    parsed: BaseModel | None = None
+    finish: Literal["stop", "length"] = "stop"
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    first_token_s: float = 0.0
+    total_s: float = 0.0
+    cost_usd: float = 0.0
+
+
+class Listener(Protocol):
+    """Hears a request's progress, on the backend's thread: hand over and return at once.
+
+    Exactly one of `on_done` and `on_error` is called, once, last.
+    """
+
+    def on_text(self, request_id: int, text: str) -> None: ...
+
+    def on_done(self, reply: Reply) -> None: ...
+
+    def on_error(self, request_id: int, error: ModelError) -> None: ...
+
+
+class Handle(Protocol):
+    """A request under way."""
+
+    @property
+    def request(self) -> ModelRequest: ...
+
+    def cancel(self) -> None:
+        """Withdraw it; the listener hears `Cancelled` unless it had already ended. Never blocks."""
+
+
+class Backend(Protocol):
+    """Anything that answers requests: the local engine, a cloud, a router over both."""
+
+    @property
+    def name(self) -> str: ...
+
+    def submit(self, request: ModelRequest, listener: Listener) -> Handle:
+        """Take the request and return at once. Never raises for a model's fault: the listener hears it."""
+
+    def status(self) -> dict[str, object]:
+        """A snapshot of plain values for metrics and the dashboard."""
+
+    def close(self) -> None:
+        """Stop taking requests, end what is under way with `Cancelled`, free everything."""

@@ -1,0 +1,45 @@
+"""What can go wrong with a world.
+
+::
+
+    GreenroomError
+    ├── SceneError         scene            a scene file that can't be used: names file, key and mend
+    ├── StorageError       storage          the world's folder can't be opened or written
+    │   ├── NewerLayout    storage_newer    written by a newer Greenroom; refused
+    │   └── WorldBusy      storage_busy     another process holds this world
+    └── ReplayError        replay           a journal that can't be stepped again: names the tick
+"""
+
+from __future__ import annotations
+
+from foundation.errors import GreenroomError
+
+
+class SceneError(GreenroomError):
+    """A scene is not usable; the message names the file and the key, the hint the mend."""
+
+    code = "scene"
+
+
+class StorageError(GreenroomError):
+    """The world's folder can't be opened, read or written."""
+
+    code = "storage"
+
+
+class NewerLayout(StorageError):
+    """The folder was written by a newer Greenroom."""
+
+    code = "storage_newer"
+
+
+class WorldBusy(StorageError):
+    """Another process holds this world."""
+
+    code = "storage_busy"
+
+
+class ReplayError(GreenroomError):
+    """The journal can't be stepped again; the message names the tick."""
+
+    code = "replay"
