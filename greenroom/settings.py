@@ -1,0 +1,116 @@
+"""Settings: one tree, from a TOML file < the environment (GREENROOM_…) < flags."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from foundation.errors import UsageError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ServerSettings(_Section):
+    """Where the game socket and the HTTP pages listen."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8765, ge=0, le=65535)
+    http_port: int = Field(8766, ge=0, le=65535)
+    max_clients: int = Field(256, ge=1, le=10_000)
+
+
+class WorldSettings(_Section):
+    """Which world, how big, how fast, and where it is kept."""
+
+    scene: str = "valley"
+    seed: int = Field(7, ge=0, lt=2**63)
+    npcs: int | None = Field(None, ge=0, le=20_000)
+    hz: int = Field(20, ge=1, le=60)
+    data: Path | None = None
+    checkpoint_ticks: int = Field(1200, ge=20, le=1_000_000)
+
+
+class ModelSettings(_Section):
+    """Who thinks. `enabled = false` means not one call to any model; `local_only` keeps text here."""
+
+    enabled: bool = True
+    local_only: bool = False
+    file: Path | None = None
+    engine: Literal["process", "thread"] = "process"
+    threads: int | None = Field(None, ge=1, le=256)
+    context: int = Field(8192, ge=512, le=1_048_576)
+    sequences: int = Field(16, ge=1, le=64)
+    cloud_model: str = "claude-sonnet-4-5"
+    cloud_base_url: str | None = None
+    cloud_usd_per_hour: float = Field(1.0, ge=0.0)
+    tokens_per_hour: int = Field(20_000_000, ge=0)
+
+
+class Settings(BaseSettings):
+    """Everything a server can be told. Unknown keys are refused by name."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GREENROOM_", env_nested_delimiter="__", extra="forbid"
+    )
+
+    server: ServerSettings = ServerSettings()
+    world: WorldSettings = WorldSettings()
+    models: ModelSettings = ModelSettings()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags win over the environment, the environment over the file."""
+        file = TomlConfigSettingsSource(settings_cls, _config_file)
+        return init_settings, env_settings, file
+
+
+_config_file: Path | None = None
+
+
+def load(config: Path | None = None, **flags: dict[str, Any]) -> Settings:
+    """The settings tree.
+
+    `flags` holds a dict a section, `None` values meaning "not given". Raises `UsageError` naming
+    file, key and mend.
+    """
+    global _config_file
+    if config is not None and not config.is_file():
+        raise UsageError(f"{config}: no such file", "give --config a TOML file that exists")
+    given = {
+        section: kept
+        for section, values in flags.items()
+        if (kept := {key: value for key, value in values.items() if value is not None})
+    }
+    _config_file = config
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # sections arrive as plain dicts
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{config}: not valid TOML: {error}", "mend the line it names") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"setting {key!r}: {first['msg']} (got {first.get('input')!r})",
+            f"see docs/settings.md for {key.split('.')[0]!r}",
+        ) from error
+    finally:
+        _config_file = None

@@ -1,0 +1,172 @@
+"""Writes the generated pages of docs/, and with --check fails when one is stale, dead or silent."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import typer
+
+from engine_bridge import describe
+from greenroom.cli import app
+from greenroom.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+ROWS = [
+    *(f"A{n}" for n in range(1, 10)),
+    *(f"B{n}" for n in range(1, 10)),
+    *(f"C{n}" for n in range(1, 7)),
+    *(f"D{n}" for n in range(1, 11)),
+    *(f"E{n}" for n in range(1, 8)),
+    *(f"F{n}" for n in range(1, 6)),
+    *(f"G{n}" for n in range(1, 11)),
+    *(f"H{n}" for n in range(1, 7)),
+]
+
+
+def settings_page() -> str:
+    """docs/settings.md from the settings tree."""
+    lines = [
+        "# Settings",
+        "",
+        "<!-- written by tools/docs.py from greenroom/settings.py -->",
+        "",
+        "One tree: a TOML file (`--config FILE.toml`), then the environment, then flags; the later wins.",
+        "",
+    ]
+    for name, section in Settings.model_fields.items():
+        kind: Any = section.annotation
+        if not hasattr(kind, "model_fields"):
+            lines += [f"`{name}` (`GREENROOM_{name.upper()}`): default `{section.default}`", ""]
+            continue
+        lines += [f"## [{name}]", "", (kind.__doc__ or "").strip(), ""]
+        lines += ["| key | environment | type | default |", "|---|---|---|---|"]
+        for key, field in kind.model_fields.items():
+            type_name = re.sub(r"[\w.]+\.", "", str(field.annotation)).replace("|", "or")
+            type_name = re.sub(r"<class '(\w+)'>", r"\1", type_name)
+            environment = f"GREENROOM_{name.upper()}__{key.upper()}"
+            lines.append(f"| `{key}` | `{environment}` | {type_name} | `{field.default}` |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def cli_page() -> str:
+    """docs/cli.md from the command line's own help."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group)
+    lines = [
+        "# Command line",
+        "",
+        "<!-- written by tools/docs.py from the commands' own help -->",
+        "",
+        "Machine output goes to stdout with `--json`; progress and logs go to stderr.",
+        "Exit codes: 0 done, 1 failed, 2 wrong usage.",
+        "",
+    ]
+    lines += _command_section(group, "greenroom")
+    return "\n".join(lines)
+
+
+def _command_section(group: click.Group, prefix: str) -> list[str]:
+    lines: list[str] = []
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            lines += _command_section(command, f"{prefix} {name}")
+            continue
+        lines += [f"## {prefix} {name}", "", (command.help or "").strip(), ""]
+        rows = []
+        for parameter in command.params:
+            if parameter.name == "help":
+                continue
+            label = (
+                ", ".join(f"`{opt}`" for opt in (*parameter.opts, *parameter.secondary_opts))
+                if isinstance(parameter, click.Option)
+                else f"`{(parameter.name or '').upper()}`"
+            )
+            text = getattr(parameter, "help", "") or ""
+            default = parameter.default
+            shown = "" if default in (None, False, ()) or callable(default) else f"`{default}`"
+            rows.append(f"| {label} | {text} | {shown} |")
+        if rows:
+            lines += ["| option | what | default |", "|---|---|---|", *rows, ""]
+    return lines
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page, by path."""
+    return {
+        ROOT / "docs" / "settings.md": settings_page(),
+        ROOT / "docs" / "cli.md": cli_page(),
+    }
+
+
+def stale_pages() -> list[str]:
+    """Generated pages whose text on disk is not what would be written now."""
+    return [
+        f"{path.relative_to(ROOT)} is stale: run `make docs`"
+        for path, text in pages().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+
+
+def dead_links() -> list[str]:
+    """Relative links in any page that lead nowhere."""
+    found = []
+    for page in [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "clients").rglob("*.md"),
+    ]:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if not re.match(r"[a-z]+:", target) and not (page.parent / target).exists():
+                found.append(f"{page.relative_to(ROOT)} links to {target}, which is not there")
+    return found
+
+
+def feature_gaps() -> list[str]:
+    """Rows of docs/features.md that are missing, have no honest state, or show no command."""
+    text = (ROOT / "docs" / "features.md").read_text(encoding="utf-8")
+    found = []
+    for row in ROWS:
+        match = re.search(rf"^\| {row} \|([^|]*)\|([^|]*)\|([^|]*)\|(.*)\|$", text, re.MULTILINE)
+        if not match:
+            found.append(f"docs/features.md has no row {row}")
+            continue
+        state, where, shown = match[2].strip(), match[3].strip(), match[4].strip()
+        if state not in {"works", "thin", "not yet"}:
+            found.append(
+                f"docs/features.md row {row}: state {state!r} is not works, thin or not yet"
+            )
+        elif state != "not yet" and ("`" not in shown or not where):
+            found.append(f"docs/features.md row {row} is {state} but names no place or no command")
+        found += [
+            f"docs/features.md row {row} names {path}, which is not there"
+            for path in re.findall(r"`([\w/]+(?:\.\w+|/))`", where)
+            if not (ROOT / path).exists()
+        ]
+    return found
+
+
+def main() -> int:
+    """Write, or check. Exit code 1 when the check finds anything."""
+    outputs = [str(ROOT / "docs"), str(ROOT / "tests" / "vectors")]
+    if "--check" not in sys.argv[1:]:
+        for path, text in pages().items():
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")
+        return describe.main(outputs)
+    problems = [*stale_pages(), *dead_links(), *feature_gaps()]
+    for problem in problems:
+        print(problem)
+    code = describe.main([*outputs, "--check"])
+    print(f"docs check: {len(problems)} problems")
+    return 1 if problems or code else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
