@@ -116,16 +116,19 @@ def stale_pages() -> list[str]:
 
 def dead_links() -> list[str]:
     """Relative links in any page that lead nowhere."""
-    found = []
-    for page in [
-        *ROOT.glob("*.md"),
-        *(ROOT / "docs").rglob("*.md"),
-        *(ROOT / "clients").rglob("*.md"),
-    ]:
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            if not re.match(r"[a-z]+:", target) and not (page.parent / target).exists():
-                found.append(f"{page.relative_to(ROOT)} links to {target}, which is not there")
-    return found
+    folders = [ROOT / "docs", ROOT / "clients", ROOT / "training"]
+    written = [*ROOT.glob("*.md"), *(page for folder in folders for page in folder.rglob("*.md"))]
+    links = [
+        (page, target)
+        for page in written
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+        if not re.match(r"[a-z]+:", target)
+    ]
+    return [
+        f"{page.relative_to(ROOT)} links to {target}, which is not there"
+        for page, target in links
+        if not (page.parent / target).exists()
+    ]
 
 
 def feature_gaps() -> list[str]:
