@@ -1,0 +1,136 @@
+"""What the bridge needs from the company of actors: the one door between sockets and the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from world.frame import Frame
+    from world.inputs import Input
+
+Cancel = Callable[[], None]
+"""Withdraws what was asked; idempotent, never blocks, safe on any thread."""
+
+
+class Outcome(Protocol):
+    """What became of a proposal.
+
+    `accepted` outcomes are delivered only once storage has synced their `tick`; refusals at once.
+    `code` is a rejection code ("out_of_range", "retry" when storage lags …), "" when accepted.
+    `entity` is the body concerned (for `join`: the new body). `detail` holds plain values;
+    for `join` at least `x` and `y` in units of 1/256 tile.
+    """
+
+    @property
+    def tick(self) -> int: ...
+
+    @property
+    def accepted(self) -> bool: ...
+
+    @property
+    def code(self) -> str: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    @property
+    def entity(self) -> int: ...
+
+    @property
+    def detail(self) -> Mapping[str, Any]: ...
+
+
+class SpeechListener(Protocol):
+    """Hears an answer being spoken, on any thread; exactly one of the last two is called, once, last."""
+
+    def on_text(self, text: str) -> None:
+        """The next piece of the answer."""
+
+    def on_done(self, text: str, source: str, reply: object | None) -> None:
+        """The whole answer and who made it ("reflex" or a model's name and version).
+
+        `reply` is the model's reply when a model answered.
+        """
+
+    def on_rejected(self, code: str, reason: str) -> None:
+        """The line was refused (nobody there, out of range, dead …): nothing was said."""
+
+
+class ContentListener(Protocol):
+    """Hears a content request's progress, on any thread; exactly one of the last two is called."""
+
+    def on_progress(self, node: str, state: str, done: int, total: int) -> None:
+        """One node of the pipeline changed state ("started", "done", "failed")."""
+
+    def on_done(self, response: Mapping[str, Any]) -> None:
+        """The finished `ContentResponse` as plain values."""
+
+    def on_rejected(self, code: str, reason: str) -> None: ...
+
+
+class Scenery(Protocol):
+    """The parts of the world that frames carry only as changes, whole, as of the end of `tick`."""
+
+    @property
+    def tick(self) -> int: ...
+
+    @property
+    def epoch(self) -> int: ...
+
+    @property
+    def tiles(self) -> NDArray[np.uint8]:
+        """Tile kinds, uint8, shape (height, width); a copy."""
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Entity id → name, for all that have one; a copy."""
+
+
+class Stage(Protocol):
+    """The company of actors as the bridge sees it. No method blocks or raises for a refusal.
+
+    Callbacks may fire on any thread, also before the call returns.
+    """
+
+    def about(self) -> Mapping[str, Any]:
+        """Facts that hold for this epoch, as plain values.
+
+        Keys: `scene` str, `width` and `height` int (tiles), `tile` int (units a tile: 256),
+        `hz` number, `day_ticks` int, `epoch` int, `server` str (name and version),
+        `species` [{name, symbol, colour, speaks}] in the order that the species column indexes,
+        `actions` [names] in the order that the action column indexes, `tiles` [names] by value.
+        """
+
+    def subscribe(self, on_frame: Callable[[Frame], None]) -> Cancel:
+        """Call `on_frame` after each step with that tick's frame; the callee hands over and returns."""
+
+    def scenery(self, on_result: Callable[[Scenery], None]) -> None:
+        """Give tiles and names whole, taken between two steps."""
+
+    def join(self, name: str, on_outcome: Callable[[Outcome], None]) -> None:
+        """Make a player's body at a start of the scene."""
+
+    def leave(self, entity: int, on_outcome: Callable[[Outcome], None] | None = None) -> None:
+        """Take a player's body out of the world."""
+
+    def propose(self, proposal: Input, on_outcome: Callable[[Outcome], None]) -> None:
+        """Hand a typed proposal to the director. `proposal.kind` is an action of the vocabulary."""
+
+    def say(self, speaker: int, to: int, text: str, listener: SpeechListener) -> Cancel:
+        """A player's body `speaker` says `text` (≤ 400 characters) to `to` and hears the answer."""
+
+    def situation(self, entity: int, on_result: Callable[[Mapping[str, Any] | None], None]) -> None:
+        """The public panel of one entity as plain values; None when there is no such entity."""
+
+    def content(self, request: Mapping[str, Any], listener: ContentListener) -> Cancel:
+        """Run the content pipeline for a checked `ContentRequest` given as plain values."""
+
+    def status(self) -> Mapping[str, Any]:
+        """Plain values for operators; numbers in it become metrics. At least `ready` bool, `tick` int."""
+
+    def inspect(self) -> Sequence[Mapping[str, Any]]:
+        """One row of plain values an actor: `name`, `kind`, `state`, `mailbox`, `handled`, `restarts` …"""
