@@ -6,9 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from world.frame import Frame
     from world.inputs import Input
 
@@ -72,24 +69,6 @@ class ContentListener(Protocol):
     def on_rejected(self, code: str, reason: str) -> None: ...
 
 
-class Scenery(Protocol):
-    """The parts of the world that frames carry only as changes, whole, as of the end of `tick`."""
-
-    @property
-    def tick(self) -> int: ...
-
-    @property
-    def epoch(self) -> int: ...
-
-    @property
-    def tiles(self) -> NDArray[np.uint8]:
-        """Tile kinds, uint8, shape (height, width); a copy."""
-
-    @property
-    def names(self) -> Mapping[int, str]:
-        """Entity id → name, for all that have one; a copy."""
-
-
 class Stage(Protocol):
     """The company of actors as the bridge sees it. No method blocks or raises for a refusal.
 
@@ -101,15 +80,16 @@ class Stage(Protocol):
 
         Keys: `scene` str, `width` and `height` int (tiles), `tile` int (units a tile: 256),
         `hz` number, `day_ticks` int, `epoch` int, `server` str (name and version),
-        `species` [{name, symbol, colour, speaks}] in the order that the species column indexes,
-        `actions` [names] in the order that the action column indexes, `tiles` [names] by value.
+        `species` [{name, symbol, colour, speaks}], `factions` [names] and `activities` [names] in
+        the orders that the columns species, faction and action index, `actions` [names] of the
+        vocabulary that a client may propose, `tiles` [names] by value.
         """
 
     def subscribe(self, on_frame: Callable[[Frame], None]) -> Cancel:
         """Call `on_frame` after each step with that tick's frame; the callee hands over and returns."""
 
-    def scenery(self, on_result: Callable[[Scenery], None]) -> None:
-        """Give tiles and names whole, taken between two steps."""
+    def full_frame(self, on_frame: Callable[[Frame], None]) -> None:
+        """Give one frame, taken between two steps, that holds all names and all tiles."""
 
     def join(self, name: str, on_outcome: Callable[[Outcome], None]) -> None:
         """Make a player's body at a start of the scene."""
