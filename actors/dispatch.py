@@ -1,0 +1,543 @@
+"""The shared dispatcher: many actors on few threads, with priorities, timers and a blocking pool.
+
+One worker thread runs the world. With no workers nothing runs but inside `pump`, on the caller,
+which is what reproducible runs use.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pykka
+from pykka._envelope import Envelope
+
+from actors.actor import (
+    ActorDied,
+    GreenActor,
+    GreenFuture,
+    Level,
+    here,
+    receives,
+    tell_first,
+    unregister,
+)
+from actors.blocking import BlockingPool
+from actors.errors import ActorError, DispatcherClosed, MailboxFull, WouldDeadlock
+from actors.mailbox import PYKKA_MESSAGES, Mailbox, create
+from actors.metrics import KindSnapshot, KindStats, snapshot
+from actors.timers import Timer, Timers
+from foundation.errors import UsageError
+
+__all__ = [
+    "ActorDied",
+    "Dispatcher",
+    "GreenActor",
+    "GreenFuture",
+    "Level",
+    "default_dispatcher",
+    "receives",
+    "tell_first",
+]
+
+logger = logging.getLogger(__name__)
+
+A = TypeVar("A", bound=GreenActor)
+
+PATIENCE = 32
+"""Every so many turns each run queue in its turn goes first, whatever waits above it."""
+
+_numbers = itertools.count()
+
+
+class Dispatcher:
+    """Run queues, worker threads, timers and a blocking pool shared by many actors.
+
+    `batch` messages at most make one actor's turn; `slow_ms` is the bound past which a handler is
+    named in the metrics; `clock` gives the timers' seconds. `workers=0` is the manual mode:
+    everything, the pool's work too, runs inside `pump` on its caller.
+    """
+
+    def __init__(
+        self,
+        workers: int = 1,
+        *,
+        name: str = "dispatch",
+        batch: int = 16,
+        slow_ms: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+        timers: int = 20_000,
+        pool: int = 2,
+        pool_limit: int = 64,
+    ) -> None:
+        self.name = f"{name}-{next(_numbers)}"
+        self.clock = clock
+        self.manual = workers == 0
+        self.dead_letters = 0
+        self._batch = batch
+        self._slow_ns = int(slow_ms * 1e6)
+        self._queues: tuple[deque[Mailbox], ...] = tuple(deque() for _ in Level)
+        self._timers = Timers(timers)
+        self._pool = BlockingPool(0 if self.manual else pool, pool_limit)
+        self._cond = threading.Condition()
+        self._sleepers = 0
+        self._closed = False
+        self._turns = 0
+        self._favoured = 0
+        self._pumping = threading.RLock()
+        self._kinds: dict[str, KindStats] = {}
+        self._mailboxes: dict[int, Mailbox] = {}
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{self.name}.{n}", daemon=True)
+            for n in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    # -- starting actors ---------------------------------------------------------------------
+
+    def start(self, kind: type[A], *args: Any, **kwargs: Any) -> pykka.ActorRef[A]:
+        """Start an actor of `kind` here, as `kind.start(*args, **kwargs)` does elsewhere."""
+        return self.launch(lambda: kind(*args, **kwargs))
+
+    def launch(
+        self,
+        factory: Callable[[], A],
+        supervision: tuple[pykka.ActorRef[Any], str] | None = None,
+    ) -> pykka.ActorRef[A]:
+        """Start the actor that `factory` makes; a supervisor, with its key for it, may watch it.
+
+        Raises:
+            DispatcherClosed: nothing can be started any more.
+        """
+        before, here.starting = here.starting, self
+        try:
+            actor = factory()
+        finally:
+            here.starting = before
+        actor._inbox().supervision = supervision
+        pykka.ActorRegistry.register(actor.actor_ref)
+        actor._start_actor_loop()
+        return actor.actor_ref
+
+    def revive(self, ref: pykka.ActorRef[Any], factory: Callable[[], GreenActor]) -> None:
+        """Put a new instance behind a suspended actor's reference and mailbox, and go on.
+
+        Raises:
+            ActorError: the actor is not suspended, or the factory made another kind.
+            Exception: whatever the factory raises; the actor stays suspended.
+        """
+        mailbox = ref.actor_inbox
+        if not isinstance(mailbox, Mailbox) or not mailbox.suspended or mailbox.closed:
+            raise ActorError(f"{ref} is not waiting for a restart")
+        here.adopting, before = mailbox, here.starting
+        here.starting = self
+        try:
+            actor = factory()
+        finally:
+            here.adopting, here.starting = None, before
+        if actor.actor_inbox is not mailbox:
+            raise ActorError(f"the factory for {ref} did not make an actor of its own")
+        ref._actor_weakref = weakref.ref(actor)
+        mailbox.actor = actor
+        mailbox.begun = False
+        mailbox.suspended = False
+        with mailbox.stats.lock:
+            mailbox.stats.restarts += 1
+        self.ready(mailbox)
+
+    def abandon(self, ref: pykka.ActorRef[Any]) -> None:
+        """End a suspended actor for good: who waits for its answers gets `ActorDeadError`."""
+        mailbox = ref.actor_inbox
+        if isinstance(mailbox, Mailbox) and mailbox.suspended and not mailbox.closed:
+            mailbox.closed = True
+            if mailbox.registered:
+                mailbox.registered = False
+                unregister([ref])
+            ref.actor_stopped.set()
+            self._retire(mailbox)
+
+    def new_mailbox(self, kind: type[GreenActor]) -> Mailbox:
+        """A mailbox for an actor of `kind`, held until the actor is admitted."""
+        if self._closed:
+            raise DispatcherClosed(f"{self.name} is closed")
+        return create(self, kind.mailbox, kind.level, self._stats(kind.__name__))
+
+    def admit(self, mailbox: Mailbox) -> None:
+        """Take in a new actor and schedule its `on_start`."""
+        mailbox.registered = True
+        self._mailboxes[id(mailbox)] = mailbox
+        self.ready(mailbox)
+
+    def _stats(self, kind: str) -> KindStats:
+        return self._kinds.setdefault(kind, KindStats(kind))
+
+    # -- messages later, work elsewhere --------------------------------------------------------
+
+    def tell_after(self, delay_s: float, ref: pykka.ActorRef[Any], message: Any) -> Timer:
+        """Tell `ref` the message in `delay_s` seconds of the dispatcher's clock.
+
+        Raises:
+            TooManyTimers: as many are pending as may be.
+        """
+        timer = self._timers.add(self.clock() + delay_s, ref, message)
+        self._wake()
+        return timer
+
+    def run_blocking(self, work: Callable[[], Any], ref: pykka.ActorRef[Any], tag: Any) -> None:
+        """Run `work` on the blocking pool; `ref` is told `Finished` or `Failed` with `tag`.
+
+        Raises:
+            PoolFull: as much is waiting as may.
+        """
+        self._pool.submit(work, ref, tag)
+        if self.manual:
+            self._wake()
+
+    # -- scheduling ------------------------------------------------------------------------------
+
+    def ready(self, mailbox: Mailbox) -> None:
+        """Queue a mailbox whose turn the caller has won."""
+        self._queues[mailbox.level].append(mailbox)
+        if self._sleepers:
+            self._wake()
+
+    def _wake(self) -> None:
+        with self._cond:
+            self._cond.notify()
+
+    def may_wait(self) -> bool:
+        """Whether the calling thread may block until an actor here has made room."""
+        return not self.manual and here.dispatcher is not self
+
+    def before_wait(
+        self, future: GreenFuture[Any], mailbox: Mailbox, timeout: float | None
+    ) -> None:
+        """Refuse a wait that a handler must not do; in manual mode, run until it is over.
+
+        Raises:
+            WouldDeadlock: the caller is a handler of this dispatcher.
+            pykka.Timeout: `timeout` seconds have passed in manual mode.
+        """
+        if here.dispatcher is self and here.mailbox is not None:
+            raise WouldDeadlock(
+                f"a handler of {here.mailbox.name} waits for {mailbox.name} on their own dispatcher",
+                "tell it, and take the answer as a message",
+            )
+        if not self.manual:
+            return
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not future.done():
+            self.pump(future.done)
+            left = None if deadline is None else deadline - time.monotonic()
+            if future.done():
+                return
+            if left is not None and left <= 0:
+                raise pykka.Timeout(f"{timeout} seconds")
+            self.wait(left)
+
+    def _next(self) -> Mailbox | None:
+        if len(self._timers):
+            self._fire()
+        self._turns += 1
+        if self._turns % PATIENCE == 0:
+            self._favoured = (self._favoured + 1) % len(self._queues)
+            if self._queues[self._favoured]:
+                try:
+                    return self._queues[self._favoured].popleft()
+                except IndexError:
+                    return None  # another worker was quicker; the caller looks again
+        for queue in self._queues:
+            if queue:
+                try:
+                    return queue.popleft()
+                except IndexError:
+                    continue
+        return None
+
+    def _fire(self) -> None:
+        due = self._timers.next_due
+        if due is None or due > (now := self.clock()):
+            return
+        for timer in self._timers.due(now):
+            try:
+                timer.ref.tell(timer.message)
+            except (pykka.ActorDeadError, MailboxFull) as error:
+                self.dead_letters += 1
+                logger.debug("A timed message for %s was lost: %s", timer.ref, error)
+
+    def _work(self) -> None:
+        here.dispatcher = self
+        while True:
+            mailbox = self._next()
+            if mailbox is not None:
+                self._turn(mailbox)
+            elif not self._rest():
+                return
+
+    def _rest(self) -> bool:
+        with self._cond:
+            if self._closed:
+                return False
+            self._sleep(None)
+        return True
+
+    def _sleep(self, timeout: float | None) -> None:
+        # Counting sleepers before looking is what makes `ready` free of locks: either it sees the
+        # sleeper and wakes it, or the sleeper sees the mailbox.
+        self._sleepers += 1
+        try:
+            if any(self._queues):
+                return
+            due = self._timers.next_due
+            if due is not None:
+                left = max(0.0, due - self.clock())
+                timeout = left if timeout is None else min(left, timeout)
+            if timeout is None or timeout > 0:
+                self._cond.wait(timeout)
+        finally:
+            self._sleepers -= 1
+
+    # -- a turn ----------------------------------------------------------------------------------
+
+    def _turn(self, mailbox: Mailbox) -> int:
+        here.mailbox = mailbox
+        stats = mailbox.stats
+        handled = 0
+        urgent = self._queues[0] if mailbox.level else ()
+        began = time.perf_counter_ns()
+        try:
+            if not mailbox.begun and not mailbox.closed:
+                self._begin(mailbox)
+                ended = time.perf_counter_ns()
+                stats.took("on_start", ended - began, self._slow_ns)
+                began = ended
+            while handled < self._batch and not (mailbox.closed or mailbox.suspended):
+                envelope = mailbox.pop()
+                if envelope is None:
+                    break
+                self._handle(mailbox, envelope)
+                handled += 1
+                ended = time.perf_counter_ns()
+                took = ended - began
+                began = ended
+                if took > self._slow_ns or took > stats.longest_ns:
+                    stats.took(_name_of(envelope.message), took, self._slow_ns)
+                if urgent:
+                    break
+        finally:
+            here.mailbox = None
+            with stats.lock:
+                stats.handled += handled
+            if mailbox.closed:
+                self._retire(mailbox)
+            elif not mailbox.suspended:
+                self._hand_back(mailbox)
+        return handled
+
+    def _hand_back(self, mailbox: Mailbox) -> None:
+        if not mailbox.empty():
+            self.ready(mailbox)
+            return
+        mailbox.turn.release()
+        if not mailbox.empty() and mailbox.turn.acquire(False):
+            self.ready(mailbox)
+
+    def _begin(self, mailbox: Mailbox) -> None:
+        mailbox.begun = True
+        actor = mailbox.actor
+        assert actor is not None
+        try:
+            actor.on_start()
+        except Exception as error:
+            self._failed(mailbox, actor, "start", error, None)
+
+    def _handle(self, mailbox: Mailbox, envelope: Envelope[Any]) -> None:
+        actor = mailbox.actor
+        assert actor is not None
+        message, reply_to = envelope.message, envelope.reply_to
+        try:
+            if type(message) in PYKKA_MESSAGES:
+                response = actor._handle_receive(message)
+            else:
+                response = actor.on_receive(message)
+            if reply_to is not None:
+                reply_to.set(response)
+        except Exception as error:
+            if reply_to is not None:
+                logger.info("Exception returned from %s to caller:", actor, exc_info=True)
+                mailbox.stats.failed(error)
+                reply_to.set_exception()
+            else:
+                self._failed(mailbox, actor, "receive", error, message)
+        except BaseException as error:
+            logger.debug("%r in %s. Stopping all actors.", error, actor)
+            actor._stop()
+            pykka.ActorRegistry.stop_all(block=False)
+            if self.manual:
+                raise
+
+    def _failed(
+        self,
+        mailbox: Mailbox,
+        actor: GreenActor,
+        phase: str,
+        error: Exception,
+        message: object,
+    ) -> None:
+        mailbox.stats.failed(error)
+        watched = mailbox.supervision is not None and mailbox.supervision[0].is_alive()
+        if not watched:
+            actor._handle_failure(*sys.exc_info())
+        else:
+            logger.error("Unhandled exception in %s:", actor, exc_info=True)
+        if phase == "receive":
+            try:
+                actor.on_failure(*sys.exc_info())
+            except Exception as second:
+                mailbox.stats.failed(second)
+                logger.error("Unhandled exception in on_failure of %s:", actor, exc_info=True)
+        if watched and mailbox.supervision is not None:
+            supervisor, key = mailbox.supervision
+            mailbox.suspended = True
+            try:
+                tell_first(supervisor, ActorDied(key, actor.actor_ref, phase, error, message))
+            except (pykka.ActorDeadError, MailboxFull):
+                mailbox.suspended = False
+                actor._handle_failure(type(error), error, error.__traceback__)
+
+    def _retire(self, mailbox: Mailbox) -> None:
+        # The turn is never given back, so that nothing schedules a dead actor.
+        mailbox.drain()
+        mailbox.actor = None
+        self._mailboxes.pop(id(mailbox), None)
+        mailbox.stats.retired(mailbox.high, mailbox.dropped, mailbox.rejected)
+        if self._sleepers and not self._mailboxes:
+            with self._cond:
+                self._cond.notify_all()
+
+    # -- manual mode -------------------------------------------------------------------------------
+
+    def pump(self, until: Callable[[], bool] | None = None) -> int:
+        """Run, on the caller, until nothing is left to do or `until()` holds.
+
+        Returns:
+            the number of messages handled.
+
+        Raises:
+            UsageError: the dispatcher has workers.
+            WouldDeadlock: called from a handler.
+        """
+        if not self.manual:
+            raise UsageError(f"{self.name} has worker threads", "make it with workers=0 to pump it")
+        if here.mailbox is not None and here.dispatcher is self:
+            raise WouldDeadlock(f"a handler of {here.mailbox.name} pumps its own dispatcher")
+        handled = 0
+        with self._pumping:
+            outside, here.dispatcher = (here.dispatcher, here.mailbox), self
+            here.mailbox = None
+            try:
+                while until is None or not until():
+                    mailbox = self._next()
+                    if mailbox is not None:
+                        handled += self._turn(mailbox)
+                    elif not any(self._queues) and not self._pool.run_one():
+                        break
+            finally:
+                here.dispatcher, here.mailbox = outside
+        return handled
+
+    def wait(self, timeout: float | None) -> bool:
+        """In manual mode, sleep until something can be pumped or `timeout` seconds pass."""
+        with self._cond:
+            self._sleep(timeout)
+            return any(self._queues)
+
+    # -- the end, and what has been ------------------------------------------------------------------
+
+    def stop_all(self, timeout: float = 10.0) -> int:
+        """Stop this dispatcher's actors; each first finishes what it was told before.
+
+        Returns:
+            how many had not stopped after `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        mailboxes = [box for box in self._mailboxes.values() if box.registered]
+        for mailbox in mailboxes:
+            mailbox.registered = False
+        unregister([box.ref for box in mailboxes if box.ref is not None])
+        for mailbox in reversed(mailboxes):
+            if mailbox.ref is None:
+                continue
+            if mailbox.suspended:
+                self.abandon(mailbox.ref)
+            elif mailbox.ref.is_alive():
+                mailbox.ref.stop(block=False)
+        while self._mailboxes and time.monotonic() < deadline:
+            if self.manual:
+                if not self.pump():
+                    self.wait(0.02)
+            else:
+                time.sleep(0.002)
+            for mailbox in list(self._mailboxes.values()):
+                if mailbox.suspended and mailbox.ref is not None:
+                    self.abandon(mailbox.ref)
+        return len(self._mailboxes)
+
+    def close(self, timeout: float = 10.0) -> int:
+        """Stop all actors and threads; returns how many actors had to be left.
+
+        Raises:
+            WouldDeadlock: called from a handler.
+        """
+        if here.dispatcher is self and here.mailbox is not None:
+            raise WouldDeadlock(f"a handler of {here.mailbox.name} closes its own dispatcher")
+        left = self.stop_all(timeout)
+        self._closed = True
+        self._timers.clear()
+        self._pool.close()
+        with self._cond:
+            self._cond.notify_all()
+        for thread in self._threads:
+            thread.join(timeout=1.0)
+        return left
+
+    def __enter__(self) -> Dispatcher:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    @property
+    def actors(self) -> int:
+        """How many actors are alive here."""
+        return len(self._mailboxes)
+
+    def metrics(self) -> dict[str, KindSnapshot]:
+        """What each kind of actor has done so far, by class name."""
+        return snapshot(list(self._kinds.values()), list(self._mailboxes.values()))
+
+
+def _name_of(message: Any) -> str:
+    path = getattr(message, "attr_path", None)
+    return ".".join(path) if path is not None else type(message).__name__
+
+
+_default: Dispatcher | None = None
+_default_lock = threading.Lock()
+
+
+def default_dispatcher() -> Dispatcher:
+    """The process's dispatcher with one worker, made when first needed."""
+    global _default
+    with _default_lock:
+        if _default is None or _default._closed:
+            _default = Dispatcher(name="default")
+        return _default

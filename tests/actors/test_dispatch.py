@@ -1,0 +1,589 @@
+"""The dispatcher is fair, heeds priorities, fires timers, finds deadlocks and counts what it does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pykka
+import pytest
+
+from actors.actor import ActorDied
+from actors.blocking import Failed, Finished
+from actors.dispatch import (
+    PATIENCE,
+    Dispatcher,
+    GreenActor,
+    Level,
+    default_dispatcher,
+    receives,
+    tell_first,
+)
+from actors.errors import (
+    DispatcherClosed,
+    MailboxFull,
+    PoolFull,
+    TooManyTimers,
+    WouldDeadlock,
+)
+from actors.mailbox import MailboxSpec, Policy
+from foundation.errors import LimitError, UsageError
+
+WAIT = 20.0
+
+
+class Scribe(GreenActor):
+    """Writes everything it is told into a list that the test holds."""
+
+    def __init__(self, log: list[Any], name: str = "") -> None:
+        super().__init__()
+        self.log = log
+        self.name = name
+
+    def on_receive(self, message: Any) -> Any:
+        self.log.append((self.name, message) if self.name else message)
+        return message
+
+
+class Urgent(Scribe):
+    level = Level.STEP
+
+
+class Idle(Scribe):
+    level = Level.BACKGROUND
+
+
+@pytest.fixture
+def manual() -> Iterator[Dispatcher]:
+    with Dispatcher(workers=0) as dispatcher:
+        yield dispatcher
+
+
+@pytest.fixture
+def threaded() -> Iterator[Dispatcher]:
+    with Dispatcher(workers=1) as dispatcher:
+        yield dispatcher
+
+
+def test_nothing_runs_by_itself_in_manual_mode(manual: Dispatcher) -> None:
+    log: list[Any] = []
+    ref = manual.start(Scribe, log)
+    ref.tell(1)
+    assert log == []
+    assert manual.pump() == 1
+    assert log == [1]
+
+
+def test_a_busy_actor_gives_way_after_its_batch() -> None:
+    with Dispatcher(workers=0, batch=4) as dispatcher:
+        log: list[Any] = []
+        busy, other = dispatcher.start(Scribe, log, "busy"), dispatcher.start(Scribe, log, "other")
+        for n in range(20):
+            busy.tell(n)
+        other.tell("x")
+        dispatcher.pump()
+        assert log.index(("other", "x")) == 4
+        assert [m for who, m in log if who == "busy"] == list(range(20))
+
+
+def test_a_more_urgent_actor_goes_first_and_cuts_a_turn_short(manual: Dispatcher) -> None:
+    log: list[Any] = []
+    urgent = manual.start(Urgent, log, "step")
+
+    class Caller(Scribe):
+        def on_receive(self, message: Any) -> Any:
+            super().on_receive(message)
+            if message == 0:
+                urgent.tell("now")
+
+    caller = manual.start(Caller, log, "caller")
+    manual.pump()
+    for n in range(3):
+        caller.tell(n)
+    manual.pump()
+    assert log == [("caller", 0), ("step", "now"), ("caller", 1), ("caller", 2)]
+
+
+def test_nobody_starves_below_a_flood_of_urgent_work() -> None:
+    manual = Dispatcher(workers=0, batch=1)
+    log: list[Any] = []
+
+    class Flood(GreenActor):
+        level = Level.STEP
+
+        def on_receive(self, message: int) -> None:
+            log.append(message)
+            if message < 10 * PATIENCE * len(Level):
+                self.actor_ref.tell(message + 1)
+
+    idle = manual.start(Idle, log, "idle")
+    flood = manual.start(Flood)
+    manual.pump()
+    idle.tell("at last")
+    flood.tell(0)
+    manual.pump()
+    assert 0 < log.index(("idle", "at last")) <= PATIENCE * len(Level) + 1
+    manual.close()
+
+
+def test_an_urgent_message_goes_before_those_already_queued(manual: Dispatcher) -> None:
+    log: list[Any] = []
+    ref = manual.start(Scribe, log)
+    ref.tell("first")
+    ref.tell("second")
+    tell_first(ref, "urgent")
+    manual.pump()
+    assert log == ["urgent", "first", "second"]
+    ref.stop()
+    with pytest.raises(pykka.ActorDeadError):
+        tell_first(ref, "late")
+
+
+def test_every_message_of_many_threads_arrives_once_and_in_its_tellers_order(
+    threaded: Dispatcher,
+) -> None:
+    log: list[Any] = []
+    refs = [threaded.start(Scribe, log, str(n)) for n in range(10)]
+
+    def tell(teller: int) -> None:
+        for n in range(300):
+            refs[n % 10].tell((teller, n))
+
+    threads = [threading.Thread(target=tell, args=(t,)) for t in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(WAIT)
+    for ref in refs:
+        ref.stop(timeout=WAIT)
+    assert len(log) == len(set(log)) == 1200
+    for actor in range(10):
+        for teller in range(4):
+            mine = [n for who, (t, n) in log if who == str(actor) and t == teller]
+            assert mine == sorted(mine)
+
+
+def test_a_handler_that_waits_for_its_own_dispatcher_gets_an_error_naming_both(
+    threaded: Dispatcher,
+) -> None:
+    class Waiter(GreenActor):
+        def on_receive(self, message: pykka.ActorRef[Any]) -> Any:
+            return message.ask("?")
+
+    class WaitsForMap(GreenActor):
+        def on_receive(self, message: pykka.ActorRef[Any]) -> Any:
+            return message.ask("?", block=False).map(str).get(timeout=1)
+
+    log: list[Any] = []
+    scribe = threaded.start(Scribe, log)
+    waiter = threaded.start(Waiter)
+    for ref in (waiter, threaded.start(WaitsForMap)):
+        with pytest.raises(WouldDeadlock) as caught:
+            ref.ask(scribe, timeout=WAIT)
+        assert caught.value.code == "would_deadlock"
+        assert ref.actor_urn in caught.value.message
+        assert scribe.actor_urn in caught.value.message
+        assert ref.is_alive()
+
+
+def test_a_handler_may_wait_for_an_actor_of_another_dispatcher(threaded: Dispatcher) -> None:
+    class Waiter(GreenActor):
+        def on_receive(self, message: pykka.ActorRef[Any]) -> Any:
+            return message.ask("far", timeout=WAIT)
+
+    with Dispatcher(workers=1) as other:
+        log: list[Any] = []
+        far = other.start(Scribe, log)
+        assert threaded.start(Waiter).ask(far, timeout=WAIT) == "far"
+
+
+def test_a_handler_may_neither_pump_nor_close_its_dispatcher(manual: Dispatcher) -> None:
+    class Meddler(GreenActor):
+        def on_receive(self, message: str) -> Any:
+            return getattr(manual, message)()
+
+    ref = manual.start(Meddler)
+    for what in ("pump", "close"):
+        with pytest.raises(WouldDeadlock):
+            ref.ask(what)
+
+
+def test_only_a_manual_dispatcher_can_be_pumped(threaded: Dispatcher) -> None:
+    with pytest.raises(UsageError, match="worker threads"):
+        threaded.pump()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_timers_tell_in_order_of_time_then_of_asking() -> None:
+    clock = Clock()
+    with Dispatcher(workers=0, clock=clock) as dispatcher:
+        log: list[Any] = []
+        ref = dispatcher.start(Scribe, log)
+        dispatcher.tell_after(2.0, ref, "later")
+        dispatcher.tell_after(1.0, ref, "soon")
+        dispatcher.tell_after(1.0, ref, "soon too")
+        dispatcher.tell_after(1.5, ref, "never").cancel()
+        dispatcher.pump()
+        assert log == []
+        clock.now = 1.0
+        dispatcher.pump()
+        assert log == ["soon", "soon too"]
+        clock.now = 9.0
+        dispatcher.pump()
+        assert log == ["soon", "soon too", "later"]
+
+
+def test_a_sleeping_worker_wakes_for_a_timer(threaded: Dispatcher) -> None:
+    rang = threading.Event()
+
+    class Sleeper(GreenActor):
+        def on_receive(self, message: Any) -> None:
+            rang.set()
+
+    threaded.tell_after(0.01, threaded.start(Sleeper), "ring")
+    assert rang.wait(WAIT)
+
+
+def test_timers_are_bounded_and_those_for_the_dead_are_counted() -> None:
+    clock = Clock()
+    with Dispatcher(workers=0, clock=clock, timers=2) as dispatcher:
+        log: list[Any] = []
+        ref = dispatcher.start(Scribe, log)
+        first = dispatcher.tell_after(1.0, ref, 1)
+        dispatcher.tell_after(1.0, ref, 2)
+        with pytest.raises(TooManyTimers):
+            dispatcher.tell_after(1.0, ref, 3)
+        first.cancel()
+        dispatcher.tell_after(1.0, ref, 4)
+        ref.stop()
+        clock.now = 2.0
+        dispatcher.pump()
+        assert log == []
+        assert dispatcher.dead_letters == 2
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_blocking_work_comes_back_as_a_message(workers: int) -> None:
+    done = threading.Event()
+    log: list[Any] = []
+
+    class Asker(GreenActor):
+        def on_start(self) -> None:
+            self._dispatcher.run_blocking(lambda: 6 * 7, self.actor_ref, "sum")
+            self._dispatcher.run_blocking(lambda: 1 // 0, self.actor_ref, "bad")
+
+        @receives(Finished)
+        def finished(self, message: Finished) -> None:
+            log.append((message.tag, message.value))
+            self._check()
+
+        @receives(Failed)
+        def failed(self, message: Failed) -> None:
+            log.append((message.tag, type(message.error)))
+            self._check()
+
+        def _check(self) -> None:
+            if len(log) == 2:
+                done.set()
+
+    with Dispatcher(workers=workers) as dispatcher:
+        dispatcher.start(Asker)
+        if not workers:
+            dispatcher.pump()
+        assert done.wait(WAIT)
+    assert sorted(log) == [("bad", ZeroDivisionError), ("sum", 42)]
+
+
+def test_the_blocking_pool_is_bounded() -> None:
+    gate = threading.Event()
+    with Dispatcher(workers=1, pool=1, pool_limit=1) as dispatcher:
+        log: list[Any] = []
+        ref = dispatcher.start(Scribe, log)
+        for tag in ("runs", "waits"):
+            dispatcher.run_blocking(lambda: gate.wait(WAIT), ref, tag)
+        with pytest.raises(PoolFull) as caught:
+            dispatcher.run_blocking(lambda: None, ref, "too much")
+        assert isinstance(caught.value, LimitError)
+        gate.set()
+
+
+def test_a_handler_over_the_bound_is_named_in_the_metrics() -> None:
+    class Sluggard(GreenActor):
+        def on_receive(self, message: Any) -> None:
+            return None
+
+        def dawdle(self) -> None:
+            threading.Event().wait(0.005)
+
+    with Dispatcher(workers=0, slow_ms=2.0) as dispatcher:
+        ref = dispatcher.start(Sluggard)
+        ref.tell("quick")
+        ref.proxy().dawdle().get()
+        kind = dispatcher.metrics()["Sluggard"]
+        assert set(kind.slow) == {"dawdle"}
+        assert kind.slow["dawdle"].count == 1
+        assert kind.longest_handler == "dawdle"
+        assert kind.longest_ms >= 5
+        assert kind.handled == 2
+        assert kind.alive == 1
+
+
+def test_metrics_keep_what_dead_actors_did(manual: Dispatcher) -> None:
+    log: list[Any] = []
+
+    class Breaks(Scribe):
+        def on_receive(self, message: Any) -> Any:
+            raise ValueError("worn out")
+
+    refs = [manual.start(Scribe, log) for _ in range(3)]
+    for n in range(5):
+        refs[0].tell(n)
+    manual.start(Breaks, log).tell("x")
+    manual.pump()
+    for ref in refs:
+        ref.stop()
+    scribes, breaks = manual.metrics()["Scribe"], manual.metrics()["Breaks"]
+    assert (scribes.alive, scribes.handled, scribes.depth_max) == (0, 8, 5)
+    assert (breaks.alive, breaks.failures) == (0, 1)
+    assert breaks.last_error == "ValueError: worn out"
+
+
+def test_a_new_instance_moves_in_behind_the_same_reference_and_mailbox(manual: Dispatcher) -> None:
+    log: list[Any] = []
+    reports: list[ActorDied] = []
+
+    class Boss(GreenActor):
+        @receives(ActorDied)
+        def died(self, message: ActorDied) -> None:
+            reports.append(message)
+
+    class Fragile(Scribe):
+        def __init__(self, log: list[Any]) -> None:
+            super().__init__(log)
+            self._me = self.actor_ref
+            self.seen = 0
+
+        def on_start(self) -> None:
+            self.log.append("start")
+
+        def on_receive(self, message: Any) -> Any:
+            if message == "poison":
+                raise ValueError("bad apple")
+            self.seen += 1
+            return super().on_receive((message, self.seen, self._me is self.actor_ref))
+
+    boss = manual.start(Boss)
+    ref = manual.launch(lambda: Fragile(log), supervision=(boss, "apple"))
+    for message in ("a", "poison", "b"):
+        ref.tell(message)
+    manual.pump()
+    assert log == ["start", ("a", 1, True)]
+    (report,) = reports
+    assert (report.key, report.phase, report.kind) == ("apple", "receive", "Fragile")
+    assert "bad apple" in report.error
+    assert "poison" in report.message
+    assert ref.is_alive()
+    ref.tell("c")
+    manual.revive(ref, lambda: Fragile(log))
+    assert ref.ask("d") == ("d", 3, True)
+    assert log[2:] == ["start", ("b", 1, True), ("c", 2, True), ("d", 3, True)]
+    assert pykka.ActorRegistry.get_by_urn(ref.actor_urn) is ref
+    assert ref.proxy().seen.get() == 3
+    assert manual.metrics()["Fragile"].restarts == 1
+
+
+def test_stopping_many_actors_does_not_search_the_registry_for_each(manual: Dispatcher) -> None:
+    class Refs(list[Any]):
+        steps = 0
+
+        def __getitem__(self, index: Any) -> Any:
+            Refs.steps += 1
+            return super().__getitem__(index)
+
+        def __iter__(self) -> Iterator[Any]:
+            Refs.steps += len(self)
+            return super().__iter__()
+
+    log: list[Any] = []
+    kept = pykka.ActorRegistry._actor_refs
+    pykka.ActorRegistry._actor_refs = Refs(kept)
+    try:
+        refs = [manual.start(Scribe, log) for _ in range(300)]
+        assert pykka.ActorRegistry.stop_all() == [True] * len(refs)
+        refs += [manual.start(Scribe, log) for _ in range(300)]
+        assert manual.stop_all() == 0
+        assert Refs.steps <= 4 * len(refs)
+        assert pykka.ActorRegistry._actor_refs == kept
+    finally:
+        pykka.ActorRegistry._actor_refs = kept
+    assert not any(ref.is_alive() for ref in refs)
+
+
+def test_a_closed_dispatcher_has_no_living_actors_and_starts_none() -> None:
+    dispatcher = Dispatcher(workers=1)
+    log: list[Any] = []
+    refs = [dispatcher.start(Scribe, log) for _ in range(20)]
+    assert dispatcher.close(WAIT) == 0
+    assert not any(ref.is_alive() for ref in refs)
+    with pytest.raises(DispatcherClosed):
+        dispatcher.start(Scribe, log)
+
+
+def test_without_a_dispatcher_named_an_actor_runs_on_the_processs_own() -> None:
+    log: list[Any] = []
+    ref = Scribe.start(log)
+    try:
+        assert ref.ask("x", timeout=WAIT) == "x"
+        assert ref.actor_inbox.dispatcher is default_dispatcher()
+    finally:
+        ref.stop(timeout=WAIT)
+
+
+def test_an_actor_started_by_a_handler_shares_its_dispatcher(threaded: Dispatcher) -> None:
+    class Parent(GreenActor):
+        def on_receive(self, message: list[Any]) -> Any:
+            return Scribe.start(message)
+
+    child = threaded.start(Parent).ask([], timeout=WAIT)
+    assert child.actor_inbox.dispatcher is threaded
+
+
+def bounded(limit: int, policy: Policy, **more: Any) -> type[Scribe]:
+    class Bounded(Scribe):
+        mailbox = MailboxSpec(limit=limit, policy=policy, **more)
+
+    return Bounded
+
+
+def test_a_full_mailbox_rejects_with_a_typed_error_but_takes_a_stop(manual: Dispatcher) -> None:
+    log: list[Any] = []
+    ref = manual.start(bounded(2, Policy.REJECT), log)
+    ref.tell(1)
+    ref.tell(2)
+    with pytest.raises(MailboxFull) as caught:
+        ref.tell(3)
+    assert caught.value.code == "mailbox_full"
+    assert caught.value.retryable
+    assert isinstance(caught.value, LimitError)
+    with pytest.raises(MailboxFull):
+        ref.ask(4, block=False)
+    assert ref.stop() is True
+    assert log == [1, 2]
+    assert manual.metrics()["Bounded"].rejected == 2
+
+
+def test_a_mailbox_may_drop_its_oldest_message_and_tells_who_waits_for_it(
+    manual: Dispatcher,
+) -> None:
+    log: list[Any] = []
+    ref = manual.start(bounded(2, Policy.DROP_OLDEST), log)
+    asked = ref.ask("old", block=False)
+    ref.tell(2)
+    ref.tell(3)
+    with pytest.raises(MailboxFull, match="dropped"):
+        asked.get()
+    ref.stop(block=False)
+    ref.tell(4)
+    manual.pump()
+    assert log == [3]
+    assert not ref.is_alive()
+    assert manual.metrics()["Bounded"].dropped == 2
+
+
+def test_a_mailbox_may_keep_only_the_latest_of_a_kind(manual: Dispatcher) -> None:
+    log: list[Any] = []
+    spec = bounded(3, Policy.LATEST, key=lambda m: "state" if isinstance(m, int) else None)
+    ref = manual.start(spec, log)
+    for message in (1, "a", 2, "b", 3):
+        ref.tell(message)
+    with pytest.raises(MailboxFull):
+        ref.tell("c")
+    manual.pump()
+    assert log == [3, "a", "b"]
+    ref.tell(4)
+    manual.pump()
+    assert log == [3, "a", "b", 4]
+    assert manual.metrics()["Bounded"].dropped == 2
+
+
+def test_an_outside_thread_may_wait_for_room(threaded: Dispatcher) -> None:
+    gate, entered = threading.Event(), threading.Event()
+    log: list[Any] = []
+
+    class Slow(Scribe):
+        mailbox = MailboxSpec(limit=1, policy=Policy.BLOCK, block_s=WAIT)
+
+        def on_receive(self, message: Any) -> Any:
+            entered.set()
+            gate.wait(WAIT)
+            return super().on_receive(message)
+
+    ref = threaded.start(Slow, log)
+    ref.tell(0)
+    assert entered.wait(WAIT)
+    ref.tell(1)
+    told = threading.Event()
+
+    def tell() -> None:
+        ref.tell(2)
+        told.set()
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    assert not told.is_set()
+    gate.set()
+    assert told.wait(WAIT)
+    thread.join(WAIT)
+    ref.stop(timeout=WAIT)
+    assert log == [0, 1, 2]
+
+
+def test_a_handler_never_waits_for_room_and_an_outside_thread_not_forever(
+    threaded: Dispatcher,
+) -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    class Slow(GreenActor):
+        mailbox = MailboxSpec(limit=1, policy=Policy.BLOCK, block_s=0.01)
+
+        def on_receive(self, message: Any) -> Any:
+            entered.set()
+            gate.wait(WAIT)
+
+    ref = threaded.start(Slow)
+    ref.tell(0)
+    assert entered.wait(WAIT)
+    ref.tell(1)
+    with pytest.raises(MailboxFull):
+        ref.tell(2)
+    gate.set()
+
+    class Filler(GreenActor):
+        def on_receive(self, message: pykka.ActorRef[Any]) -> str:
+            try:
+                for n in range(5):
+                    message.tell(n)
+            except MailboxFull:
+                return "refused"
+            return "took all"
+
+    assert threaded.start(Filler).ask(ref, timeout=WAIT) == "refused"
+
+
+def test_depth_counts_the_deepest_a_mailbox_has_been(manual: Dispatcher) -> None:
+    log: list[Any] = []
+    ref = manual.start(Scribe, log)
+    for n in range(7):
+        ref.tell(n)
+    manual.pump()
+    ref.tell(8)
+    assert manual.metrics()["Scribe"].depth_max == 7
+    assert manual.metrics()["Scribe"].queued == 1
