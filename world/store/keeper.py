@@ -1,0 +1,97 @@
+"""Which checkpoints are kept: entered when durable, let go past the bound, the journal trimmed behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+
+import lmdb
+
+from world.store import checkpoints
+from world.store.layout import CHECKPOINTS_NAME, Databases, key_number, number_key
+from world.store.options import StoreOptions
+from world.store.reader import Reader
+from world.store.records import CheckpointInfo
+
+TRIM_SLICE = 2000
+"""Records deleted in one transaction when the journal is trimmed."""
+
+
+class Keeper:
+    """The checkpoints of one world. Its generators run on the storage thread, a slice at a time."""
+
+    def __init__(
+        self, path: Path, env: lmdb.Environment, dbs: Databases, options: StoreOptions
+    ) -> None:
+        self._folder = path / CHECKPOINTS_NAME
+        self._env = env
+        self._dbs = dbs
+        self._options = options
+
+    def sweep(self, reader: Reader) -> None:
+        """Remove files that no entry names: not entered yet, or let go, when a process died."""
+        known = {info.name for info in reader.checkpoints()}
+        for file in self._folder.iterdir():
+            if file.is_file() and file.name not in known:
+                file.unlink()
+
+    def write(
+        self, frozen: checkpoints.Frozen, info: CheckpointInfo
+    ) -> Generator[None, None, None]:
+        """Write the file, enter it, let go what is past the bound, trim the journal behind the oldest.
+
+        Killed in between, the world stands as before, but for a file that `sweep` removes.
+        """
+        path = self._free_name(info)
+        digests: list[bytes] = []
+        yield from checkpoints.write(path, frozen, self._options.slice_bytes, digests.append)
+        try:
+            replaced, evicted, oldest = self._enter(
+                replace(info, name=path.name, size=frozen.size, digest=digests[0])
+            )
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        for old in replaced + evicted:
+            self.remove(old)
+        yield
+        if evicted:
+            yield from self._trim(oldest)
+
+    def remove(self, info: CheckpointInfo) -> None:
+        """Delete the file of an entry that is gone."""
+        (self._folder / info.name).unlink(missing_ok=True)
+
+    def _free_name(self, info: CheckpointInfo) -> Path:
+        stem = f"{info.tick:016d}-{info.epoch}"
+        path, n = self._folder / f"{stem}.ckpt", 1
+        while path.exists():
+            n += 1
+            path = self._folder / f"{stem}-{n}.ckpt"
+        return path
+
+    def _enter(
+        self, entry: CheckpointInfo
+    ) -> tuple[list[CheckpointInfo], list[CheckpointInfo], int]:
+        """Index the entry; what it replaced, what it pushed out, and the oldest tick kept."""
+        db = self._dbs.checkpoints
+        with self._env.begin(write=True) as txn:
+            with txn.cursor(db) as cursor:
+                kept = {key_number(key): CheckpointInfo.unpack(value) for key, value in cursor}
+            replaced = [kept[entry.tick]] if entry.tick in kept else []
+            kept[entry.tick] = entry
+            txn.put(number_key(entry.tick), entry.pack(), db=db)
+            evicted = [kept.pop(tick) for tick in sorted(kept)[: -self._options.keep_checkpoints]]
+            for old in evicted:
+                txn.delete(number_key(old.tick), db=db)
+        return replaced, evicted, min(kept)
+
+    def _trim(self, oldest: int) -> Generator[None, None, None]:
+        while True:
+            with self._env.begin(write=True) as txn, txn.cursor(self._dbs.journal) as cursor:
+                for _ in range(TRIM_SLICE):
+                    if not cursor.first() or key_number(cursor.key()) > oldest:
+                        return
+                    cursor.delete()
+            yield
