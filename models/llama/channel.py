@@ -1,0 +1,209 @@
+"""How the host reaches an engine: a child process behind pipes, or a thread for debugging.
+
+A channel is used once: `open`, `send` any number of times, then it ends by itself or by `kill`.
+`on_frame` and then once `on_end` are called on the channel's own thread.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from models.errors import ModelError, ModelFileError
+from models.llama import frames
+from models.llama.settings import EngineSettings
+
+Frame = Mapping[str, Any]
+
+_STDERR_LINES = 60
+_STDERR_WIDTH = 400
+_QUOTED_LINES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an engine ended: `reason` in words (with the signal or exit code), and its last words."""
+
+    reason: str
+    last_words: str = ""
+
+
+class Channel(Protocol):
+    """One life of an engine."""
+
+    @property
+    def pid(self) -> int | None: ...
+
+    def open(self, path: Path, settings: EngineSettings) -> None: ...
+
+    def send(self, frame: Frame) -> None:
+        """Hand a frame over; never blocks. What the engine can't take any more is lost."""
+
+    def kill(self) -> None:
+        """End it at once; `on_end` follows."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for it to have ended; False when it hasn't in that time."""
+
+
+class ProcessChannel:
+    """The engine in a process of its own."""
+
+    def __init__(self, on_frame: Callable[[Frame], None], on_end: Callable[[End], None]) -> None:
+        self._on_frame = on_frame
+        self._on_end = on_end
+        self._process: subprocess.Popen[bytes] | None = None
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._last_lines: deque[str] = deque(maxlen=_STDERR_LINES)
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id once it runs."""
+        return self._process.pid if self._process else None
+
+    def open(self, path: Path, settings: EngineSettings) -> None:
+        """Start the child. Raises OSError when no process can be started."""
+        root = Path(__file__).resolve().parents[2]
+        # -P keeps a folder named models/ in the current directory from shadowing this package.
+        inherited = os.environ.get("PYTHONPATH")
+        paths = os.pathsep.join([str(root), *([inherited] if inherited else [])])
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "models.llama.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        self.send({"t": "start", "path": str(path), "settings": settings.pack()})
+        for target, name in (
+            (self._write, "writer"),
+            (self._read_errors, "stderr"),
+            (self._read, "reader"),
+        ):
+            threading.Thread(target=target, name=f"llama-{name}", daemon=True).start()
+
+    def send(self, frame: Frame) -> None:
+        self._outbox.put(frames.encode(frame))
+
+    def kill(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+
+    def wait(self, timeout_s: float) -> bool:
+        try:
+            if self._process is not None:
+                self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _write(self) -> None:
+        pipe = self._pipe("stdin")
+        while (data := self._outbox.get()) is not None:
+            try:
+                pipe.write(data)
+                pipe.flush()
+            except (BrokenPipeError, ValueError):
+                return
+
+    def _read(self) -> None:
+        pipe = self._pipe("stdout")
+        fault = ""
+        try:
+            while (frame := frames.read(pipe)) is not None:
+                self._on_frame(frame)
+        except frames.FrameError as error:
+            fault = f"it sent nonsense: {error}"
+            self.kill()
+        self._outbox.put(None)
+        assert self._process is not None
+        code = self._process.wait()
+        pipe.close()
+        self._on_end(End(fault or _in_words(code), self._quote()))
+
+    def _read_errors(self) -> None:
+        with self._pipe("stderr") as pipe:
+            while line := pipe.readline(4096):
+                self._last_lines.append(line.decode("utf-8", "replace").strip()[:_STDERR_WIDTH])
+
+    def _pipe(self, name: str) -> IO[bytes]:
+        pipe = getattr(self._process, name)
+        assert pipe is not None
+        return pipe  # type: ignore[no-any-return]
+
+    def _quote(self) -> str:
+        lines = [line for line in self._last_lines if line]
+        telling = [line for line in lines if "error" in line.lower() or "assert" in line.lower()]
+        return " | ".join((telling or lines)[-_QUOTED_LINES:])
+
+
+class ThreadChannel:
+    """The engine on a thread of this process: for debugging, since a crash takes all along."""
+
+    def __init__(self, on_frame: Callable[[Frame], None], on_end: Callable[[End], None]) -> None:
+        self._on_frame = on_frame
+        self._on_end = on_end
+        self._inbox: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+        self._over = threading.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """This process."""
+        return os.getpid()
+
+    def open(self, path: Path, settings: EngineSettings) -> None:
+        threading.Thread(
+            target=self._run, args=(path, settings), name="llama-engine", daemon=True
+        ).start()
+
+    def send(self, frame: Frame) -> None:
+        self._inbox.put(frame)
+
+    def kill(self) -> None:
+        self._inbox.put({"t": "close"})
+
+    def wait(self, timeout_s: float) -> bool:
+        return self._over.wait(timeout_s)
+
+    def _run(self, path: Path, settings: EngineSettings) -> None:
+        end = self._serve(path, settings)
+        self._over.set()
+        self._on_end(end)
+
+    def _serve(self, path: Path, settings: EngineSettings) -> End:
+        from models.llama.child import load
+
+        try:
+            engine = load(path, settings, self._on_frame, inbox=self._inbox, watched=False)
+        except ModelError as error:
+            is_file = isinstance(error, ModelFileError)
+            self._on_frame(
+                {"t": "failed", "reason": error.message, "hint": error.hint, "file": is_file}
+            )
+            return End("it could not start")
+        try:
+            engine.run()
+        except (RuntimeError, MemoryError) as error:
+            return End(str(error), traceback.format_exc(limit=-2))
+        return End("it was closed")
+
+
+def _in_words(code: int) -> str:
+    if code == 0:
+        return "it ended"
+    if code > 0:
+        return f"it ended with exit code {code}"
+    try:
+        return f"it was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"it was ended by signal {-code}"

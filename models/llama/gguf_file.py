@@ -1,0 +1,205 @@
+"""Reads a GGUF's header without llama.cpp: what is in the file, or exactly what is wrong with it.
+
+The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 and 3). Nothing
+here trusts a length or a count before comparing it with what the file still holds.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import ModelFileError
+
+_MAGIC = b"GGUF"
+_VERSIONS = (2, 3)
+_STRING, _ARRAY = 8, 9
+_SCALARS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
+_MAX_PAIRS = 1 << 16
+_MAX_TENSORS = 1 << 18
+_MAX_KEY = 1 << 12
+_DOWNLOAD = "download or export the file again and compare its size and checksum"
+
+# ggml type → (values in a block, bytes in a block); types not listed are left to llama.cpp.
+_BLOCKS = {
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),
+    9: (32, 40), 10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210),
+    24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 30: (1, 2),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class GgufInfo:
+    """What the header says. `name` falls back to the file's stem."""
+
+    path: str
+    size: int
+    version: int
+    architecture: str
+    name: str
+    model_version: str
+    tensors: int
+    context_length: int
+
+
+class _Reader:
+    """Bounds-checked little-endian reads from a mapped file."""
+
+    def __init__(self, path: Path, data: mmap.mmap | bytes) -> None:
+        self.path = path
+        self.data = data
+        self.at = 0
+
+    def fail(self, reason: str, hint: str = _DOWNLOAD) -> ModelFileError:
+        return ModelFileError(f"{self.path}: {reason}", hint)
+
+    def take(self, size: int, what: str) -> bytes:
+        if size > len(self.data) - self.at:
+            raise self.fail(
+                f"ends inside {what}: {size} bytes wanted at offset {self.at}, "
+                f"the file holds {len(self.data)}"
+            )
+        part = self.data[self.at : self.at + size]
+        self.at += size
+        return part
+
+    def number(self, code: str, what: str) -> int:
+        value = struct.unpack("<" + code, self.take(struct.calcsize("<" + code), what))[0]
+        return int(value) if not isinstance(value, float) or math.isfinite(value) else 0
+
+    def text(self, limit: int, what: str) -> str:
+        length = self.number("Q", f"the length of {what}")
+        if length > limit:
+            raise self.fail(f"{what} claims {length} bytes, more than {limit}")
+        return self.take(length, what).decode("utf-8", "replace")
+
+    def skip_value(self, kind: int, what: str, depth: int = 0) -> None:
+        if kind in _SCALARS:
+            self.take(struct.calcsize(_SCALARS[kind]), what)
+        elif kind == _STRING:
+            self.take(self.number("Q", f"the length of {what}"), what)
+        elif kind == _ARRAY and depth == 0:
+            inner = self.number("I", what)
+            count = self.number("Q", what)
+            if inner in _SCALARS:
+                self.take(count * struct.calcsize(_SCALARS[inner]), what)
+            elif inner == _STRING:
+                if count * 8 > len(self.data) - self.at:
+                    raise self.fail(f"{what} claims {count} strings, more than the file can hold")
+                for _ in range(count):
+                    self.take(self.number("Q", f"the length of {what}"), what)
+            else:
+                raise self.fail(f"{what} is an array of the unknown type {inner}")
+        else:
+            raise self.fail(f"{what} has the unknown type {kind}")
+
+
+def inspect(path: Path) -> GgufInfo:
+    """Check a GGUF's header against the file's size and say what it holds.
+
+    Raises ModelFileError naming the file, the fault and how to mend it.
+    """
+    if not path.exists():
+        raise ModelFileError(f"{path}: no such file", "check the path, or leave --model out")
+    if not path.is_file():
+        raise ModelFileError(f"{path}: not a file", "name the .gguf file itself")
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            if size < 24:
+                head = file.read(4)
+                reason = "is empty" if size == 0 else f"is cut off after {size} bytes"
+                if head != _MAGIC and size >= 4:
+                    reason = "is no GGUF"
+                raise ModelFileError(f"{path}: {reason}", _DOWNLOAD)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return _inspect(path, size, data)
+    except OSError as error:
+        raise ModelFileError(
+            f"{path}: can't be read: {error.strerror or error}", "check the file's permissions"
+        ) from error
+
+
+def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
+    reader = _Reader(path, data)
+    magic = reader.take(4, "the magic")
+    if magic != _MAGIC:
+        raise reader.fail(
+            f"is no GGUF: it begins with {magic!r}",
+            "convert the model to GGUF with llama.cpp's convert_hf_to_gguf.py",
+        )
+    version = reader.number("I", "the version")
+    if version not in _VERSIONS:
+        swapped = version.to_bytes(4, "little") in (v.to_bytes(4, "big") for v in _VERSIONS)
+        raise reader.fail(
+            "is big-endian" if swapped else f"has GGUF version {version}; 2 and 3 are known",
+            "convert the model again with a current llama.cpp",
+        )
+    tensors = reader.number("Q", "the tensor count")
+    pairs = reader.number("Q", "the metadata count")
+    if not 0 < tensors <= _MAX_TENSORS:
+        raise reader.fail(f"claims {tensors} tensors")
+    if not 0 < pairs <= _MAX_PAIRS:
+        raise reader.fail(f"claims {pairs} metadata entries")
+    texts: dict[str, str] = {}
+    numbers: dict[str, int] = {}
+    for _ in range(pairs):
+        key = reader.text(_MAX_KEY, "a metadata key")
+        kind = reader.number("I", f"the type of {key!r}")
+        if kind == _STRING and key.startswith("general."):
+            texts[key] = reader.text(1 << 20, repr(key))
+        elif kind in _SCALARS:
+            numbers[key] = reader.number(_SCALARS[kind], repr(key))
+        else:
+            reader.skip_value(kind, repr(key))
+    ends: list[tuple[int, str]] = []
+    for _ in range(tensors):
+        name = reader.text(_MAX_KEY, "a tensor's name")
+        rank = reader.number("I", f"the rank of {name!r}")
+        if rank > 4:
+            raise reader.fail(f"tensor {name!r} claims {rank} dimensions")
+        dims = [reader.number("Q", f"the shape of {name!r}") for _ in range(rank)]
+        kind = reader.number("I", f"the type of {name!r}")
+        offset = reader.number("Q", f"the offset of {name!r}")
+        block = _BLOCKS.get(kind)
+        if block is not None:
+            ends.append((offset + math.prod(dims) // block[0] * block[1], name))
+    alignment = numbers.get("general.alignment", 32)
+    if alignment <= 0 or alignment & (alignment - 1):
+        raise reader.fail(f"general.alignment is {alignment}, which is no power of two")
+    start = -(-reader.at // alignment) * alignment
+    for end, name in ends:
+        if start + end > size:
+            raise reader.fail(
+                f"is cut off: tensor {name!r} ends at byte {start + end}, the file at {size}"
+            )
+    architecture = texts.get("general.architecture", "")
+    if not architecture:
+        raise reader.fail(
+            "says no architecture", "convert the model again with a current llama.cpp"
+        )
+    return GgufInfo(
+        path=str(path),
+        size=size,
+        version=version,
+        architecture=architecture,
+        name=texts.get("general.name") or path.stem,
+        model_version=texts.get("general.version", ""),
+        tensors=tensors,
+        context_length=numbers.get(f"{architecture}.context_length", 0),
+    )

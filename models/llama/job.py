@@ -1,0 +1,100 @@
+"""One request inside the engine: its prompt, how far it is, and what it may still say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.llama.text import TextStream
+
+RESERVE = 64
+"""Cells set aside for a reply under way; longer ones take their chance with what is free."""
+
+
+class Steering(Protocol):
+    """Keeps a reply inside its grammar (see guide.py)."""
+
+    @property
+    def finished(self) -> bool: ...
+
+    def allowed(self) -> NDArray[np.bool_]: ...
+
+    def accept(self, token: int) -> list[int]: ...
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A request the engine has taken.
+
+    `tokens` is the prompt and every token chosen so far, `fed` how many of them the sequence
+    holds. `sequence` is -1 while it waits.
+    """
+
+    id: int
+    arrival: int
+    priority: int
+    deadline: float
+    tokens: list[int]
+    prompt: NDArray[np.int32]
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+    text: TextStream
+    guide: Steering | None = None
+    sequence: int = -1
+    fed: int = 0
+    generated: int = 0
+    cached: int = -1
+    pieces: list[str] = field(default_factory=list)
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Sorts the most urgent first, then the earliest."""
+        return (self.priority, self.arrival)
+
+    @property
+    def reading(self) -> bool:
+        """Whether its prompt is still being decoded."""
+        return self.fed < len(self.prompt)
+
+    @property
+    def outstanding(self) -> int:
+        """Cells it still needs, as far as they are set aside."""
+        return len(self.tokens) - self.fed + min(self.max_tokens - self.generated, RESERVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The fields of an `ask` frame, checked."""
+
+    id: int
+    messages: Sequence[tuple[str, str]]
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int
+    stop: tuple[str, ...]
+    grammar: str | None
+    priority: int
+    seconds_left: float
+
+    @classmethod
+    def unpack(cls, frame: Mapping[str, Any]) -> Ask:
+        """Raises KeyError, TypeError or ValueError when the frame is no `ask`."""
+        return cls(
+            id=int(frame["id"]),
+            messages=[(str(role), str(content)) for role, content in frame["messages"]],
+            max_tokens=max(1, int(frame["max_tokens"])),
+            temperature=float(frame["temperature"]),
+            top_p=float(frame["top_p"]),
+            seed=int(frame["seed"]),
+            stop=tuple(str(text) for text in frame["stop"]),
+            grammar=frame["grammar"],
+            priority=int(frame["priority"]),
+            seconds_left=float(frame["seconds_left"]),
+        )

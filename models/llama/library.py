@@ -1,0 +1,285 @@
+"""The few llama.cpp calls the engine needs, typed; importing this module loads the library.
+
+Everything here runs in the child process: a fault in llama.cpp may abort it at any call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+import llama_cpp.llama_cpp as lib
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ModelFileError, RequestRefused
+from models.llama.settings import EngineSettings
+
+_LOG_LINES = 60
+_LOG_WIDTH = 400
+_ERROR_LEVEL = 3
+_MARKER_LETTERS = set(b"<>[]|")
+
+
+class LogTail:
+    """Keeps the last error lines llama.cpp logged, bounded, instead of printing them."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=_LOG_LINES)
+        self._callback = lib.llama_log_callback(self._hear)
+        lib.llama_log_set(self._callback, ctypes.c_void_p(0))
+
+    def _hear(self, level: int, text: bytes, _data: object) -> None:
+        if level == _ERROR_LEVEL:
+            self._lines.append(text.decode("utf-8", "replace").strip()[:_LOG_WIDTH])
+
+    def reason(self) -> str:
+        """The most telling of the lines, or ''."""
+        lines = [line for line in self._lines if line]
+        for mark in ("error loading model", "failed"):
+            for line in lines:
+                if mark in line:
+                    _, _, rest = line.partition(f"{mark}: ")
+                    return rest or line
+        return lines[-1] if lines else ""
+
+
+class Vocabulary:
+    """A model's tokens.
+
+    `pieces[token]` are its bytes (b"" for control tokens), `ends` the tokens that end a reply,
+    `unspeakable` int64 [k] control tokens that are no end and must not be chosen, `markers` matches
+    any text that llama.cpp could take for a control token (None: there is none).
+    """
+
+    def __init__(self, model: int) -> None:
+        self.pointer = lib.llama_model_get_vocab(model)
+        self.kind = int(lib.llama_vocab_type(self.pointer))
+        self.size = int(lib.llama_vocab_n_tokens(self.pointer))
+        self.bos = int(lib.llama_vocab_bos(self.pointer))
+        self.eos = int(lib.llama_vocab_eos(self.pointer))
+        self.adds_bos = bool(lib.llama_vocab_get_add_bos(self.pointer)) and self.bos >= 0
+        self.pieces: list[bytes] = []
+        self.marked: list[bytes] = []
+        ends: list[int] = []
+        unspeakable: list[int] = []
+        markers: list[bytes] = []
+        buffer = ctypes.create_string_buffer(1 << 14)
+        control = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_UNKNOWN
+        for token in range(self.size):
+            attributes = int(lib.llama_vocab_get_attr(self.pointer, token))
+            spelled = self._spell(token, buffer)
+            is_control = bool(attributes & control)
+            is_added = bool(attributes & lib.LLAMA_TOKEN_ATTR_USER_DEFINED)
+            if lib.llama_vocab_is_eog(self.pointer, token):
+                ends.append(token)
+            elif is_control:
+                unspeakable.append(token)
+            looks_like_one = is_added and bool(_MARKER_LETTERS & set(spelled))
+            if is_control or looks_like_one:
+                markers.append(spelled)
+            if is_control or (looks_like_one and spelled[:1] == b"<" and spelled[-1:] == b">"):
+                # llguidance's convention: a byte that is never text marks a control token.
+                self.marked.append(b"\xff" + spelled)
+            else:
+                self.marked.append(spelled)
+            self.pieces.append(b"" if is_control else spelled)
+        self.ends = frozenset(ends)
+        self.unspeakable: NDArray[np.int64] = np.array(unspeakable, dtype=np.int64)
+        alternatives = sorted({m for m in markers if len(m) > 1}, key=len, reverse=True)
+        self.markers = (
+            re.compile("|".join(re.escape(m.decode("utf-8", "replace")) for m in alternatives))
+            if alternatives
+            else None
+        )
+
+    def _spell(self, token: int, buffer: ctypes.Array[ctypes.c_char]) -> bytes:
+        size = lib.llama_token_to_piece(self.pointer, token, buffer, len(buffer), 0, True)
+        if size < 0:
+            raise ModelFileError(
+                f"token {token} of the vocabulary is over {len(buffer)} bytes long"
+            )
+        return buffer.raw[:size]
+
+    def text(self, token: int) -> str:
+        """A token as templates spell it ('' when there is none)."""
+        if not 0 <= token < self.size:
+            return ""
+        return self.marked[token].removeprefix(b"\xff").decode("utf-8", "replace")
+
+    def tokenise(self, text: str, *, control: bool) -> list[int]:
+        """Text to tokens; control tokens are recognised only when `control` is set."""
+        data = text.encode("utf-8", "surrogatepass")
+        room = len(data) + 16
+        tokens = (lib.llama_token * room)()
+        count = lib.llama_tokenize(self.pointer, data, len(data), tokens, room, False, control)
+        if count < 0:
+            raise RequestRefused(f"a text of {len(data)} bytes can't be tokenised")
+        return list(tokens[:count])
+
+
+class Model:
+    """A loaded GGUF. Raises ModelFileError when llama.cpp refuses it."""
+
+    def __init__(self, path: Path, settings: EngineSettings, log: LogTail) -> None:
+        self.path = path
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = settings.gpu_layers
+        lib.llama_backend_init()
+        self.pointer = lib.llama_model_load_from_file(str(path).encode(), params)
+        if not self.pointer:
+            raise ModelFileError(
+                f"{path}: llama.cpp can't load it: {log.reason() or 'no reason given'}",
+                "use a GGUF that this version of llama.cpp supports, or update llama-cpp-python",
+            )
+        if not lib.llama_model_has_decoder(self.pointer) or lib.llama_model_has_encoder(
+            self.pointer
+        ):
+            raise ModelFileError(
+                f"{path}: is no decoder-only language model", "use a chat or text model"
+            )
+        if lib.llama_model_is_diffusion(self.pointer):
+            raise ModelFileError(f"{path}: is a diffusion model", "use a chat or text model")
+        self.vocabulary = Vocabulary(self.pointer)
+        if self.vocabulary.size == 0:
+            raise ModelFileError(f"{path}: has no vocabulary", "use a chat or text model")
+        self.context_length = int(lib.llama_model_n_ctx_train(self.pointer))
+        self.forgets_partly = not (
+            lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer)
+        )
+        """Whether a sequence can be cut in the middle (recurrent models can't)."""
+
+    def meta(self, key: str) -> str:
+        """A metadata value as text, '' when absent."""
+        buffer = ctypes.create_string_buffer(1 << 20)
+        size = lib.llama_model_meta_val_str(self.pointer, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace") if size >= 0 else ""
+
+    def template(self) -> str:
+        """The chat template, '' when the GGUF has none."""
+        found = lib.llama_model_chat_template(self.pointer, None)
+        return found.decode("utf-8", "replace") if found else ""
+
+    def describe(self) -> dict[str, object]:
+        """Plain values about the model, for the host's status."""
+        name = self.meta("general.name") or self.path.stem
+        version = self.meta("general.version")
+        return {
+            "name": f"{name} {version}".strip(),
+            "architecture": self.meta("general.architecture"),
+            "parameters": int(lib.llama_model_n_params(self.pointer)),
+            "bytes": int(lib.llama_model_size(self.pointer)),
+            "context_length": self.context_length,
+            "vocabulary": self.vocabulary.size,
+        }
+
+    def close(self) -> None:
+        """Free it; nothing made from it may be used afterwards."""
+        if self.pointer:
+            lib.llama_model_free(self.pointer)
+            self.pointer = None
+
+
+class NoRoom(Exception):
+    """The KV memory can't hold the batch; nothing was changed."""
+
+
+class Context:
+    """One llama.cpp context: the KV memory of all sequences and the batch they decode in."""
+
+    def __init__(self, model: Model, settings: EngineSettings) -> None:
+        params = lib.llama_context_default_params()
+        params.n_ctx = settings.n_ctx
+        params.n_batch = settings.n_batch
+        params.n_ubatch = settings.n_batch
+        params.n_seq_max = settings.n_seq
+        params.n_threads = settings.threads
+        params.n_threads_batch = settings.threads
+        # Sequences share cells, so that a prefix is forked without copying it.
+        params.kv_unified = True
+        params.no_perf = True
+        self.pointer = lib.llama_init_from_model(model.pointer, params)
+        if not self.pointer:
+            raise ModelFileError(
+                f"{model.path}: llama.cpp can't make a context of {settings.n_ctx} tokens",
+                "give it a smaller n_ctx, or more memory",
+            )
+        self.cells = int(lib.llama_n_ctx(self.pointer))
+        self.size = settings.n_batch
+        self._memory = lib.llama_get_memory(self.pointer)
+        self._n_vocab = model.vocabulary.size
+        self._tokens: NDArray[np.int32] = np.zeros(self.size, dtype=np.int32)
+        self._positions: NDArray[np.int32] = np.zeros(self.size, dtype=np.int32)
+        self._counts: NDArray[np.int32] = np.ones(self.size, dtype=np.int32)
+        self._sequences: NDArray[np.int32] = np.zeros(self.size, dtype=np.int32)
+        self._outputs: NDArray[np.int8] = np.zeros(self.size, dtype=np.int8)
+        base = self._sequences.ctypes.data
+        pointers = (ctypes.POINTER(lib.llama_seq_id) * self.size)()
+        for index in range(self.size):
+            pointers[index] = ctypes.cast(base + 4 * index, ctypes.POINTER(lib.llama_seq_id))
+        self._pointers = pointers
+        self._batch = lib.llama_batch(
+            n_tokens=0,
+            token=self._tokens.ctypes.data_as(ctypes.POINTER(lib.llama_token)),
+            embd=None,
+            pos=self._positions.ctypes.data_as(ctypes.POINTER(lib.llama_pos)),
+            n_seq_id=self._counts.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
+            seq_id=ctypes.cast(pointers, ctypes.POINTER(ctypes.POINTER(lib.llama_seq_id))),
+            logits=self._outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
+
+    def decode(self, parts: Sequence[tuple[int, int, Sequence[int], bool]]) -> NDArray[np.float32]:
+        """Decode one batch of `(sequence, first position, tokens, wants logits of the last)`.
+
+        Returns float32 [wanted, n_vocab], in the order of the parts; valid until the next call.
+        Raises NoRoom when the memory is full (nothing changed) and RuntimeError when llama.cpp
+        failed, after which the context must not be used.
+        """
+        at = 0
+        wanted = 0
+        self._outputs[:] = 0
+        for sequence, position, tokens, output in parts:
+            end = at + len(tokens)
+            self._tokens[at:end] = tokens
+            self._positions[at:end] = np.arange(position, position + len(tokens), dtype=np.int32)
+            self._sequences[at:end] = sequence
+            if output:
+                self._outputs[end - 1] = 1
+                wanted += 1
+            at = end
+        self._batch.n_tokens = at
+        code = int(lib.llama_decode(self.pointer, self._batch))
+        if code == 1:
+            raise NoRoom
+        if code != 0:
+            raise RuntimeError(f"llama_decode failed with code {code}")
+        if not wanted:
+            return np.zeros((0, self._n_vocab), dtype=np.float32)
+        address = ctypes.cast(lib.llama_get_logits(self.pointer), ctypes.c_void_p).value
+        if address is None:
+            raise RuntimeError("llama.cpp returned no logits")
+        raw = (ctypes.c_float * (wanted * self._n_vocab)).from_address(address)
+        logits: NDArray[np.float32] = np.frombuffer(memoryview(raw).cast("B"), dtype=np.float32)
+        return logits.reshape(wanted, self._n_vocab)
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Let `target` (empty) share the first `length` cells of `source`."""
+        lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
+
+    def cut(self, sequence: int, length: int) -> None:
+        """Keep only the first `length` tokens of a sequence."""
+        if not lib.llama_memory_seq_rm(self._memory, sequence, length, -1):
+            raise RuntimeError(f"llama.cpp can't cut sequence {sequence} at {length}")
+
+    def clear(self) -> None:
+        """Forget every sequence."""
+        lib.llama_memory_clear(self._memory, True)
+
+    def close(self) -> None:
+        """Free it."""
+        if self.pointer:
+            lib.llama_free(self.pointer)
+            self.pointer = None

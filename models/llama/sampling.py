@@ -1,0 +1,60 @@
+"""Logits to a token: greedy, or temperature and nucleus with counter-based chance."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+CANDIDATES = 256
+"""At most this many of the likeliest tokens take part in a draw (sorting 152,000 would cost ms)."""
+
+_MASK = (1 << 64) - 1
+
+
+def unit(seed: int, position: int) -> float:
+    """A number in [0, 1) that depends on nothing but the request's seed and the token's position.
+
+    SplitMix64 (Steele, Lea and Flood, 2014) over both words.
+    """
+    state = (seed * 0x9E3779B97F4A7C15 + position * 0xD1B54A32D192ED03 + 0x9E3779B97F4A7C15) & _MASK
+    state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+    state ^= state >> 31
+    return (state >> 11) / (1 << 53)
+
+
+def sample(
+    logits: NDArray[np.float32],
+    *,
+    temperature: float,
+    top_p: float,
+    chance: float,
+    allowed: NDArray[np.bool_] | None = None,
+) -> int:
+    """Choose a token.
+
+    `logits`: float32 [n_vocab], left unchanged; `allowed`: bool [n_vocab] from a grammar, or None.
+    `temperature` ≤ 0 takes the likeliest. `chance` in [0, 1) decides among the smallest set of
+    tokens whose probability reaches `top_p`. Raises ValueError when no token is allowed or an
+    allowed logit is not a number.
+    """
+    if allowed is not None:
+        logits = np.where(allowed[: logits.shape[0]], logits, np.float32(-np.inf))
+    if not np.isfinite(logits.max()):
+        raise ValueError("no token can follow: the best logit is not finite")
+    if temperature <= 0.0:
+        return int(np.argmax(logits))
+    if logits.shape[0] > CANDIDATES:
+        ids = np.argpartition(logits, -CANDIDATES)[-CANDIDATES:]
+    else:
+        ids = np.arange(logits.shape[0])
+    # Ties are broken by id, so the order never depends on how argpartition left them.
+    ids = ids[np.lexsort((ids, -logits[ids]))]
+    scores = logits[ids].astype(np.float64)
+    weights = np.exp((scores - scores[0]) / temperature)
+    cumulative = np.cumsum(weights)
+    total = cumulative[-1]
+    kept = int(np.searchsorted(cumulative, min(max(top_p, 0.0), 1.0) * total, side="left")) + 1
+    kept = min(kept, int(np.count_nonzero(weights)))
+    drawn = int(np.searchsorted(cumulative[:kept], chance * cumulative[kept - 1], side="right"))
+    return int(ids[min(drawn, kept - 1)])

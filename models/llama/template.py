@@ -1,0 +1,179 @@
+"""Chat messages to tokens, through the GGUF's own template; player text stays text.
+
+The template is rendered with a stand-in for each message's content, so that it is known which part
+of the prompt is the template's and which is somebody's words. Control tokens are recognised in the
+template's part only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from models.errors import RequestRefused
+from models.llama.library import Vocabulary
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + "
+    "message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+CHATML_STOPS = ("<|im_end|>", "<|im_start|>")
+
+# A white-space character no template contains: it shows whether the template trims contents.
+_PAD = "\u2003"
+_MARK = re.compile(f"({_PAD}?)\ue000(\\d+)\ue001({_PAD}?)")
+
+Pair = tuple[str, str]
+"""(role, content)."""
+
+
+class _Refusal(TemplateError):
+    pass
+
+
+def _raise_exception(message: str) -> None:
+    raise _Refusal(str(message)[:200])
+
+
+class ChatTemplate:
+    """Renders and tokenises conversations for one model.
+
+    `source` is the GGUF's template text; '' or one that renders nothing usable falls back to
+    ChatML. `stops` are strings that must end a reply because no token does.
+    """
+
+    def __init__(self, source: str, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self.note = "the GGUF's own"
+        self.stops: tuple[str, ...] = ()
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=["jinja2.ext.loopcontrols"],
+        )
+        environment.globals["raise_exception"] = _raise_exception
+        environment.globals["strftime_now"] = lambda _format: ""
+        trial = [("system", "a"), ("user", "b")]
+        try:
+            self._template = environment.from_string(source) if source else None
+            if self._template is not None and len(self._segments(trial)) < 2:
+                self._template = None
+        except (TemplateError, TypeError, ValueError, ArithmeticError, RequestRefused) as error:
+            self._template = None
+            self.note = f"ChatML, since the GGUF's own fails: {str(error)[:200]}"
+        if self._template is None:
+            if not source:
+                self.note = "ChatML, since the GGUF has none"
+            elif self.note == "the GGUF's own":
+                self.note = "ChatML, since the GGUF's own leaves the messages out"
+            self._template = environment.from_string(CHATML)
+            self.stops = CHATML_STOPS
+
+    def tokens(self, messages: Sequence[Pair]) -> list[int]:
+        """The prompt of a conversation, up to where the assistant's reply begins.
+
+        Raises RequestRefused when the template refuses the order of the messages.
+        """
+        try:
+            segments = self._segments(messages)
+        except TemplateError as error:
+            raise RequestRefused(
+                f"the model's chat template refuses the messages: {error}"
+            ) from error
+        vocabulary = self._vocabulary
+        if self._is_plain(segments):
+            # Tokenised whole, as the model was trained, since no control token touches a content.
+            tokens = vocabulary.tokenise("".join(text for text, _ in segments), control=True)
+        else:
+            tokens = []
+            for text, ours in segments:
+                if ours:
+                    tokens += vocabulary.tokenise(text, control=True)
+                else:
+                    for part in self._broken(text):
+                        tokens += vocabulary.tokenise(part, control=False)
+        if vocabulary.adds_bos and tokens[:1] != [vocabulary.bos]:
+            tokens.insert(0, vocabulary.bos)
+        return tokens
+
+    def _segments(self, messages: Sequence[Pair]) -> list[tuple[str, bool]]:
+        """(text, is the template's) in order, for messages or, if refused, with the system's merged."""
+        try:
+            return self._render(messages)
+        except TemplateError:
+            roles = [role for role, _ in messages]
+            if roles[:2] != ["system", "user"]:
+                raise
+            merged = f"{messages[0][1]}\n\n{messages[1][1]}"
+            return self._render([("user", merged), *messages[2:]])
+
+    def _render(self, messages: Sequence[Pair]) -> list[tuple[str, bool]]:
+        assert self._template is not None
+        stand_ins: list[dict[str, Any]] = [
+            {"role": role, "content": f"{_PAD}\ue000{index}\ue001{_PAD}"}
+            for index, (role, _) in enumerate(messages)
+        ]
+        rendered = self._template.render(
+            messages=stand_ins,
+            add_generation_prompt=True,
+            bos_token=self._vocabulary.text(self._vocabulary.bos),
+            eos_token=self._vocabulary.text(self._vocabulary.eos),
+            tools=None,
+            documents=None,
+            enable_thinking=False,
+        )
+        segments: list[tuple[str, bool]] = []
+        seen: set[int] = set()
+        at = 0
+        for match in _MARK.finditer(rendered):
+            if match.start() > at:
+                segments.append((rendered[at : match.start()], True))
+            index = int(match.group(2))
+            content = messages[index][1]
+            trimmed = not (match.group(1) and match.group(3))
+            segments.append((content.strip() if trimmed else content, False))
+            seen.add(index)
+            at = match.end()
+        if at < len(rendered):
+            segments.append((rendered[at:], True))
+        if len(seen) < len(messages):
+            raise _Refusal("a message was left out")
+        return segments
+
+    def _is_plain(self, segments: Sequence[tuple[str, bool]]) -> bool:
+        """Whether no control token's text lies in, or reaches into, a content."""
+        markers = self._vocabulary.markers
+        if markers is None:
+            return True
+        spans: list[tuple[int, int]] = []
+        at = 0
+        for text, ours in segments:
+            if not ours:
+                spans.append((at, at + len(text)))
+            at += len(text)
+        whole = "".join(text for text, _ in segments)
+        found = [match.span() for match in markers.finditer(whole)]
+        return not any(
+            begin < end_span and start_span < end
+            for begin, end in found
+            for start_span, end_span in spans
+        )
+
+    def _broken(self, content: str) -> list[str]:
+        """A content cut inside every text that could be taken for a control token."""
+        markers = self._vocabulary.markers
+        if markers is None:
+            return [content]
+        cuts = [0]
+        at = 0
+        while (match := markers.search(content, at)) is not None:
+            cuts.append(match.start() + 1)
+            at = match.start() + 1
+        cuts.append(len(content))
+        return [content[a:b] for a, b in pairwise(cuts) if b > a]

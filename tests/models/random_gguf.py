@@ -1,0 +1,157 @@
+"""Makes small llama-architecture GGUFs with random weights: right for protocol tests, never for quality."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import gguf
+import numpy as np
+from numpy.typing import NDArray
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + "
+    "message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+MERGED_WORDS = [
+    "the", "and", "you", "are", "wolf", "king", "say", "Say", "What", "Brew", "inn", "on", "of",
+    '{"', '":', '",', "action", "target", "reason",
+]  # fmt: skip
+
+
+def byte_letters() -> list[str]:
+    """GPT-2's printable stand-in for each of the 256 bytes."""
+    kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters: list[str] = []
+    extra = 0
+    for byte in range(256):
+        if byte in kept:
+            letters.append(chr(byte))
+        else:
+            letters.append(chr(256 + extra))
+            extra += 1
+    return letters
+
+
+def write_random_gguf(
+    path: Path,
+    *,
+    seed: int = 0,
+    vocab: Literal["bpe", "spm"] = "bpe",
+    architecture: str = "llama",
+    width: int = 64,
+    layers: int = 2,
+    heads: int = 4,
+    hidden: int = 128,
+    context: int = 2048,
+    template: str | None = CHATML,
+    sharpness: float = 6.0,
+    end_bias: float = 0.0,
+) -> Path:
+    """Write a GGUF of a few hundred kilobytes; the same arguments give the same bytes.
+
+    `sharpness` scales the output rows, so that greedy choices are far from ties. The models rarely
+    end by themselves unless `end_bias` raises the row of the end token.
+    """
+    rng = np.random.default_rng(seed)
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_name("random")
+    writer.add_context_length(context)
+    writer.add_embedding_length(width)
+    writer.add_block_count(layers)
+    writer.add_feed_forward_length(hidden)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(width // heads)
+    count = _add_bpe(writer) if vocab == "bpe" else _add_spm(writer)
+    writer.add_vocab_size(count)
+    if template is not None:
+        writer.add_chat_template(template)
+
+    def add(name: str, *shape: int, scale: float | None = None) -> NDArray[np.float32]:
+        spread = scale if scale is not None else shape[-1] ** -0.5
+        tensor = (rng.standard_normal(shape) * spread).astype(np.float32)
+        writer.add_tensor(name, tensor)
+        return tensor
+
+    add("token_embd.weight", count, width, scale=1.0)
+    for layer in range(layers):
+        prefix = f"blk.{layer}"
+        for norm in ("attn_norm", "ffn_norm"):
+            writer.add_tensor(f"{prefix}.{norm}.weight", np.ones(width, dtype=np.float32))
+        for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            add(f"{prefix}.{part}.weight", width, width)
+        add(f"{prefix}.ffn_gate.weight", hidden, width)
+        add(f"{prefix}.ffn_up.weight", hidden, width)
+        add(f"{prefix}.ffn_down.weight", width, hidden)
+    writer.add_tensor("output_norm.weight", np.ones(width, dtype=np.float32))
+    output = (rng.standard_normal((count, width)) * sharpness * width**-0.5).astype(np.float32)
+    if end_bias:
+        output[2] *= end_bias
+    writer.add_tensor("output.weight", output)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def _add_bpe(writer: gguf.GGUFWriter) -> int:
+    letters = byte_letters()
+    tokens = list(SPECIALS) + letters
+    merges: list[str] = []
+    for word in MERGED_WORDS:
+        for lead in ("", "Ġ"):
+            made = (lead or word[0]) if lead else word[0]
+            rest = word if lead else word[1:]
+            for letter in rest:
+                merge = f"{made} {letter}"
+                made += letter
+                if merge not in merges:
+                    merges.append(merge)
+                if made not in tokens:
+                    tokens.append(made)
+    types = [gguf.TokenType.CONTROL] * len(SPECIALS)
+    types += [gguf.TokenType.NORMAL] * (len(tokens) - len(SPECIALS))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_merges(merges)
+    writer.add_token_types(types)
+    writer.add_eos_token_id(2)
+    writer.add_add_bos_token(False)
+    return len(tokens)
+
+
+def _add_spm(writer: gguf.GGUFWriter) -> int:
+    tokens = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
+    types = [
+        gguf.TokenType.UNKNOWN,
+        gguf.TokenType.CONTROL,
+        gguf.TokenType.CONTROL,
+        gguf.TokenType.CONTROL,
+        gguf.TokenType.USER_DEFINED,
+    ]
+    scores = [0.0] * len(tokens)
+    for byte in range(256):
+        tokens.append(f"<0x{byte:02X}>")
+        types.append(gguf.TokenType.BYTE)
+        scores.append(0.0)
+    pieces = [chr(code) for code in range(33, 127)] + ["▁", "é", "ü"]
+    pieces += [lead + word for word in MERGED_WORDS if word.isalpha() for lead in ("", "▁")]
+    pieces += ["th", "yo", "ar", "wo", "ol", "ki", "ng", "▁th", "▁yo", "▁a", "▁wo"]
+    for rank, piece in enumerate(dict.fromkeys(pieces)):
+        tokens.append(piece)
+        types.append(gguf.TokenType.NORMAL)
+        scores.append(-1000.0 + 10.0 * len(piece) - rank * 0.001)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_scores(scores)
+    writer.add_token_types(types)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_add_bos_token(True)
+    return len(tokens)
