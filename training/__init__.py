@@ -1,0 +1,1 @@
+"""The house model's corpus, tokenizer, trainer, exporter and evaluation."""

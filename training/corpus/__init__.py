@@ -1,0 +1,1 @@
+"""The grammar that writes the house model's training text: a seed in, conversations out."""

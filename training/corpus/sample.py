@@ -1,0 +1,286 @@
+"""Whole conversations from a seed: who asks what in which words, with the noise of real typing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from models.prompts import Panel, Turn, speech
+from models.request import Message
+from training.corpus.acts import draw_decision, draw_order
+from training.corpus.grammar import capital, expand, plural
+from training.corpus.people import Character, draw_character, person_name, table, valley
+from training.corpus.talk import INTENTS, Answer, Ask, Scene, answer, line_slots
+
+VERSION = 1
+"""Goes up with every change that changes what a seed writes."""
+
+VALLEY_SHARE = 0.25
+ACTS_SHARE = 0.12
+HELD_OUT_PATTERNS = 0.03
+"""Share of a line's patterns that only validation samples use."""
+
+_OPENERS = ("hey, ", "excuse me, ", "so, ", "um, ", "tell me, ", "sir, ", "well, ", "oh, ", "please, ",
+            "good day, ", "hello, ", "hi, ", "listen, ", "ok, ", "and ", "but ", "by the way, ", "quick question, ",
+            "say, ", "hmm, ", "actually ", "pardon, ", "friend, ", "hello there, ", "just wondering, ", "sorry, ",
+            "thanks, ", "one more thing, ", "I was wondering, ", "{first}, ", "hey {first}, ", "hello {first}, ")  # fmt: skip
+_TAILS = (" please", ", please", " friend", ", friend", " mate", ", {first}", ", good {trade}", " by any chance",
+          " I wonder", " exactly", " then", " really", " these days", " now", " lol", ", my friend", " pls",
+          ", can you tell me", ", do you know", " I mean", " though", ", if I may ask", " anyway")  # fmt: skip
+_CHATTY = frozenset(
+    "price buy wares bed food where about person rumour danger wolves vampires history remedy work "
+    "trade name how_are_you weather time where_am_i home who_near trouble joke secret advice".split()
+)
+_WEIGHTS = {
+    "about": 9.0, "person": 7.0, "price": 6.0, "buy": 3.5, "where": 5.0, "rumour": 4.0, "wolves": 3.0,
+    "vampires": 3.0, "danger": 3.0, "name": 2.5, "trade": 2.5, "wares": 2.5, "greet": 2.0, "bed": 2.5,
+    "food": 2.5, "work": 2.5, "remedy": 2.0, "history": 2.0, "injection": 2.5, "who_near": 1.6,
+    "how_are_you": 2.0, "trouble": 1.5, "time": 1.5, "weather": 1.5, "advice": 1.5, "where_am_i": 1.5, "home": 1.5,
+    "why": 0.0, "sure": 0.0, "repeat": 0.0, "farewell": 0.8, "haggle": 0.8,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One training sample: the chat, ending with the assistant's turn."""
+
+    messages: tuple[Message, ...]
+    kind: str
+    """"speech", "decide" or "orders"."""
+
+
+def held_out(intent: str, pattern: str) -> bool:
+    """Whether validation alone uses this phrasing: a fixed choice by its letters, none by luck."""
+    checksum = sum((i + 7) * ord(c) for i, c in enumerate(intent + pattern))
+    return checksum % 1000 < HELD_OUT_PATTERNS * 1000
+
+
+def panel(who: Character, rng: random.Random) -> Panel:
+    """A moment in which the character could be met."""
+    t = table("tables")
+    time = rng.choice(t["dayparts"] if rng.random() < 0.85 else t["dayparts_rare"])
+    if rng.random() < 0.25:
+        time += ", " + rng.choice(t["weathers"])
+    near = rng.sample(who.neighbours, rng.choice([0, 0, 0, 1, 1, 1, 2, 3]))
+    trouble: tuple[str, ...] = ()
+    if rng.random() < 0.18:
+        slots = {"spot": rng.choice(who.spots), "beast": rng.choice(t["beasts"])}
+        trouble = (expand(rng.choice(t["troubles"]), rng, slots),)
+    return Panel(
+        time=time,
+        mood=rng.choice(t["moods"]["words"]) if rng.random() < 0.7 else "calm",
+        place=who.at if rng.random() < 0.75 else rng.choice(who.spots),
+        near=tuple(near),
+        trouble=trouble,
+    )
+
+
+def _shorter(subject: str, rng: random.Random) -> str:
+    """The subject as a player may put it: whole, without its adjectives, or by one name."""
+    words = subject.split()
+    roll = rng.random()
+    if words[0] == "the" and len(words) > 2 and "of" not in words:
+        if roll < 0.25:
+            return f"the {words[-1]}"
+        if roll < 0.32:
+            return words[-1]
+        return subject
+    if words[0][0].isupper() and len(words) == 2 and roll < 0.4:
+        if words[0] in ("Castle", "Fort"):
+            return "the castle" if roll < 0.2 else words[1]
+        return words[1] if words[0] in table("tables")["titles"] else words[0]
+    return subject
+
+
+def _unknown(
+    who: Character, pool: Sequence[str], rng: random.Random, here: Sequence[str] = ()
+) -> str:
+    for _ in range(20):
+        subject = rng.choice(pool) if pool else person_name(rng)
+        if not who.mentions(subject) and subject not in here:
+            return subject
+    return "Zebulon"
+
+
+def draw_ask(intent: str, scene: Scene, rng: random.Random) -> Ask:
+    """What exactly is asked with this intent: of a fact that is known, or of something unknown."""
+    who, t = scene.who, table("tables")
+    if intent in ("price", "buy"):
+        priced = [(fact, ware) for fact in who.facts for ware, _ in fact.wares]
+        if priced and rng.random() < 0.72:
+            fact, ware = rng.choice(priced)
+            return Ask(intent, ware, fact)
+        everything = [ware for trade in t["trade"] for ware in trade["wares"]]
+        known = {ware for _, ware in priced}
+        for _ in range(20):
+            ware = rng.choice(everything)
+            if ware not in known and not any(plural(ware) == plural(k) for k in known):
+                return Ask(intent, ware)
+    if intent in ("about", "where", "person"):
+        return _draw_subject(intent, scene, rng)
+    return Ask(intent)
+
+
+def _is_name(subject: str) -> bool:
+    return subject[:1].isupper() and not subject.startswith(("Castle", "Fort"))
+
+
+def _draw_subject(intent: str, scene: Scene, rng: random.Random) -> Ask:
+    who, t = scene.who, table("tables")
+    people = [(f, s) for f in who.facts for s in f.subjects if _person(f, s)]
+    things = [(f, s) for f in who.facts for s in f.subjects if not _person(f, s)]
+    if intent == "person":
+        roll = rng.random()
+        if roll < 0.05:
+            return Ask(intent, who.first)
+        if roll < 0.12 and scene.panel.near:
+            return Ask(intent, rng.choice(scene.panel.near))
+        if people and roll < 0.7:
+            fact, subject = rng.choice(people)
+            return Ask(intent, _shorter(subject, rng), fact)
+        strangers = [each for each in who.neighbours if each not in scene.panel.near]
+        pool = strangers if rng.random() < 0.3 else []
+        return Ask(intent, _shorter(_unknown(who, pool, rng), rng))
+    if intent == "where":
+        if rng.random() < 0.08:
+            return Ask(intent, scene.panel.place)
+        placed = [(f, s) for f, s in things if "where" in f.tags]
+        if placed and rng.random() < 0.6:
+            fact, subject = rng.choice(placed)
+            return Ask(intent, _shorter(subject, rng), fact)
+        return Ask(intent, _unknown(who, [*t["other_places"], *t["spots"]], rng, [scene.panel.place]))
+    if things and rng.random() < 0.72:
+        fact, subject = rng.choice(things)
+        return Ask(intent, _shorter(subject, rng), fact)
+    return Ask(intent, _unknown(who, [*t["other_words"], *(f"the {x}" for x in t["things"])], rng))
+
+
+def _person(fact: object, subject: str) -> bool:
+    return _is_name(subject) and any(w[0].isupper() for w in subject.split()) and not any(
+        word in subject
+        for word in ("Castle", "Keep", "Abbey", "Fort", "Forest", "Hollow", "Grove", "wood", "the ")
+    )
+
+
+def phrase(ask: Ask, scene: Scene, rng: random.Random, *, validation: bool) -> str:
+    """The ask in a player's words, typing noise included."""
+    rows = table("lines")[ask.intent]
+    patterns = [p for p in rows["lines"] if held_out(ask.intent, p) == validation]
+    slots = line_slots(ask, scene)
+    if "task" in rows:
+        slots["task"] = rng.choice(rows["task"])
+    text = expand(rng.choice(patterns or rows["lines"]), rng, slots)
+    return noisy(text, ask, scene, rng)
+
+
+def noisy(text: str, ask: Ask, scene: Scene, rng: random.Random) -> str:
+    """Openers, tails, missing capitals and full stops, and slips of the finger."""
+    slots = {"first": scene.who.first, "trade": scene.who.persona.trade}
+    if ask.intent in _CHATTY and rng.random() < 0.22:
+        text = expand(rng.choice(_OPENERS), rng, slots) + " " + text
+    if ask.intent in _CHATTY and rng.random() < 0.14:
+        end = text[-1] if text[-1] in "?!." else ""
+        text = text.rstrip("?!.") + expand("x" + rng.choice(_TAILS), rng, slots)[1:] + end
+    if rng.random() < 0.15:
+        text = _slip(text, ask.subject, rng)
+    roll = rng.random()
+    if roll < 0.25:
+        text = text.lower()
+    elif roll < 0.8:
+        text = capital(text)
+    roll = rng.random()
+    if roll < 0.33:
+        text = text.rstrip("?.!") or text
+    elif roll < 0.5 and text[-1].isalnum():
+        text += rng.choice([".", "!", ".", "..."])
+    if rng.random() < 0.12:
+        text = text.replace("'", "")
+    return text
+
+
+def _slip(text: str, keep: str, rng: random.Random) -> str:
+    words = text.split(" ")
+    able = [i for i, w in enumerate(words) if len(w) > 4 and w.isalpha() and w not in keep]
+    if not able:
+        return text
+    i = rng.choice(able)
+    word = words[i]
+    at = rng.randrange(1, len(word) - 1)
+    kind = rng.randrange(3)
+    if kind == 0:
+        word = word[:at] + word[at + 1 :]
+    elif kind == 1:
+        word = word[:at] + word[at] + word[at:]
+    else:
+        word = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    words[i] = word
+    return " ".join(words)
+
+
+def _next_intent(scene: Scene, rng: random.Random) -> str:
+    last = scene.said[-1] if scene.said else None
+    roll = rng.random()
+    if not scene.said and roll < 0.25:
+        return "greet"
+    if last and last.fact and roll < 0.2:
+        return rng.choice(["why", "why", "sure", "repeat", "thanks"])
+    if last and last.fact and last.fact.wares and roll < 0.28:
+        return "haggle"
+    if last and roll < 0.26:
+        return rng.choice(["why", "sure", "repeat", "yes", "no", "thanks", "sorry"])
+    return rng.choices(INTENTS, [_WEIGHTS.get(i, 1.0) for i in INTENTS])[0]
+
+
+def draw_speech(who: Character, rng: random.Random, *, turns: int, validation: bool) -> Sample:
+    """A conversation of that many exchanges with one character."""
+    named = rng.random() < 0.65
+    words = table("tables")["speakers"]
+    speaker = person_name(rng) if named else rng.choice(words)
+    if named and rng.random() < 0.5:
+        speaker = speaker.split()[-1] if speaker.split()[0] in table("tables")["titles"] else speaker.split()[0]
+    now = panel(who, rng)
+    scene = Scene(who, now, speaker, named)
+    history: list[tuple[Panel, Turn]] = []
+    for n in range(turns):
+        if n and rng.random() < 0.12:
+            now = panel(who, rng)
+            scene.panel = now
+        intent = _next_intent(scene, rng)
+        if intent == "my_name" and not named:
+            intent = "greet"
+        ask = draw_ask(intent, scene, rng)
+        line = phrase(ask, scene, rng, validation=validation)
+        said: Answer = answer(ask, scene, rng)
+        history.append((now, Turn(speaker=speaker, line=line, reply=said.text)))
+        scene.said.append(said)
+        if intent == "farewell":
+            break
+    *before, (then, final) = history
+    messages = speech(who.persona, before, then, final.speaker, final.line)
+    reply: Message = {"role": "assistant", "content": final.reply or ""}
+    return Sample((*messages, reply), "speech")
+
+
+_VALIDATION_SEED = 1_000_003
+
+
+def samples(seed: int, *, validation: bool = False) -> Iterator[Sample]:
+    """An endless stream of samples: the same for the same seed.
+
+    Validation draws its people from a seed of their own and its lines from held-out phrasings.
+    """
+    rng = random.Random(seed + _VALIDATION_SEED if validation else seed)
+    twelve = valley()
+    while True:
+        roll = rng.random()
+        if roll < ACTS_SHARE / 2:
+            yield Sample(draw_order(rng), "orders")
+            continue
+        at_home = rng.random() < VALLEY_SHARE and not validation
+        who = rng.choice(twelve) if at_home else draw_character(rng)
+        if roll < ACTS_SHARE:
+            yield Sample(draw_decision(who, panel(who, rng), rng), "decide")
+            continue
+        turns = rng.choice([1, 3, 5, 6, 6, 7])
+        yield draw_speech(who, rng, turns=turns, validation=validation)
