@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 from foundation.errors import GreenroomError
@@ -33,6 +34,7 @@ class CloseCode(IntEnum):
     GOING_DOWN = 4007
     REPLACED = 4008
     AUTH = 4009
+    FULL = 4010
 
 
 CLOSE_MEANINGS: dict[CloseCode, str] = {
@@ -46,6 +48,7 @@ CLOSE_MEANINGS: dict[CloseCode, str] = {
     CloseCode.GOING_DOWN: "the server is shutting down; connect again later",
     CloseCode.REPLACED: "the session was resumed on another connection; this one is over",
     CloseCode.AUTH: "hello carried no token, or a wrong one, and this server asks for it",
+    CloseCode.FULL: "the server takes no more clients; connect again later",
 }
 
 ERROR_MEANINGS: dict[str, str] = {
@@ -90,6 +93,16 @@ class AddressInUse(BridgeError):
     """Another program holds the port; the message names it."""
 
     code = "address_in_use"
+
+
+def address_error(error: OSError, host: str, port: int) -> BridgeError:
+    """A typed error for a port that can't be listened on."""
+    if error.errno == errno.EADDRINUSE:
+        return AddressInUse(
+            f"port {port} of {host} is taken by another program",
+            "stop it, or choose another port; 0 takes a free one",
+        )
+    return BridgeError(f"can't listen on {host} port {port}: {error}", "check host and port")
 
 
 class ProtocolError(GreenroomError):

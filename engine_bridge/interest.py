@@ -30,6 +30,12 @@ WIRE: Final[Mapping[str, np.dtype[Any]]] = {
 }
 """The columns that go over the wire, with their types there; nothing else does."""
 
+PLAYER: Final = 1
+DEAD: Final = 2
+SPEAKS: Final = 4
+DOWNED: Final = 8
+"""Bits of the column `flags`."""
+
 CHANGING: Final = tuple(name for name in WIRE if name != "id")
 UNITS_A_TILE: Final = 256
 _MARGIN: Final = 2 * UNITS_A_TILE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, Valid
 
 from engine_bridge.errors import ProtocolError
 from foundation.strict import StrictModel
+from world import actions
+from world.content import ContentRequest, ContentResponse
 
 MAX_ID: Final = 2**48 - 1
 MAX_REQUEST: Final = 2**53 - 1
@@ -18,27 +21,19 @@ MAX_SEQ: Final = 2**53 - 1
 MAX_TEXT: Final = 400
 
 
-def _plain(text: str) -> str:
-    """Refuse control characters, which could forge lines in logs, prompts and terminals."""
-    for character in text:
-        if unicodedata.category(character) == "Cc" and character not in "\n\t":
-            raise ValueError(f"control character U+{ord(character):04X} is not allowed")
-    return text
-
-
 def _one_line(text: str) -> str:
+    """Refuse control characters, which could forge lines in logs, prompts and terminals."""
     if not text.strip():
         raise ValueError("must hold something visible")
-    if "\n" in text or "\t" in text:
-        raise ValueError("must be one line")
-    return _plain(text)
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise ValueError("control characters and lone surrogates are not text")
+    return text
 
 
 EntityId = Annotated[int, Field(ge=1, le=MAX_ID, description="an entity's id")]
 RequestId = Annotated[int, Field(ge=1, le=MAX_REQUEST)]
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
 Tick = Annotated[int, Field(ge=0)]
-Units = Annotated[int, Field(ge=0, le=2**31 - 1, description="1/256 of a tile")]
 Key = Annotated[
     str,
     StringConstraints(min_length=1, max_length=64),
@@ -93,31 +88,25 @@ class Say(StrictModel):
     """Speaks to someone; the answer streams as `speech` and ends with `done` or an error."""
 
     to: EntityId
-    text: Annotated[
-        str, StringConstraints(min_length=1, max_length=MAX_TEXT), AfterValidator(_plain)
-    ]
+    text: actions.Text
     key: Key
 
 
-class Move(StrictModel):
-    """Sets where the body walks to. The world's walking speed and walls hold."""
+class Move(actions.Move):
+    """Sets where the body walks to, in units of 1/256 tile. Its speed and walls hold."""
 
-    x: Units
-    y: Units
     key: Key
 
 
-class Attack(StrictModel):
-    """Strikes a target within reach."""
+class Attack(actions.Attack):
+    """Strikes a living target within reach."""
 
-    target: EntityId
     key: Key
 
 
-class Use(StrictModel):
-    """Uses an object within reach: a lever, a well, a door."""
+class Use(actions.Use):
+    """Uses a thing within reach: a lever, a well, a shrine."""
 
-    target: EntityId
     key: Key
 
 
@@ -282,12 +271,6 @@ class Progress(StrictModel):
     total: int = Field(ge=0)
 
 
-class ContentResult(StrictModel):
-    """The finished content."""
-
-    response: dict[str, Any]
-
-
 class Pong(StrictModel):
     """Answers `ping`."""
 
@@ -414,6 +397,7 @@ _CLIENT: tuple[Kind, ...] = (
     Kind("act", Act, "client", ("committed",)),
     Kind("cancel", Cancel, "client", ("cancelled",)),
     Kind("inspect", Inspect, "client", ("entity",)),
+    Kind("content", ContentRequest, "client", ("progress", "content")),
     Kind("ack", Ack, "client", anonymous=True),
     Kind("ping", Ping, "client", ("pong",)),
 )
@@ -429,7 +413,7 @@ _SERVER: tuple[Kind, ...] = (
     Kind("cancelled", Cancelled, "reply"),
     Kind("entity", EntityPanel, "reply"),
     Kind("progress", Progress, "reply"),
-    Kind("content", ContentResult, "reply"),
+    Kind("content", ContentResponse, "reply"),
     Kind("pong", Pong, "reply"),
     Kind("error", ErrorBody, "reply"),
     Kind("event", EventBody, "push", reliable=True),
@@ -480,10 +464,21 @@ def parse_request(message: Mapping[str, Any]) -> Request:
     elif number is None:
         raise ProtocolError("bad_message", f"{t}: `id` must be an integer from 1 to 2^53-1")
     try:
-        body = kind.body.model_validate(message.get("d", {}))
+        body = _validate(kind.body, message.get("d", {}))
     except ValidationError as error:
         raise ProtocolError("bad_message", f"{t}: {first_fault(error)}") from error
     return Request(t, number or 0, body)
+
+
+def _validate(model: type[StrictModel], d: object) -> StrictModel:
+    if model is not ContentRequest:
+        return model.model_validate(d)
+    # Its tuples are lists on the wire, which strict validation takes from JSON only.
+    try:
+        text = json.dumps(d)
+    except TypeError as error:
+        raise ProtocolError("bad_message", "content: takes no binary values") from error
+    return model.model_validate_json(text)
 
 
 def first_fault(error: ValidationError) -> str:

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine_bridge.errors import ProtocolError
-from engine_bridge.interest import WIRE
-
-PLAYER, DEAD, SPEAKS, DOWNED = 1, 2, 4, 8
+from engine_bridge.interest import DEAD, PLAYER, SPEAKS, WIRE
 
 
 @dataclass(slots=True)
@@ -120,4 +118,6 @@ def _rows(d: Mapping[str, Any]) -> Iterator[Entity]:
         raise ProtocolError("bad_message", "packed columns of different lengths")
     names = d["names"]
     for values in zip(*columns, strict=True):
-        yield Entity(*values, name=names.get(str(values[0]), ""))
+        entity = Entity(*values)
+        entity.name = names.get(str(entity.id), "")
+        yield entity
