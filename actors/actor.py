@@ -19,7 +19,16 @@ from actors.mailbox import Mailbox, MailboxSpec
 if TYPE_CHECKING:
     from actors.dispatch import Dispatcher
 
-__all__ = ["ActorDied", "GreenActor", "GreenFuture", "Level", "receives", "tell_first"]
+__all__ = [
+    "ActorDied",
+    "ActorGone",
+    "GreenActor",
+    "GreenFuture",
+    "Level",
+    "Recycle",
+    "receives",
+    "tell_first",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +60,11 @@ here = Here()
 class ActorDied:
     """Told to a supervisor: its child `key` failed and waits, suspended, with its mailbox.
 
-    `phase` is "create" (its factory raised), "start" (`on_start` did) or "receive" (a handler did,
-    on `message`, which is not handled again).
+    `phase` is "create" (its factory raised), "start" (`on_start` did), "receive" (a handler did, on
+    `message`, which is not handled again) or "recycle" (the supervisor asked for it).
     """
 
-    __slots__ = ("error", "key", "kind", "message", "phase", "ref", "trace")
+    __slots__ = ("deferred", "error", "key", "kind", "message", "phase", "ref", "trace")
 
     def __init__(
         self, key: str, ref: pykka.ActorRef[Any], phase: str, error: BaseException, message: object
@@ -64,9 +73,24 @@ class ActorDied:
         self.ref = ref
         self.kind = ref.actor_class.__name__
         self.phase = phase
+        self.deferred = False
         self.error = f"{type(error).__name__}: {error}"[:300]
         self.message = "" if message is None else repr(message)[:300]
         self.trace = "".join(traceback.format_exception(error))[-4000:]
+
+
+class ActorGone:
+    """Told to a supervisor: its child `key` has stopped for good."""
+
+    __slots__ = ("key", "ref")
+
+    def __init__(self, key: str, ref: pykka.ActorRef[Any]) -> None:
+        self.key = key
+        self.ref = ref
+
+
+class Recycle(Exception):
+    """Told to a supervised actor: suspend yourself as if you had failed, to be made anew."""
 
 
 class GreenFuture(pykka.ThreadingFuture[T]):

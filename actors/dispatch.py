@@ -6,6 +6,7 @@ which is what reproducible runs use.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import sys
@@ -21,9 +22,11 @@ from pykka._envelope import Envelope
 
 from actors.actor import (
     ActorDied,
+    ActorGone,
     GreenActor,
     GreenFuture,
     Level,
+    Recycle,
     here,
     receives,
     tell_first,
@@ -111,18 +114,23 @@ class Dispatcher:
         self,
         factory: Callable[[], A],
         supervision: tuple[pykka.ActorRef[Any], str] | None = None,
+        before: Callable[[pykka.ActorRef[A]], None] | None = None,
     ) -> pykka.ActorRef[A]:
         """Start the actor that `factory` makes; a supervisor, with its key for it, may watch it.
+
+        `before` is called with the reference just before the actor starts.
 
         Raises:
             DispatcherClosed: nothing can be started any more.
         """
-        before, here.starting = here.starting, self
+        outside, here.starting = here.starting, self
         try:
             actor = factory()
         finally:
-            here.starting = before
+            here.starting = outside
         actor._inbox().supervision = supervision
+        if before is not None:
+            before(actor.actor_ref)
         pykka.ActorRegistry.register(actor.actor_ref)
         actor._start_actor_loop()
         return actor.actor_ref
@@ -137,12 +145,12 @@ class Dispatcher:
         mailbox = ref.actor_inbox
         if not isinstance(mailbox, Mailbox) or not mailbox.suspended or mailbox.closed:
             raise ActorError(f"{ref} is not waiting for a restart")
-        here.adopting, before = mailbox, here.starting
-        here.starting = self
+        outside, here.starting = here.starting, self
+        here.adopting = mailbox
         try:
             actor = factory()
         finally:
-            here.adopting, here.starting = None, before
+            here.adopting, here.starting = None, outside
         if actor.actor_inbox is not mailbox:
             raise ActorError(f"the factory for {ref} did not make an actor of its own")
         ref._actor_weakref = weakref.ref(actor)
@@ -152,6 +160,11 @@ class Dispatcher:
         with mailbox.stats.lock:
             mailbox.stats.restarts += 1
         self.ready(mailbox)
+
+    def recycle(self, ref: pykka.ActorRef[Any]) -> None:
+        """Have a supervised actor suspended before its next message, and its supervisor told."""
+        if ref.is_alive():
+            tell_first(ref, Recycle())
 
     def abandon(self, ref: pykka.ActorRef[Any]) -> None:
         """End a suspended actor for good: who waits for its answers gets `ActorDeadError`."""
@@ -363,6 +376,9 @@ class Dispatcher:
         actor = mailbox.actor
         assert actor is not None
         message, reply_to = envelope.message, envelope.reply_to
+        if type(message) is Recycle:
+            self._suspend(mailbox, actor, "recycle", message, None)
+            return
         try:
             if type(message) in PYKKA_MESSAGES:
                 response = actor._handle_receive(message)
@@ -404,19 +420,35 @@ class Dispatcher:
             except Exception as second:
                 mailbox.stats.failed(second)
                 logger.error("Unhandled exception in on_failure of %s:", actor, exc_info=True)
-        if watched and mailbox.supervision is not None:
-            supervisor, key = mailbox.supervision
-            mailbox.suspended = True
-            try:
-                tell_first(supervisor, ActorDied(key, actor.actor_ref, phase, error, message))
-            except (pykka.ActorDeadError, MailboxFull):
-                mailbox.suspended = False
-                actor._handle_failure(type(error), error, error.__traceback__)
+        if watched:
+            self._suspend(mailbox, actor, phase, error, message)
+
+    def _suspend(
+        self,
+        mailbox: Mailbox,
+        actor: GreenActor,
+        phase: str,
+        error: Exception,
+        message: object,
+    ) -> None:
+        if mailbox.supervision is None:
+            return
+        supervisor, key = mailbox.supervision
+        mailbox.suspended = True
+        try:
+            tell_first(supervisor, ActorDied(key, actor.actor_ref, phase, error, message))
+        except (pykka.ActorDeadError, MailboxFull):
+            mailbox.suspended = False
+            actor._handle_failure(type(error), error, error.__traceback__)
 
     def _retire(self, mailbox: Mailbox) -> None:
         # The turn is never given back, so that nothing schedules a dead actor.
         mailbox.drain()
         mailbox.actor = None
+        if mailbox.supervision is not None and mailbox.ref is not None:
+            supervisor, key = mailbox.supervision
+            with contextlib.suppress(pykka.ActorDeadError, MailboxFull):
+                supervisor.tell(ActorGone(key, mailbox.ref))
         self._mailboxes.pop(id(mailbox), None)
         mailbox.stats.retired(mailbox.high, mailbox.dropped, mailbox.rejected)
         if self._sleepers and not self._mailboxes:
