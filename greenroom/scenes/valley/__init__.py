@@ -1,0 +1,1 @@
+"""The valley of Alderford: the scene that `greenroom demo` plays. Data only."""
