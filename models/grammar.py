@@ -192,21 +192,12 @@ class _Walk:
             raise self._refuse(where, "is a string without end", "give it a max_length")
         most, least = int(given["maxLength"]), int(given.get("minLength", 0))
         pattern = given.get("pattern")
+        built: Schema = {"type": "string", "minLength": least, "maxLength": most}
         if pattern is None:
-            return {
-                "type": "string",
-                "pattern": f"^{_SAFE}{{{least},{most}}}$",
-            }, 2 + most * _SAFE_BYTES
-        width = _SAFE_BYTES
-        if pattern[:1] == "^" and pattern[-1:] == "$" and not _NOT_PLAIN.search(pattern):
-            width = 1
-        built = {
-            "type": "string",
-            "minLength": least,
-            "maxLength": most,
-            "allOf": [{"pattern": pattern}, {"pattern": f"^{_SAFE}*$"}],
-        }
-        return built, 2 + most * width
+            return {**built, "pattern": f"^{_SAFE}*$"}, 2 + most * _SAFE_BYTES
+        plain = pattern[:1] == "^" and pattern[-1:] == "$" and not _NOT_PLAIN.search(pattern)
+        built["allOf"] = [{"pattern": pattern}, {"pattern": f"^{_SAFE}*$"}]
+        return built, 2 + most * (1 if plain else _SAFE_BYTES)
 
     def _integer(self, given: Schema, where: str) -> tuple[Schema, int]:
         low, high = given.get("minimum"), given.get("maximum")

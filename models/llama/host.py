@@ -19,11 +19,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from models import grammar
+from models.delivery import Delivery
 from models.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -49,19 +50,6 @@ _ERRORS: dict[str, type[ModelError]] = {
     kind.code: kind
     for kind in (ModelError, ModelFileError, ModelUnavailable, RequestRefused, DeadlineExceeded)
 }
-
-
-@dataclass(slots=True, eq=False)
-class _Pending:
-    """A request under way: who listens, and when it began. `lock` keeps its callbacks in order."""
-
-    request: ModelRequest
-    listener: Listener
-    begun: float
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    ended: bool = False
-    first_text: float | None = None
-    parts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +99,7 @@ class LlamaHost:
         self._load_s = load_s + 5.0 * _size_of(self._path) / _GIB
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Delivery] = {}
         self._state: State = "starting"
         self._error: ModelError | None = None
         self._channel: Channel | None = None
@@ -157,7 +145,7 @@ class LlamaHost:
 
     def submit(self, request: ModelRequest, listener: Listener) -> Handle:
         """Hand a request to the engine and return at once (see `Backend`)."""
-        pending = _Pending(request, listener, time.monotonic())
+        pending = Delivery(request, listener)
         refusal: ModelError | None = None
         schema = None
         try:
@@ -345,7 +333,7 @@ class LlamaHost:
             late = [
                 pending
                 for pending in self._pending.values()
-                if now > pending.begun + pending.request.deadline_s + _DEADLINE_GRACE_S
+                if pending.seconds_left < -_DEADLINE_GRACE_S
             ]
         for pending in late:
             self._end_with_error(
@@ -386,26 +374,16 @@ class LlamaHost:
         if pending is None:
             return
         if kind == "text":
-            self._stream(pending, event[2])
+            pending.text(event[2])
         elif kind == "done":
             self._finish(pending, event[2])
         else:
             code, message, hint = event[2:5]
             self._end_with_error(pending, _ERRORS.get(code, ModelError)(message, hint))
 
-    def _stream(self, pending: _Pending, text: str) -> None:
-        with pending.lock:
-            if pending.ended:
-                return
-            if pending.first_text is None:
-                pending.first_text = time.monotonic()
-            pending.parts.append(text)
-            self._call(lambda: pending.listener.on_text(pending.request.id, text))
-
-    def _finish(self, pending: _Pending, figures: dict[str, Any]) -> None:
-        now = time.monotonic()
+    def _finish(self, pending: Delivery, figures: dict[str, Any]) -> None:
         request = pending.request
-        text = "".join(pending.parts)
+        text = pending.streamed
         try:
             parsed = grammar.parse(text, request.schema) if request.schema else None
         except ModelError as error:
@@ -420,18 +398,18 @@ class LlamaHost:
             prompt_tokens=figures["prompt_tokens"],
             cached_tokens=figures["cached_tokens"],
             completion_tokens=figures["completion_tokens"],
-            first_token_s=(pending.first_text or now) - pending.begun,
-            total_s=now - pending.begun,
+            first_token_s=pending.first_text_s,
+            total_s=pending.age_s,
         )
         self._deaths = 0
-        if self._claim(pending):
-            with pending.lock:
-                self._call(lambda: pending.listener.on_done(reply))
+        self._forget(pending)
+        pending.done(reply)
+        self._listener_faults += pending.faults
 
-    def _end_with_error(self, pending: _Pending, error: ModelError) -> None:
-        if self._claim(pending):
-            with pending.lock:
-                self._call(lambda: pending.listener.on_error(pending.request.id, error))
+    def _end_with_error(self, pending: Delivery, error: ModelError) -> None:
+        self._forget(pending)
+        pending.error(error)
+        self._listener_faults += pending.faults
 
     def _end_all(self, error: ModelError) -> None:
         with self._lock:
@@ -439,24 +417,10 @@ class LlamaHost:
         for pending in everyone:
             self._end_with_error(pending, error)
 
-    def _claim(self, pending: _Pending) -> bool:
-        """Whether the caller is the one that ends this request."""
-        with pending.lock:
-            if pending.ended:
-                return False
-            pending.ended = True
+    def _forget(self, pending: Delivery) -> None:
         with self._lock:
             if self._pending.get(pending.request.id) is pending:
                 del self._pending[pending.request.id]
-        return True
-
-    def _call(self, callback: Callable[[], None]) -> None:
-        try:
-            callback()
-        except Exception:
-            # A listener's fault must not stop the thread that all the others are heard on.
-            self._listener_faults += 1
-            _log.exception("a listener raised")
 
     def _why_not(self) -> ModelError:
         match self._state:
