@@ -7,6 +7,8 @@
     ├── StorageError       storage          the world's folder can't be opened or written
     │   ├── NewerLayout    storage_newer    written by a newer Greenroom; refused
     │   └── WorldBusy      storage_busy     another process holds this world
+    ├── RulesetError       ruleset          species, actions or considerations that don't fit together
+    ├── StateError         state            a saved state that can't be lived on from
     └── ReplayError        replay           a journal that can't be stepped again: names the tick
 """
 
@@ -37,6 +39,18 @@ class WorldBusy(StorageError):
     """Another process holds this world."""
 
     code = "storage_busy"
+
+
+class RulesetError(GreenroomError):
+    """Species, actions or considerations don't fit together; the message names the part."""
+
+    code = "ruleset"
+
+
+class StateError(GreenroomError):
+    """A saved state can't be used with these rules; the message names what is missing."""
+
+    code = "state"
 
 
 class ReplayError(GreenroomError):
