@@ -1,0 +1,159 @@
+"""Walking: from waypoint to waypoint, along walls, never onto ground that can't be walked."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from world import maths
+from world.entities import Ints, Rows
+from world.events import Event
+from world.maths import TILE
+from world.paths import Paths, clear
+from world.state import State
+from world.tiles import COST, WALKABLE
+
+MAX_STUCK: Final = 12
+_HALF: Final = TILE // 2
+_MAX_STEP: Final = TILE - 1
+
+
+def walk(state: State, paths: Paths, events: list[Event]) -> None:
+    """Move every body that is under way by one tick's step."""
+    c = state.columns
+    rows = np.flatnonzero(c.pace[: c.high])
+    if not rows.size:
+        return
+    x, y = c.x[rows], c.y[rows]
+    waiting = (x == c.way_x[rows]) & (y == c.way_y[rows])
+    if waiting.any():
+        _plan(state, paths, rows[waiting])
+        going = c.pace[rows] > 0
+        rows, x, y = rows[going], x[going], y[going]
+        if not rows.size:
+            return
+    dx, dy = c.way_x[rows] - x, c.way_y[rows] - y
+    distance = maths.isqrt(dx * dx + dy * dy)
+    ground = state.tiles[y // TILE, x // TILE]
+    step = c.speed[rows] * c.pace[rows] // (50 * COST[ground])
+    step = np.minimum(np.clip(step, 1, _MAX_STEP), distance)
+    whole = np.maximum(distance, 1)
+    half = whole >> 1
+    nx = x + (dx * step + half) // whole
+    ny = y + (dy * step + half) // whole
+    arrives = step == distance
+    nx = np.where(arrives, c.way_x[rows], nx)
+    ny = np.where(arrives, c.way_y[rows], ny)
+    wading = ~WALKABLE[ground]
+    free = WALKABLE[state.tiles[ny // TILE, nx // TILE]] | wading
+    if not free.all():
+        _slide(state, rows, x, y, nx, ny, ~free)
+    crossed = (nx // TILE != x // TILE) | (ny // TILE != y // TILE)
+    c.x[rows] = nx
+    c.y[rows] = ny
+    state.touch_hot(rows)
+    if crossed.any():
+        _enter(state, rows[crossed], events)
+
+
+def _slide(
+    state: State, rows: Rows, x: Ints, y: Ints, nx: Ints, ny: Ints, blocked: np.ndarray
+) -> None:
+    """Where the step is blocked, keep the part of it along x or y that is free, in place."""
+    at = np.flatnonzero(blocked)
+    tiles = state.tiles
+    free_x = WALKABLE[tiles[y[at] // TILE, nx[at] // TILE]] & (nx[at] != x[at])
+    free_y = WALKABLE[tiles[ny[at] // TILE, x[at] // TILE]] & (ny[at] != y[at]) & ~free_x
+    nx[at] = np.where(free_x, nx[at], x[at])
+    ny[at] = np.where(free_y, ny[at], y[at])
+    c = state.columns
+    c.stuck[rows[at]] += 1
+    held = at[~free_x & ~free_y]
+    c.way_x[rows[held]] = x[held]
+    c.way_y[rows[held]] = y[held]
+
+
+def _plan(state: State, paths: Paths, rows: Rows) -> None:
+    """Give the next waypoint to bodies that stand on theirs; those at the goal stop."""
+    c = state.columns
+    x, y, gx, gy = c.x[rows], c.y[rows], c.goal_x[rows], c.goal_y[rows]
+    there = (x == gx) & (y == gy)
+    state.touch_hot(rows)
+    _stop(state, rows[there])
+    rest = ~there
+    if not rest.any():
+        return
+    rows, x, y, gx, gy = rows[rest], x[rest], y[rest], gx[rest], gy[rest]
+    lost = c.stuck[rows] >= MAX_STUCK
+    straight = clear(state.tiles, x, y, gx, gy) & (c.stuck[rows] == 0)
+    straight |= (x // TILE == gx // TILE) & (y // TILE == gy // TILE)
+    c.way_x[rows] = np.where(straight, gx, x)
+    c.way_y[rows] = np.where(straight, gy, y)
+    for i in np.flatnonzero(~straight):
+        row = int(rows[i])
+        if lost[i] or not _follow(state, paths, row):
+            _give_up(state, row)
+
+
+def _follow(state: State, paths: Paths, row: int) -> bool:
+    c = state.columns
+    x, y, width = int(c.x[row]), int(c.y[row]), state.width
+    goal = int(c.goal_y[row]) // TILE * width + int(c.goal_x[row]) // TILE
+    cells = paths.ahead(y // TILE * width + x // TILE, goal)
+    if not cells:
+        return False
+    spots = np.array(
+        [((cell % width) * TILE + _HALF, (cell // width) * TILE + _HALF) for cell in cells],
+        dtype=np.int64,
+    )
+    seen = clear(
+        state.tiles, np.full(len(cells), x), np.full(len(cells), y), spots[:, 0], spots[:, 1]
+    )
+    careful = int(c.stuck[row]) > 0
+    best = 0 if careful or not seen.any() else int(np.flatnonzero(seen)[-1])
+    c.way_x[row], c.way_y[row] = spots[best]
+    if c.way_x[row] == x and c.way_y[row] == y:
+        if len(cells) == 1:
+            return False
+        c.way_x[row], c.way_y[row] = spots[1]
+    return True
+
+
+def _stop(state: State, rows: Rows) -> None:
+    if not rows.size:
+        return
+    c = state.columns
+    c.pace[rows] = 0
+    c.stuck[rows] = 0
+    players = rows[c.player[rows] == 1]
+    if players.size:
+        state.write("action", players, 0)
+
+
+def _give_up(state: State, row: int) -> None:
+    c = state.columns
+    c.goal_x[row] = c.way_x[row] = c.x[row]
+    c.goal_y[row] = c.way_y[row] = c.y[row]
+    c.pace[row] = 0
+    c.stuck[row] = 0
+    if c.player[row]:
+        state.put(row, action=0)
+    else:
+        state.put(row, action_until=0, next_decision=state.tick + 20)
+
+
+def _enter(state: State, rows: Rows, events: list[Event]) -> None:
+    """Bodies that crossed into another cell: their luck with walls is forgotten, places noticed."""
+    c = state.columns
+    c.stuck[rows] = 0
+    place = state.place_grid[c.y[rows] // TILE, c.x[rows] // TILE]
+    moved = rows[place != c.place[rows]]
+    if not moved.size:
+        return
+    place = place[place != c.place[rows]]
+    state.write("place", moved, place)
+    told = (place >= 0) & (state.rules.tables.speaks[c.species[moved]] | (c.player[moved] == 1))
+    for row, index in zip(moved[told].tolist(), place[told].tolist(), strict=True):
+        key = state.place_list[index].key
+        events.append(Event(state.tick, "moved_in", int(c.id[row]), 0, {"place": key}))

@@ -1,0 +1,266 @@
+"""The reflex floor: utility AI over columns, for all whose time to decide has come at once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from world import tactics
+from world.combat import STRIKE_COOLDOWN, damage
+from world.commit import Commit
+from world.entities import NEVER, Ints, Rows
+from world.events import Event
+from world.paths import clear
+from world.ruleset import Aim, Consideration
+from world.senses import perceive
+from world.state import State
+from world.tiles import Tile
+from world.view import FAR, View
+
+DECIDE_EVERY: Final = 4
+"""Decisions fall due on every fourth tick, so that many are taken in one go."""
+CHASE_EVERY: Final = 4
+_LOYALTY: Final = 40
+_LOOK_UP: Final = 40
+MAX_FAULTS: Final = 64
+
+
+class Reflexes:
+    """Decides and acts for every body that no player moves."""
+
+    def __init__(self, state: State, view: View, commit: Commit) -> None:
+        self._state = state
+        self._view = view
+        self._commit = commit
+        self.faults: dict[str, str] = {}
+
+    # -- deciding ----------------------------------------------------------------------------
+
+    def decide(self) -> None:
+        """Let all who are due perceive, weigh and choose."""
+        state = self._state
+        if state.tick % DECIDE_EVERY:
+            return
+        c = state.columns
+        n = c.high
+        rows = np.flatnonzero(c.next_decision[:n] <= state.tick)
+        rows = rows[(c.died[rows] < 0) & (c.downed_until[rows] < 0) & (c.player[rows] == 0)]
+        if not rows.size:
+            return
+        perceive(self._view, self._view.index, rows)
+        self._notice(rows)
+        free = self._unbound(rows)
+        if free.size:
+            self._choose(free)
+
+    def _notice(self, rows: Rows) -> None:
+        """Remember threats; tell when one comes into sight and when the last is gone."""
+        state, view = self._state, self._view
+        c = state.columns
+        other = view.sense.threat_row[rows]
+        now = np.where(other >= 0, c.id[np.maximum(other, 0)], 0)
+        before = c.threat[rows]
+        state.write("threat", rows, now)
+        scared = rows[(now > 0)]
+        if scared.size:
+            state.write("fear", scared, np.minimum(1000, c.fear[scared] + 20))
+        told = state.rules.tables.speaks[c.species[rows]] | (c.group[rows] > 0)
+        for i in np.flatnonzero(((now > 0) != (before > 0)) & told).tolist():
+            entity = int(c.id[rows[i]])
+            if now[i]:
+                tiles = int(np.sqrt(float(view.sense.threat_d2[rows[i]]))) // 256
+                species = state.rules.species_names[int(c.species[other[i]])]
+                data = {"species": species, "distance": tiles}
+                self._commit.events.append(Event(state.tick, "threat", entity, int(now[i]), data))
+            else:
+                self._commit.events.append(Event(state.tick, "calm", entity))
+
+    def _unbound(self, rows: Rows) -> Rows:
+        """Those whose choice is theirs to make: a mind's choice holds until its time or danger."""
+        state = self._state
+        c = state.columns
+        held = c.action_until[rows] > state.tick
+        if not held.any():
+            return rows
+        half = c.perception[rows] // 2
+        danger = self._view.sense.threat_d2[rows] < half * half
+        brave = state.rules.tables.brave[c.species[rows]]
+        strikes = state.rules.tables.act_strikes[c.action[rows]]
+        flees = c.action[rows] == state.rules.activity_code["flee"]
+        held &= ~danger | brave | strikes | flees
+        kept = rows[held]
+        later = np.minimum(c.action_until[kept], state.tick + _LOOK_UP)
+        state.write("next_decision", kept, later)
+        return rows[~held]
+
+    def _choose(self, rows: Rows) -> None:
+        state = self._state
+        c, rules = state.columns, state.rules
+        uses = rules.tables.uses[c.species[rows]]
+        scores = np.full((rows.size, len(rules.considerations)), -1, dtype=np.int64)
+        for k in np.flatnonzero(uses.any(axis=0)).tolist():
+            at = np.flatnonzero(uses[:, k])
+            scores[at, k] = self._score(rules.considerations[k], rows[at])
+        loyal = np.flatnonzero(c.intent[rows] >= 0)
+        if loyal.size:
+            intent = c.intent[rows[loyal]]
+            wanted = scores[loyal, intent] > 0
+            scores[loyal[wanted], intent[wanted]] += _LOYALTY
+        if not scores.shape[1]:
+            self._take_up(rows, -1, _here(state, rows))
+            return
+        best = np.argmax(scores, axis=1)
+        top = scores[np.arange(rows.size), best]
+        best[top <= 0] = -1
+        for k in np.unique(best).tolist():
+            chosen = rows[best == k]
+            aim = self._aim(rules.considerations[k], chosen) if k >= 0 else _here(state, chosen)
+            self._take_up(chosen, k, aim)
+
+    def _score(self, reason: Consideration, rows: Rows) -> Ints:
+        """What a consideration says, made safe: a fault counts as 0 and is remembered."""
+        try:
+            score = reason.score(self._view, rows)
+            if score.shape != rows.shape or score.dtype.kind not in "iub":
+                raise TypeError(f"scores must be {rows.size} whole numbers")
+            out: Ints = np.clip(score.astype(np.int64), 0, 1000)
+            return out
+        except Exception as error:
+            # It may come from a mod; the tick goes on and the fault is named.
+            self._blame(reason.name, error)
+            return np.zeros(rows.size, dtype=np.int64)
+
+    def _aim(self, reason: Consideration, rows: Rows) -> Aim:
+        try:
+            aim = reason.aim(self._view, rows)
+            parts = [aim.goal_x, aim.goal_y, aim.target]
+            parts += [] if aim.pace is None else [aim.pace]
+            for part in parts:
+                if part.shape != rows.shape or part.dtype.kind not in "iu":
+                    raise TypeError(f"an aim must hold {rows.size} whole numbers")
+            x, y = self._view.clamp(aim.goal_x.astype(np.int64), aim.goal_y.astype(np.int64))
+            pace = None if aim.pace is None else np.clip(aim.pace.astype(np.int64), 0, 400)
+            target = np.clip(aim.target.astype(np.int64), 0, 2**48 - 1)
+            return Aim(x, y, target, pace)
+        except Exception as error:
+            # As above: a mod's fault must not stop the tick.
+            self._blame(reason.name, error)
+            return _here(self._state, rows)
+
+    def _blame(self, name: str, error: Exception) -> None:
+        if name in self.faults or len(self.faults) < MAX_FAULTS:
+            self.faults[name] = repr(error)[:200]
+
+    def _take_up(self, rows: Rows, intent: int, aim: Aim) -> None:
+        state = self._state
+        c, tables = state.columns, state.rules.tables
+        code = int(tables.consideration_activity[intent]) if intent >= 0 else 0
+        flees = state.rules.activity_code["flee"]
+        if code == flees:
+            for row in rows[(c.action[rows] != flees) & (c.threat[rows] > 0)].tolist():
+                self._tell("fled", row)
+        there = (c.x[rows] == aim.goal_x) & (c.y[rows] == aim.goal_y)
+        pace = np.full(rows.size, tables.act_pace[code]) if aim.pace is None else aim.pace
+        chases = bool(tables.act_chases[code])
+        same = (c.goal_x[rows] == aim.goal_x) & (c.goal_y[rows] == aim.goal_y)
+        if chases:
+            same |= (c.target[rows] == aim.target) & (aim.target > 0) & (c.action[rows] == code)
+        state.write("action", rows, code)
+        state.write("intent", rows, intent)
+        state.write("target", rows, aim.target)
+        state.write("action_until", rows, 0)
+        wait = tables.act_interval[code] + c.phase[rows] % 8
+        state.write("next_decision", rows, state.tick + wait)
+        turned = ~same
+        off = rows[turned]
+        c.goal_x[off], c.goal_y[off] = aim.goal_x[turned], aim.goal_y[turned]
+        c.way_x[off], c.way_y[off] = c.x[off], c.y[off]
+        c.stuck[off] = 0
+        moving = np.where(there, 0, pace)
+        c.pace[rows] = np.where(same & chases, c.pace[rows], moving)
+        state.touch_hot(rows)
+
+    def _tell(self, kind: str, row: int) -> None:
+        c = self._state.columns
+        if self._state.rules.tables.speaks[c.species[row]] or c.group[row] > 0:
+            self._commit.events.append(
+                Event(self._state.tick, kind, int(c.id[row]), int(c.threat[row]))
+            )
+
+    # -- acting ------------------------------------------------------------------------------
+
+    def act(self) -> None:
+        """Let those who are after someone follow and strike."""
+        state = self._state
+        c, tables = state.columns, state.rules.tables
+        rows = np.flatnonzero(c.target[: c.high])
+        rows = rows[tables.act_strikes[c.action[rows]] | tables.act_chases[c.action[rows]]]
+        if not rows.size:
+            return
+        victims = c.rows_of(c.target[rows])
+        lost = (victims < 0) | (c.died[victims] >= 0) | (c.downed_until[victims] >= 0)
+        lost |= tables.shuns_floors[c.species[rows]] & (
+            state.tiles[c.y[victims] // 256, c.x[victims] // 256] == Tile.FLOOR
+        )
+        if lost.any():
+            self._let_go(rows[lost])
+            rows, victims = rows[~lost], victims[~lost]
+            if not rows.size:
+                return
+        dx, dy = c.x[victims] - c.x[rows], c.y[victims] - c.y[rows]
+        close = dx * dx + dy * dy <= c.reach[rows] * c.reach[rows]
+        striking = tables.act_strikes[c.action[rows]] & (c.attack[rows] > 0)
+        ready = close & striking & (c.cooldown_until[rows] <= state.tick)
+        self._follow(rows, victims, close)
+        if ready.any():
+            self._strike(rows[ready], victims[ready])
+
+    def _let_go(self, rows: Rows) -> None:
+        state = self._state
+        state.write("target", rows, 0)
+        state.write("pace", rows, 0)
+        state.write("action_until", rows, 0)
+        state.write("next_decision", rows[state.columns.player[rows] == 0], state.tick)
+
+    def _follow(self, rows: Rows, victims: Rows, close: np.ndarray) -> None:
+        state = self._state
+        c = state.columns
+        chases = state.rules.tables.act_chases[c.action[rows]] & (c.player[rows] == 0)
+        stops = rows[close & chases & (c.pace[rows] > 0)]
+        if stops.size:
+            state.write("pace", stops, 0)
+        after = chases & ~close
+        after &= (c.pace[rows] == 0) | ((state.tick + c.phase[rows]) % CHASE_EVERY == 0)
+        rows, victims = rows[after], victims[after]
+        if not rows.size:
+            return
+        x, y = tactics.approach(self._view, rows, victims)
+        seen = clear(state.tiles, c.x[rows], c.y[rows], x, y)
+        waits = (c.x[rows] == c.way_x[rows]) & (c.y[rows] == c.way_y[rows])
+        turn = seen | waits | (c.pace[rows] == 0)
+        there = (x == c.x[rows]) & (y == c.y[rows])
+        pace = np.where(there, 0, state.rules.tables.act_pace[c.action[rows]])
+        turned = rows[turn]
+        c.goal_x[turned], c.goal_y[turned] = x[turn], y[turn]
+        c.way_x[turned] = np.where(seen[turn], x[turn], c.x[turned])
+        c.way_y[turned] = np.where(seen[turn], y[turn], c.y[turned])
+        c.pace[rows] = np.where(turn, pace, c.pace[rows])
+        state.touch_hot(rows)
+
+    def _strike(self, rows: Rows, victims: Rows) -> None:
+        state = self._state
+        c = state.columns
+        hurt = damage(self._view, rows, victims)
+        state.write("cooldown_until", rows, state.tick + STRIKE_COOLDOWN)
+        for row, victim, amount in zip(rows.tolist(), victims.tolist(), hurt.tolist(), strict=True):
+            if state.on_feet(victim) and state.on_feet(row):
+                self._commit.harm(int(c.id[victim]), amount, int(c.id[row]))
+
+
+def _here(state: State, rows: Rows) -> Aim:
+    c = state.columns
+    return Aim(c.x[rows].copy(), c.y[rows].copy(), np.zeros(rows.size, dtype=np.int64))
+
+
+__all__ = ["DECIDE_EVERY", "FAR", "NEVER", "Reflexes"]

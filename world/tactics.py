@@ -1,0 +1,87 @@
+"""How a group closes in: where each attacker goes while a tactic stands."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from world.entities import Ints, Rows
+from world.maths import RING, TILE, compass
+from world.ruleset import TACTICS
+from world.view import View
+
+FOCUS, FLANK, SURROUND = (TACTICS.index(t) for t in ("focus", "flank", "surround"))
+HOLD, PROTECT, RETREAT = (TACTICS.index(t) for t in ("hold", "protect", "retreat"))
+_RING_RADIUS: Final = 4
+_CLOSE: Final = 3 * TILE
+_IN_PLACE: Final = 2 * TILE
+_FLANKS: Final = np.array([0, 4, 12, 3, 13, 5, 11, 8], dtype=np.int64)
+
+
+def standing(view: View, rows: Rows) -> Ints:
+    """The tactic each row follows now: the order while it stands, else its species' own first."""
+    c = view.c
+    ordered = (c.order_until[rows] > view.tick) & (c.tactic[rows] > 0)
+    own = np.where(c.group[rows] > 0, view.own_tactic[c.species[rows]], 0)
+    out: Ints = np.where(ordered, c.tactic[rows], own)
+    return out
+
+
+def approach(view: View, rows: Rows, victims: Rows) -> tuple[Ints, Ints]:
+    """Points that attackers walk to on their way to their victims, by their tactic.
+
+    Those close to the victim go straight for it; the others take their slot of the ring or the
+    flank first. `hold` stays where it is.
+    """
+    c = view.c
+    x, y = c.x[victims].copy(), c.y[victims].copy()
+    tactic = standing(view, rows)
+    if not tactic.any():
+        return x, y
+    dx, dy = x - c.x[rows], y - c.y[rows]
+    d2 = dx * dx + dy * dy
+    far = d2 > _CLOSE * _CLOSE
+    slot, count, front = _slots(view, rows, victims, dx, dy)
+    ring = (tactic == SURROUND) & (count > 1)
+    flank = (tactic == FLANK) & (slot > 0)
+    if ring.any() or flank.any():
+        around = (front + 8 + slot * 16 // np.maximum(count, 1)) % 16
+        beside = (front + 8 + _FLANKS[slot % len(_FLANKS)]) % 16
+        side = np.where(flank, beside, around)
+        sx = x + RING[side, 0] * _RING_RADIUS
+        sy = y + RING[side, 1] * _RING_RADIUS
+        ox, oy = sx - c.x[rows], sy - c.y[rows]
+        placed = (ox * ox + oy * oy <= _IN_PLACE * _IN_PLACE) | ~far
+        ready = _all_ready(victims, placed)
+        waits = (ring & far & ~ready) | (flank & far & ~placed)
+        x, y = np.where(waits, sx, x), np.where(waits, sy, y)
+    holds = tactic == HOLD
+    x, y = np.where(holds, c.x[rows], x), np.where(holds, c.y[rows], y)
+    return view.clamp(x, y)
+
+
+def _slots(view: View, rows: Rows, victims: Rows, dx: Ints, dy: Ints) -> tuple[Ints, Ints, Ints]:
+    """Each attacker's number among those after the same victim, how many, and the first's heading."""
+    order = np.lexsort((view.c.id[rows], victims))
+    sorted_victims = victims[order]
+    starts = np.flatnonzero(np.r_[True, sorted_victims[1:] != sorted_victims[:-1]])
+    sizes = np.diff(np.r_[starts, rows.size])
+    slot = np.empty(rows.size, dtype=np.int64)
+    count = np.empty(rows.size, dtype=np.int64)
+    front = np.empty(rows.size, dtype=np.int64)
+    slot[order] = np.arange(rows.size) - np.repeat(starts, sizes)
+    count[order] = np.repeat(sizes, sizes)
+    heads = compass(dx[order[starts]], dy[order[starts]])
+    front[order] = np.repeat(heads, sizes)
+    return slot, count, front
+
+
+def _all_ready(victims: Rows, placed: np.ndarray) -> np.ndarray:
+    """Whether two thirds of those after the same victim have taken their places."""
+    unique, which = np.unique(victims, return_inverse=True)
+    total = np.bincount(which, minlength=unique.size)
+    there = np.bincount(which, weights=None, minlength=unique.size) * 0
+    np.add.at(there, which, placed.astype(there.dtype))
+    out: np.ndarray = (there * 3 >= total * 2)[which]
+    return out

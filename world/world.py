@@ -1,0 +1,271 @@
+"""The authority: state changes only in `World.step(inputs)`, the same way every time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from world import clock, frames, lives, movement, needs, reflexes
+from world.commit import Commit
+from world.compiled import CompiledScene, GroupInfo, Place
+from world.effects import Bear
+from world.entities import Columns
+from world.errors import SceneError
+from world.events import Event
+from world.frame import Frame, Situation
+from world.inputs import Accepted, Input, Rejection
+from world.maths import TILE
+from world.paths import Paths
+from world.rules import Rules, in_order
+from world.ruleset import Ruleset
+from world.situations import situation
+from world.state import State
+from world.view import View
+
+NAV_INTERVAL = 100
+"""Ticks between two looks of path-finding at a changed map."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one tick did. `inputs` are the accepted ones in the order applied: the journal's list."""
+
+    tick: int
+    events: tuple[Event, ...]
+    rejections: tuple[Rejection, ...]
+    accepted: tuple[Accepted, ...]
+    hash: int
+    inputs: tuple[Input, ...]
+
+
+class World:
+    """A living world. Not thread-safe: one owner steps it and reads it between steps.
+
+    Raises SceneError if the scene names a species or place that does not exist.
+    """
+
+    def __init__(self, scene: CompiledScene, ruleset: Ruleset, seed: int, epoch: int = 1) -> None:
+        self._take(State.empty(scene, ruleset, seed))
+        self._state.epoch = epoch
+        self._populate(scene)
+
+    def _take(self, state: State) -> None:
+        self._state = state
+        self._events: list[Event] = []
+        self._view = View(state)
+        self._commit = Commit(state, self._view, self._events)
+        self._rules = Rules(state, self._view, self._commit)
+        self._paths = Paths(state.nav)
+        self._reflexes = reflexes.Reflexes(state, self._view, self._commit)
+        self._last_events: tuple[Event, ...] = ()
+        self._last_hash: int | None = None
+
+    def _populate(self, scene: CompiledScene) -> None:
+        state = self._state
+        for n, spawn in enumerate(scene.spawns):
+            spots = {}
+            for role, key in (("home", spawn.home), ("work", spawn.work)):
+                if key and key not in state.places:
+                    raise SceneError(f"{spawn.name or spawn.species}: no place {key!r} for {role}")
+                place = state.places.get(key)
+                spots[role] = (place.x, place.y) if place else None
+            bear = Bear(
+                species=spawn.species,
+                x=spawn.x,
+                y=spawn.y,
+                name=spawn.name,
+                group=spawn.group,
+                home=spots["home"],
+                work=spots["work"],
+                persona_key=spawn.persona_key,
+            )
+            wrong = self._commit.check((bear,))
+            if wrong is not None:
+                raise SceneError(f"{spawn.name or spawn.species}: {wrong.reason}")
+            self._commit.bear(bear, 0, n, quiet=True)
+        self._events.clear()
+
+    # -- facts ---------------------------------------------------------------------------------
+
+    @property
+    def tick(self) -> int:
+        """The number of the last step; 0 before the first."""
+        return self._state.tick
+
+    @property
+    def seed(self) -> int:
+        """What all randomness is keyed by."""
+        return self._state.seed
+
+    @property
+    def epoch(self) -> int:
+        """Which life of the world this is; a load opens a new one. Not part of the hash."""
+        return self._state.epoch
+
+    @epoch.setter
+    def epoch(self, value: int) -> None:
+        self._state.epoch = value
+
+    @property
+    def ruleset(self) -> Ruleset:
+        """The rules the world lives by."""
+        return self._state.rules
+
+    @property
+    def scene(self) -> str:
+        """The name of the scene it began with."""
+        return self._state.scene
+
+    @property
+    def day_ticks(self) -> int:
+        """The length of a game day."""
+        return self._state.day_ticks
+
+    @property
+    def width(self) -> int:
+        """Cells from west to east."""
+        return self._state.width
+
+    @property
+    def height(self) -> int:
+        """Cells from north to south."""
+        return self._state.height
+
+    @property
+    def tiles(self) -> NDArray[np.uint8]:
+        """uint8[height, width], a read-only view of the map."""
+        view = self._state.tiles.view()
+        view.setflags(write=False)
+        return view
+
+    @property
+    def columns(self) -> Columns:
+        """The columns behind views that refuse writing; take them anew after each step."""
+        return self._state.columns.read_only()
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Names by id; entities without one are missing. A copy."""
+        return dict(self._state.names)
+
+    @property
+    def personas(self) -> Mapping[int, str]:
+        """Persona keys by id. A copy."""
+        return dict(self._state.personas)
+
+    @property
+    def places(self) -> Mapping[str, Place]:
+        """The named places by key. A copy."""
+        return dict(self._state.places)
+
+    @property
+    def groups(self) -> Mapping[int, GroupInfo]:
+        """The named groups by number. A copy."""
+        return dict(self._state.groups)
+
+    @property
+    def globals(self) -> Mapping[str, int]:
+        """Named numbers of the world. A copy."""
+        return dict(self._state.globals)
+
+    @property
+    def player_starts(self) -> tuple[tuple[int, int], ...]:
+        """Points in units where players enter."""
+        return self._state.player_starts
+
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """Considerations that failed and count as 0, each with its last error. Not state."""
+        return dict(self._reflexes.faults)
+
+    @property
+    def time_of_day(self) -> str:
+        """One of `clock.TIMES`."""
+        return clock.time_of_day(self.tick, self.day_ticks)
+
+    def view(self) -> View:
+        """All state to read, as rules and plugins see it."""
+        self._view.refresh()
+        return self._view
+
+    # -- living --------------------------------------------------------------------------------
+
+    def step(self, inputs: Sequence[Input] = ()) -> StepResult:
+        """Live one tick. Total: whatever the inputs are, it returns and the world goes on."""
+        state = self._state
+        state.tick += 1
+        self._events.clear()
+        state.names_changed = {}
+        state.tile_changes = []
+        self._view.refresh()
+        ordered, unfit = in_order(inputs)
+        rejections = list(unfit)
+        accepted: list[Accepted] = []
+        for value in ordered:
+            outcome = self._rules.apply(value)
+            if isinstance(outcome, Accepted):
+                accepted.append(outcome)
+            else:
+                rejections.append(outcome)
+        if state.tick % NAV_INTERVAL == 0 and state.refresh_nav():
+            self._paths.reset(state.nav)
+        lives.pass_on(state, self._commit)
+        self._view.refresh()
+        self._reflexes.decide()
+        self._reflexes.act()
+        movement.walk(state, self._paths, self._events)
+        needs.drift(state, self._events)
+        self._tell_time()
+        self._last_events = tuple(self._events)
+        self._last_hash = state.hash()
+        return StepResult(
+            tick=state.tick,
+            events=self._last_events,
+            rejections=tuple(rejections),
+            accepted=tuple(accepted),
+            hash=self._last_hash,
+            inputs=tuple(a.input for a in accepted),
+        )
+
+    def _tell_time(self) -> None:
+        tick, day = self._state.tick, self._state.day_ticks
+        now = clock.time_of_day(tick, day)
+        if now != clock.time_of_day(tick - 1, day):
+            self._events.append(Event(tick, "time_of_day", 0, 0, {"name": now}))
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def hash(self) -> int:
+        """64 bits over all state, kept up as it changes."""
+        return self._state.hash()
+
+    def full_hash(self) -> int:
+        """The same number computed from nothing but the state."""
+        return self._state.full_hash()
+
+    def frame(self, full: bool = False) -> Frame:
+        """The public columns after the last step; `full` adds all names and all tiles."""
+        return frames.frame(self._state, self._last_events, full)
+
+    def situation(self, entity: int, radius: int = 16 * TILE) -> Situation | None:
+        """What the entity can know of its moment; None if there is no such entity."""
+        self._view.refresh()
+        return situation(self._state, self._view, entity, radius)
+
+    def get_state(self) -> dict[str, Any]:
+        """Arrays and plain values with which `from_state` lives on, hash for hash."""
+        return self._state.get_state()
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], ruleset: Ruleset) -> World:
+        """Raises StateError if it is damaged or needs what the rules lack."""
+        world = cls.__new__(cls)
+        world._take(State.from_state(state, ruleset))
+        return world
+
+
+__all__ = ["NAV_INTERVAL", "StepResult", "World"]
