@@ -1,0 +1,108 @@
+"""All that a mod imports: protocols and data to describe species, actions and reasons to act.
+
+::
+
+    from plugins.api import Species, hookimpl
+
+    @hookimpl
+    def greenroom_species():
+        return [Species("goat", "wildlife", speed=40, considerations=("graze", "bolt", "idle"))]
+"""
+
+from __future__ import annotations
+
+import pluggy
+
+from foundation.strict import StrictModel
+from world.considerations import at_home, chase, closeness, flat, near_point, nobody, stay
+from world.effects import (
+    Bear,
+    Begin,
+    Cooldown,
+    Effect,
+    Emit,
+    Harm,
+    Need,
+    Order,
+    Outcome,
+    Paint,
+    Refusal,
+    Remove,
+    Rename,
+    SetGlobal,
+)
+from world.maths import RING, TILE, Purpose, below, isqrt
+from world.ruleset import (
+    ATTACK,
+    EAT,
+    FLEE,
+    GATHER,
+    HUNT,
+    IDLE,
+    MOVE,
+    PATROL,
+    REST,
+    WANDER,
+    WORK,
+    ActionSpec,
+    Activity,
+    Aim,
+    Consideration,
+    Species,
+)
+from world.tiles import Tile
+from world.view import View
+
+PROJECT = "greenroom"
+hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks the functions of a plugin that answer a hook."""
+
+__all__ = [
+    "ATTACK",
+    "EAT",
+    "FLEE",
+    "GATHER",
+    "HUNT",
+    "IDLE",
+    "MOVE",
+    "PATROL",
+    "PROJECT",
+    "REST",
+    "RING",
+    "TILE",
+    "WANDER",
+    "WORK",
+    "ActionSpec",
+    "Activity",
+    "Aim",
+    "Bear",
+    "Begin",
+    "Consideration",
+    "Cooldown",
+    "Effect",
+    "Emit",
+    "Harm",
+    "Need",
+    "Order",
+    "Outcome",
+    "Paint",
+    "Purpose",
+    "Refusal",
+    "Remove",
+    "Rename",
+    "SetGlobal",
+    "Species",
+    "StrictModel",
+    "Tile",
+    "View",
+    "at_home",
+    "below",
+    "chase",
+    "closeness",
+    "flat",
+    "hookimpl",
+    "isqrt",
+    "near_point",
+    "nobody",
+    "stay",
+]

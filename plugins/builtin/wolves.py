@@ -1,0 +1,43 @@
+"""Wolves: they rest in the den by day, hunt in their pack from dusk, and close in as a ring."""
+
+from __future__ import annotations
+
+from plugins.api import TILE, Species, hookimpl
+
+
+@hookimpl
+def greenroom_species() -> list[Species]:
+    return [
+        Species(
+            "wolf",
+            "beasts",
+            hp=45,
+            attack=8,
+            defence=2,
+            speed=58,
+            perception=18 * TILE,
+            diet=("deer", "sheep", "hare"),
+            hostile_to=("village", "travellers"),
+            considerations=(
+                "fight_back",
+                "flee_if_weak",
+                "nurse_wounds",
+                "obey_retreat",
+                "keep_close",
+                "hunt",
+                "raid",
+                "prowl",
+                "sleep_by_day",
+                "wander",
+                "idle",
+            ),
+            tactics=("surround", "flank", "focus", "hold", "protect", "retreat"),
+            voice="growl",
+            symbol="w",
+            colour="#8d8d95",
+            hunger=5,
+            fatigue=5,
+            birth_delay=24_000,
+            shuns_floors=True,
+        )
+    ]
