@@ -69,6 +69,8 @@ class Broadcast:
         now, before = session.seen, session.base
         if session.interest is None or now is None:
             return None
+        if before is None and self._not_drawn_yet(session):
+            return None
         if before is None or before.epoch != now.epoch:
             session.base = now
             session.told_tick = now.tick
@@ -82,6 +84,13 @@ class Broadcast:
             return None
         session.told_tick = now.tick
         return {"t": "delta", "d": d}
+
+    def _not_drawn_yet(self, session: Session) -> bool:
+        """Whether the body has just joined and no frame shows it: its snapshot would be empty."""
+        view, interest = self._feed.view, session.interest
+        if view is None or interest is None or interest.all or not session.entity:
+            return False
+        return view.row(session.entity) is None
 
     def _delta(self, session: Session, before: View, now: View) -> dict[str, Any]:
         feed = self._feed
