@@ -117,7 +117,10 @@ def generate(plan: TerrainPlan, seed: int) -> Terrain:
     if plan.biome == "cave":
         return _cave(plan, seed)
     character = _CHARACTERS[plan.biome]
-    lines = tuple(river_line(river, seed, n) for n, river in enumerate(plan.rivers))
+    lines = tuple(
+        river_line(_over_the_edge(river, width, height), seed, n)
+        for n, river in enumerate(plan.rivers)
+    )
     nearness = [_nearness(line, height, width) for line in lines]
     heights = _heights(plan, seed, character, nearness)
     tiles = np.full((height, width), Tile.GRASS, dtype=np.uint8)
@@ -158,8 +161,21 @@ def plan_for(biome: Biome, width: int, height: int, seed: int) -> TerrainPlan:
     return TerrainPlan(width, height, biome, max(2, small // 14), tuple(rivers), tuple(regions))
 
 
+def _over_the_edge(river: River, width: int, height: int) -> River:
+    """Lengthen a river that ends at the map's edge, so that its meander can't pull it back inside."""
+    far = 2 * river.meander + 4
+
+    def beyond(x: int, y: int) -> tuple[tuple[int, int], ...]:
+        gaps = {(-1, 0): x, (1, 0): width - 1 - x, (0, -1): y, (0, 1): height - 1 - y}
+        (dx, dy), gap = min(gaps.items(), key=lambda item: item[1])
+        return ((x + dx * far, y + dy * far),) if gap <= 1 else ()
+
+    course = (*beyond(*river.course[0]), *river.course, *beyond(*river.course[-1]))
+    return River(course, river.width, river.meander, river.name)
+
+
 def river_line(river: River, seed: int, number: int = 0) -> npt.NDArray[np.int64]:
-    """Return the river's middle, int64 of shape (n, 2), (x, y) in sixteenths of a tile, under a tile apart.
+    """Return the river's middle, int64 of shape (n, 2), (x, y) in sixteenths of a tile.
 
     The line is a Catmull-Rom spline through the control points, pushed aside by smooth noise of at
     most `meander` tiles.
@@ -170,8 +186,8 @@ def river_line(river: River, seed: int, number: int = 0) -> npt.NDArray[np.int64
     padded = np.concatenate([[2 * points[0] - points[1]], points, [2 * points[-1] - points[-2]]])
     pieces = []
     for p0, p1, p2, p3 in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
-        # Twice the longest side covers the curve's length for any course without loops.
-        steps = 2 * max(1, int(np.abs(p2 - p1).max()) // FINE + 1)
+        # Thrice the longest side leaves no gap, however the noise below stretches the line.
+        steps = 3 * max(1, int(np.abs(p2 - p1).max()) // FINE + 1)
         t = np.arange(steps, dtype=np.int64)[:, None]
         a = 2 * p1 * steps**3
         b = (p2 - p0) * t * steps**2
@@ -181,7 +197,7 @@ def river_line(river: River, seed: int, number: int = 0) -> npt.NDArray[np.int64
     line = np.concatenate([*pieces, points[-1:]])
     for axis in (0, 1):
         line[:, axis] += (
-            wander(len(line), 14, seed, "meander", number, axis)
+            wander(len(line), 24, seed, "meander", number, axis)
             * (2 * river.meander * FINE)
             // FULL
         )

@@ -103,7 +103,11 @@ def _table(file: Path, model: type[M]) -> M:
         # JSON mode is what lets arrays be tuples while everything else stays strict.
         return model.model_validate_json(json.dumps(data, default=_no_dates))
     except ValidationError as error:
-        fail([_explain(file, data, model, detail) for detail in error.errors(include_url=False)])
+        # A misspelt key is both unknown and missing: the spelling is what has to be mended.
+        details = sorted(
+            error.errors(include_url=False), key=lambda d: d["type"] != "extra_forbidden"
+        )
+        fail([_explain(file, data, model, detail) for detail in details])
         raise
     except ValueError as error:
         raise SceneError(f"{file}: {error}", "write dates and times as text") from error
