@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ GENESIS = bytes(LINK_BYTES)
 
 _HASHES = 1 << 64
 _TICKS = 1 << 63
+_EXT_TUPLE = 2
 
 
 class JournalDamage(StorageError):
@@ -69,9 +70,8 @@ class StepLike(Protocol):
 class TickRecord:
     """One tick as it is journalled.
 
-    `inputs` and `events` hold packed rows in the order applied: lists, maps, text, bytes, numbers;
-    lists rather than tuples inside, since that is what unpacking gives. `hash` is the state's hash
-    after the tick, 0 ≤ hash < 2**64.
+    `inputs` and `events` hold packed rows in the order applied: lists, tuples, maps, text, bytes,
+    numbers; each comes back as it was. `hash` is the state's hash after the tick, 0 ≤ hash < 2**64.
     """
 
     tick: int
@@ -85,7 +85,9 @@ class TickRecord:
         if not (0 <= self.tick < _TICKS and 0 <= self.epoch < _TICKS and 0 <= self.hash < _HASHES):
             raise StorageError(f"tick {self.tick}: tick, epoch or hash is out of range")
         try:
-            return _packb([self.tick, self.epoch, self.hash, self.inputs, self.events])
+            return _packb_exactly(
+                [self.tick, self.epoch, self.hash, list(self.inputs), list(self.events)]
+            )
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise StorageError(f"tick {self.tick} can't be recorded: {error}") from error
 
@@ -191,8 +193,34 @@ def _packb(value: Any) -> bytes:
     return data
 
 
+def _packb_exactly(value: Any) -> bytes:
+    """Like `_packb`, but a tuple stays one: strict schemas tell it from a list when stepped again."""
+    data: bytes = msgpack.packb(value, use_bin_type=True, strict_types=True, default=_unusual)
+    return data
+
+
+def _unusual(value: Any) -> Any:
+    match value:
+        case tuple():
+            return msgpack.ExtType(_EXT_TUPLE, _packb_exactly(list(value)))
+        case int():  # an enumeration's member
+            return int(value)
+        case str():
+            return str.__str__(value)
+        case Mapping():
+            return dict(value)
+        case _:
+            raise TypeError(f"a {type(value).__name__} can't be stored")
+
+
 def _unpackb(data: bytes, what: str) -> Any:
     try:
-        return msgpack.unpackb(data, raw=False, strict_map_key=False)
-    except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
+        return msgpack.unpackb(data, raw=False, strict_map_key=False, ext_hook=_extended)
+    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise StorageError(f"{what} can't be read: {error}") from error
+
+
+def _extended(code: int, data: bytes) -> Any:
+    if code != _EXT_TUPLE:
+        raise ValueError(f"it holds a value of the unknown kind {code}")
+    return tuple(msgpack.unpackb(data, raw=False, strict_map_key=False, ext_hook=_extended))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any
 
 import msgpack
@@ -20,7 +21,9 @@ plain = st.recursive(
     | st.text(max_size=20)
     | st.binary(max_size=20),
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=4)
     ),
     max_leaves=12,
 )
@@ -40,6 +43,15 @@ def test_a_record_comes_back_as_it_was(record: TickRecord) -> None:
     assert TickRecord.unpack(record.pack()) == record
 
 
+def test_lists_stay_lists_and_tuples_tuples() -> None:
+    class Colour(IntEnum):
+        RED = 3
+
+    row = ["spawn", {"home": (1, 2), "path": [(3, 4), [5]], "colour": Colour.RED}]
+    back = TickRecord.unpack(TickRecord(1, 1, 0, inputs=(row,)).pack())
+    assert back.inputs == (["spawn", {"home": (1, 2), "path": [(3, 4), [5]], "colour": 3}],)
+
+
 @given(records, st.data())
 def test_a_record_cut_short_is_refused(record: TickRecord, data: st.DataObject) -> None:
     packed = record.pack()
@@ -48,7 +60,7 @@ def test_a_record_cut_short_is_refused(record: TickRecord, data: st.DataObject) 
         TickRecord.unpack(packed[:cut])
 
 
-@given(st.binary(max_size=64) | plain.map(msgpack.packb))
+@given(st.binary(max_size=64) | plain.map(lambda value: msgpack.packb(value)))
 def test_bytes_that_are_no_record_are_refused_with_a_storage_error(data: bytes) -> None:
     try:
         record = TickRecord.unpack(data)
