@@ -97,7 +97,9 @@ func connect_to(url: String, player_name := "", options := {}) -> void:
 	_player_name = player_name
 	_watch = {}
 	if player_name != "":
-		_watch = {"radius": int(options.radius)} if options.has("radius") else {"all": false}
+		_watch = {"all": false}
+		if options.has("radius"):
+			_watch["radius"] = int(options.radius)
 	var client: String = options.get("client", ProjectSettings.get_setting("application/config/name", ""))
 	_connection.open(url, "godot" if client.strip_edges() == "" else client.left(64), str(options.get("token", "")))
 
@@ -226,8 +228,8 @@ func _fail_soon(request: Request, code: String, message: String) -> void:
 
 
 func _fail(request: Request, error: Dictionary) -> void:
-	request.settle("error", error)
 	request_failed.emit(request.type, str(error.get("code", "")), str(error.get("message", "")))
+	request.settle("error", error)
 
 
 func _fail_all(code: String, message: String) -> void:
@@ -320,17 +322,15 @@ func _on_reply(type: String, re: Variant, d: Dictionary) -> void:
 	match request.type:
 		"join":
 			me = int(d.get("entity", 0))
-		"leave":
-			me = 0
-	request.settle(type, d)
-	match request.type:
-		"join":
 			# What is around a body can be watched once there is one.
 			if not _watch.get("all", true):
 				_ask("watch", _watch)
 			joined.emit(me)
+		"leave":
+			me = 0
 		"say":
 			speech_done.emit(int(request.body.to), str(d.get("text", "")), str(d.get("source", "")))
+	request.settle(type, d)
 
 
 func _on_piece(request: Request, d: Dictionary) -> void:

@@ -1,8 +1,9 @@
 ## MessagePack for the Greenroom wire: everything but extension types, with bounds on size and depth.
 ##
-## nil, bool, int (64-bit signed), float, str, bin (PackedByteArray), array and map. What can't be
-## represented exactly is refused and never bent: an integer above 2^63-1, text that is not UTF-8
-## or holds a NUL, extension types. After a call that failed, `error` says why.
+## nil, bool, int (64-bit signed), float, str, bin (PackedByteArray), array and map with text keys.
+## What the protocol forbids is refused, and so is what Godot can't hold exactly: an integer above
+## 2^63-1, NaN and infinities, text that is not UTF-8 or holds a NUL, a key twice in one map,
+## extension types. After a call that failed, `error` says why.
 extends RefCounted
 
 const MAX_DEPTH := 16
@@ -68,8 +69,7 @@ func _put(value: Variant, depth: int) -> void:
 		TYPE_INT:
 			_put_int(value)
 		TYPE_FLOAT:
-			_stream.put_u8(0xcb)
-			_stream.put_double(value)
+			_put_float(value)
 		TYPE_STRING, TYPE_STRING_NAME, TYPE_NODE_PATH:
 			_put_text(str(value))
 		TYPE_PACKED_BYTE_ARRAY:
@@ -111,6 +111,13 @@ func _put_int(value: int) -> void:
 	else:
 		_stream.put_u8(0xd3)
 		_stream.put_64(value)
+
+
+func _put_float(value: float) -> void:
+	if not is_finite(value):
+		_refuse("NaN and infinities are not part of the protocol")
+	_stream.put_u8(0xcb)
+	_stream.put_double(value)
 
 
 # A type byte followed by an unsigned number of `width` bytes.
@@ -177,7 +184,10 @@ func _put_map(map: Dictionary, depth: int) -> void:
 	else:
 		_put_head(0xdf, count, 4)
 	for key: Variant in map:
-		_put(key, depth)
+		if not key is String and not key is StringName:
+			_refuse("the keys of a map are texts, not %s" % type_string(typeof(key)))
+			return
+		_put_text(key)
 		_put(map[key], depth)
 
 
@@ -208,9 +218,9 @@ func _get_value(depth: int) -> Variant:
 		0xc4, 0xc5, 0xc6:
 			return _get_bytes(_get_length(1 << (type - 0xc4)))
 		0xca:
-			return _stream.get_float() if _have(4) else null
+			return _finite(_stream.get_float()) if _have(4) else null
 		0xcb:
-			return _stream.get_double() if _have(8) else null
+			return _finite(_stream.get_double()) if _have(8) else null
 		0xcc, 0xcd, 0xce:
 			return _get_length(1 << (type - 0xcc))
 		0xcf:
@@ -267,6 +277,12 @@ func _get_large() -> int:
 	return value
 
 
+func _finite(value: float) -> float:
+	if not is_finite(value):
+		_refuse("NaN and infinities are not part of the protocol")
+	return value
+
+
 func _get_bytes(length: int) -> PackedByteArray:
 	if length == 0 or not _have(length):
 		return PackedByteArray()
@@ -275,12 +291,14 @@ func _get_bytes(length: int) -> PackedByteArray:
 
 func _get_text(length: int) -> String:
 	var bytes := _get_bytes(length)
+	if error != "":
+		return ""
 	if not is_utf8(bytes):
 		_refuse("a text is not UTF-8, or holds a NUL")
 		return ""
 	var text := bytes.get_string_from_utf8()
 	# Godot takes a leading byte order mark for a file's and drops it; in a message it is text.
-	if length >= 3 and bytes[0] == 0xef and bytes[1] == 0xbb and bytes[2] == 0xbf:
+	if bytes.size() >= 3 and bytes[0] == 0xef and bytes[1] == 0xbb and bytes[2] == 0xbf:
 		return char(0xfeff) + text
 	return text
 
@@ -308,6 +326,10 @@ func _get_map(count: int, depth: int) -> Dictionary:
 	var map := {}
 	for index in count:
 		var key: Variant = _get_value(depth)
+		if error == "" and not key is String:
+			_refuse("the keys of a map are texts, not %s" % type_string(typeof(key)))
+		elif map.has(key):
+			_refuse("the key %s comes twice in one map" % key)
 		map[key] = _get_value(depth)
 		if error != "":
 			return {}

@@ -1,0 +1,271 @@
+"""Fixtures for the clients' tests: a Godot, a real server, a proxy that can cut the line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MARK = "@greenroom "
+SERVER_START_S = 90.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that a scenario reported."""
+
+    what: str
+    data: Any
+
+
+class Scenario:
+    """A Godot process that plays a scenario. `lines` grows while it runs."""
+
+    def __init__(self, command: list[str], cwd: Path, timeout: float) -> None:
+        self.lines: list[Line] = []
+        self.noise: list[str] = []
+        self._process = subprocess.Popen(
+            command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self._timer = threading.Timer(timeout, self._process.kill)
+        self._timer.start()
+        self._grew = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for text in self._process.stdout:
+            with self._grew:
+                if text.startswith(MARK):
+                    found = json.loads(text.removeprefix(MARK))
+                    self.lines.append(Line(found["what"], found["data"]))
+                else:
+                    self.noise.append(text)
+                self._grew.notify_all()
+        with self._grew:
+            self._grew.notify_all()
+
+    def wait_for(self, what: str, timeout: float = 60.0) -> Any:
+        """The data of the first line called `what`, now or when it comes."""
+        with self._grew:
+            self._grew.wait_for(lambda: self._first(what) or not self._reader.is_alive(), timeout)
+        found = self._first(what)
+        assert found is not None, f"no {what!r}; Godot said:\n{''.join(self.noise)}{self.lines}"
+        return found.data
+
+    def _first(self, what: str) -> Line | None:
+        return next((line for line in self.lines if line.what == what), None)
+
+    def finish(self) -> list[Line]:
+        """All lines, once the scenario came to its end."""
+        self._process.wait()
+        self._reader.join()
+        self._timer.cancel()
+        noise = "".join(self.noise)
+        assert self._process.returncode == 0, (
+            f"Godot ended with {self._process.returncode}:\n{noise}"
+        )
+        assert "SCRIPT ERROR" not in noise, noise
+        assert self.lines, noise
+        assert self.lines[-1].what == "end", noise
+        return self.lines[:-1]
+
+    def stop(self) -> None:
+        """End the process if it still runs."""
+        self._timer.cancel()
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._reader.join()
+
+
+Play = Callable[..., Scenario]
+
+
+@pytest.fixture(scope="session")
+def godot() -> str:
+    """The way to start Godot; skips with the finder's reason where there is none."""
+    found = subprocess.run(
+        [ROOT / "tools/install_godot.sh", "--find"], capture_output=True, text=True, timeout=60
+    )
+    if found.returncode != 0:
+        pytest.skip(found.stderr.strip().replace("\n", "; "))
+    return found.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def godot_project(godot: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the Godot project with the scenarios in it, so that runs leave no traces."""
+    project = tmp_path_factory.mktemp("godot") / "project"
+    shutil.copytree(ROOT / "clients/godot", project, ignore=shutil.ignore_patterns(".godot"))
+    shutil.copytree(Path(__file__).parent / "godot", project / "tests")
+    return project
+
+
+@pytest.fixture
+def play(godot: str, godot_project: Path) -> Iterator[Play]:
+    """Starts a scenario: `play("talk", url)`."""
+    started: list[Scenario] = []
+
+    def start(name: str, *arguments: str | Path, timeout: float = 120.0) -> Scenario:
+        command = [
+            godot,
+            "--headless",
+            "--path",
+            str(godot_project),
+            "-s",
+            f"res://tests/{name}.gd",
+        ]
+        command += ["--", *map(str, arguments)]
+        started.append(Scenario(command, godot_project, timeout))
+        return started[-1]
+
+    yield start
+    for scenario in started:
+        scenario.stop()
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running server: where its game socket and its pages are."""
+
+    url: str
+    pages: str
+    process: subprocess.Popen[bytes]
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _ready(pages: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{pages}/health/ready", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`greenroom serve` with the valley and no models, in a process of its own."""
+    data = tmp_path_factory.mktemp("world")
+    port, http_port = _free_port(), _free_port()
+    log = data / "server.log"
+    command = [sys.executable, "-m", "greenroom", "serve", "--scene", "valley", "--no-models"]
+    command += ["--port", str(port), "--http-port", str(http_port), "--data", str(data / "valley")]
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            command, cwd=data, stdout=sink, stderr=sink, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+    pages = f"http://127.0.0.1:{http_port}"
+    try:
+        last = time.monotonic() + SERVER_START_S
+        while not _ready(pages):
+            if process.poll() is not None or time.monotonic() > last:
+                pytest.fail(f"the server did not come up:\n{log.read_text()[-4000:]}")
+            time.sleep(0.1)
+        yield Served(f"ws://127.0.0.1:{port}", pages, process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class CuttingProxy:
+    """Passes TCP on to a port, until told to cut: then every line breaks without a goodbye."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._loop = asyncio.new_event_loop()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._up = threading.Event()
+        self.port = 0
+        self.accepted = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        assert self._up.wait(10)
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    def cut(self) -> None:
+        """Break every connection at once."""
+        self._loop.call_soon_threadsafe(self._cut)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = server.sockets[0].getsockname()[1]
+        self._up.set()
+        self._loop.run_forever()
+        self._cut()
+        server.close()
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self._loop.close()
+
+    def _cut(self) -> None:
+        for writer in tuple(self._writers):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        pair = {writer, there_writer}
+        self._writers |= pair
+        try:
+            await asyncio.gather(_pump(reader, there_writer), _pump(there_reader, writer))
+        finally:
+            self._writers -= pair
+            for end in pair:
+                end.close()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+@pytest.fixture
+def cutting_proxy(server: Served) -> Iterator[CuttingProxy]:
+    """A proxy in front of the server."""
+    proxy = CuttingProxy(server.port)
+    yield proxy
+    proxy.stop()

@@ -1,0 +1,51 @@
+## Joins, walks up to somebody and talks, cutting nothing: pieces, then the whole.
+extends "res://tests/scenario.gd"
+
+
+func run() -> void:
+	var pieces := []
+	var said := []
+	greenroom.speech_piece.connect(
+		func(speaker: int, piece: String) -> void: pieces.append([speaker, piece, Engine.get_process_frames()])
+	)
+	greenroom.event_received.connect(
+		func(event: Dictionary) -> void:
+			if event.kind == "said":
+				said.append({"entity": event.entity, "target": event.target, "text": event.data.text})
+	)
+	greenroom.connect_to(arguments[0], "Robin", {"radius": 60})
+	var me: int = await greenroom.joined
+	var in_sight: bool = await until(func() -> bool: return greenroom.entities.has(me))
+	report("joined", {
+		"me": me, "in_sight": in_sight, "name": greenroom.entities.name_of(me),
+		"player": greenroom.entities.is_player(me), "place": str(greenroom.my_position()),
+	})
+	var to: int = await go_to_speaker()
+	var panel: Dictionary = await greenroom.inspect(to).wait()
+	report("panel", panel)
+	var talk: RefCounted = greenroom.say(to, "Good evening! What news from the mill?")
+	await talk.wait()
+	report("speech", {
+		"to": to, "ok": talk.ok, "reply": talk.reply, "pieces": pieces,
+		"frames": pieces.map(func(piece: Array) -> int: return piece[2]),
+	})
+	await until(func() -> bool: return said.any(func(event: Dictionary) -> bool: return event.entity == me), 5.0)
+	report("said", {"events": said, "me": me})
+	var nobody: RefCounted = greenroom.say(281474976710655, "Is anybody there?")
+	await nobody.wait()
+	report("nobody", {"ok": nobody.ok, "reply": nobody.reply})
+
+
+# Who is nearest and speaks, walked up to if need be.
+func go_to_speaker() -> int:
+	var best := 0
+	var started := Time.get_ticks_msec()
+	while Time.get_ticks_msec() - started < 60_000:
+		best = greenroom.nearest_speaker(60.0)
+		if best != 0 and greenroom.my_position().distance_to(greenroom.entities.position_of(best)) < 4.0:
+			return best
+		if best != 0:
+			greenroom.move_to(greenroom.entities.position_of(best))
+		var pause := Time.get_ticks_msec() + 400
+		await until(func() -> bool: return Time.get_ticks_msec() > pause)
+	return best
