@@ -54,7 +54,7 @@ class ModelSettings(_Section):
     cloud_model: str = "claude-sonnet-4-5"
     cloud_base_url: str | None = None
     cloud_usd_per_hour: float = Field(1.0, ge=0.0)
-    tokens_per_hour: int = Field(20_000_000, ge=0)
+    cloud_tokens_per_hour: int = Field(200_000, ge=0)
 
 
 class Settings(BaseSettings):

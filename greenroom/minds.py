@@ -1,0 +1,75 @@
+"""Puts the ladder of models together: the local engine, and the cloud where a key is set."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from foundation.errors import UsageError
+from greenroom.settings import ModelSettings
+from models import house
+from models.budget import Budgeted, Ledger, Limits, Price
+from models.llama.host import LlamaHost
+from models.request import Backend
+from models.router import Router, Rung
+
+LOCAL, CLOUD = "local", "cloud"
+# What the cloud may be asked; everything else stays on this machine, key or no key.
+CLOUD_PURPOSES = ("plan",)
+# Dollars a million tokens, of the default cloud model; only the ledger uses them.
+_CLOUD_PRICE = Price(input_usd=3.0, output_usd=15.0)
+
+
+def gather(settings: ModelSettings) -> Router | None:
+    """The models to think with, loading in the background; None when they are switched off.
+
+    A model file that can't be used does not raise: the engine's state says so, and reflexes answer.
+    """
+    if not settings.enabled:
+        return None
+    rungs = [Rung(LOCAL, local_engine(settings))]
+    routes: dict[str, list[str]] = {}
+    cloud = None if settings.local_only else _cloud(settings)
+    if cloud is not None:
+        ledger = Ledger(
+            Limits(
+                tokens_per_hour=settings.cloud_tokens_per_hour,
+                usd_per_hour=settings.cloud_usd_per_hour,
+            )
+        )
+        rungs.insert(0, Rung(CLOUD, Budgeted(cloud, ledger, _CLOUD_PRICE)))
+        routes = {purpose: [CLOUD, LOCAL] for purpose in CLOUD_PURPOSES}
+    others = {purpose: [LOCAL] for purpose in ("speech", "decide", "orders")}
+    return Router(rungs, routes={**others, **routes})
+
+
+def model_file(settings: ModelSettings) -> Path:
+    """The GGUF that will be loaded."""
+    return settings.file or house.path()
+
+
+def local_engine(settings: ModelSettings) -> LlamaHost:
+    """The local engine for the settings' model file, starting."""
+    return LlamaHost(
+        model_file(settings),
+        threads=settings.threads or 0,
+        n_ctx=settings.context,
+        n_seq=settings.sequences,
+        mode=settings.engine,
+    )
+
+
+def _cloud(settings: ModelSettings) -> Backend | None:
+    key = os.environ.get("ANTHROPIC_API_KEY")
+    if not key:
+        return None
+    try:
+        from models.cloud.anthropic import AnthropicBackend
+    except ImportError as error:
+        raise UsageError(
+            "ANTHROPIC_API_KEY is set, but the cloud extra is not installed",
+            "pip install 'greenroom[cloud]', or use --local-only",
+        ) from error
+    return AnthropicBackend(
+        model=settings.cloud_model, api_key=key, base_url=settings.cloud_base_url
+    )

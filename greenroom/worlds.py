@@ -1,0 +1,121 @@
+"""Opens worlds: scene, rules and store brought together, new or as it was left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import greenroom
+from foundation.errors import UsageError
+from greenroom import scenes
+from plugins.manager import PluginManager, load_builtin_and_installed
+from world import scene as scene_files
+from world.compiled import CompiledScene
+from world.replay import catch_up
+from world.ruleset import Ruleset
+from world.store.layout import DATA_NAME
+from world.store.options import StoreOptions
+from world.store.reader import Reader
+from world.store.records import WorldMeta
+from world.store.store import Store
+from world.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWorld:
+    """A world in its folder. `resumed` is the number of journal records stepped again, None if new."""
+
+    world: World
+    store: Store
+    scene: CompiledScene
+    ruleset: Ruleset
+    plugins: PluginManager
+    resumed: int | None
+    warnings: tuple[str, ...]
+
+
+def compiled(scene: str, ruleset: Ruleset, seed: int, npcs: int | None) -> CompiledScene:
+    """The scene of that name or path, ready to live. Raises `SceneError`."""
+    source = scene_files.load(scenes.find(scene))
+    return scene_files.compile_scene(source, ruleset.species_names, seed, npcs)
+
+
+def starter(ruleset: Ruleset) -> Callable[[WorldMeta], World]:
+    """Makes the first tick's world from what a store's meta says it was made from."""
+    return lambda meta: World(
+        compiled(meta.scene, ruleset, meta.seed, meta.npcs), ruleset, meta.seed
+    )
+
+
+def open_world(
+    folder: Path,
+    *,
+    scene: str | None = None,
+    seed: int | None = None,
+    npcs: int | None = None,
+    fresh: bool = False,
+    options: StoreOptions | None = None,
+) -> OpenWorld:
+    """The world in `folder`, recovered to its last durable tick, or a new one.
+
+    What is given must agree with what the world was made from; what is not given is taken from it
+    (a new world: the valley, seed 7). With `fresh` the folder must hold no world yet. Raises
+    `UsageError`, `SceneError`, `StorageError`.
+    """
+    plugins = load_builtin_and_installed()
+    ruleset = plugins.ruleset()
+    known = _kept_meta(folder)
+    if known is not None and fresh:
+        raise UsageError(f"{folder} already holds a world", "name another folder, or remove it")
+    if known is not None:
+        _agree(folder, known, scene=scene, seed=seed, npcs=npcs)
+    meta = known or WorldMeta(
+        scene=scene or "valley",
+        seed=7 if seed is None else seed,
+        npcs=npcs,
+        ruleset_digest=ruleset.digest(),
+        engine_version=greenroom.__version__,
+        mod_versions=plugins.versions,
+    )
+    # The scene is compiled before the folder is made: a bad scene leaves nothing behind.
+    ready = compiled(meta.scene, ruleset, meta.seed, meta.npcs)
+    store = Store.open(folder, create=meta, options=options)
+    try:
+        recovery = store.recover()
+        if recovery.state is None:
+            world = World(ready, ruleset, meta.seed)
+        else:
+            world = World.from_state(recovery.state, ruleset)
+        before = world.tick
+        catch_up(world, recovery.records)
+        if known is None:
+            store.checkpoint(world.get_state(), state_hash=world.hash())
+        else:
+            store.update_meta(
+                ruleset_digest=ruleset.digest(),
+                engine_version=greenroom.__version__,
+                mod_versions=plugins.versions,
+            )
+    except BaseException:
+        store.close()
+        raise
+    resumed = None if known is None else world.tick - before
+    return OpenWorld(world, store, ready, ruleset, plugins, resumed, recovery.warnings)
+
+
+def _kept_meta(folder: Path) -> WorldMeta | None:
+    if not (folder / DATA_NAME).exists():
+        return None
+    with Reader.open(folder) as reader:
+        return reader.meta()
+
+
+def _agree(folder: Path, meta: WorldMeta, **given: object) -> None:
+    for key, value in given.items():
+        kept = getattr(meta, key)
+        if value is not None and value != kept:
+            raise UsageError(
+                f"{folder} holds a world made with --{key} {kept}, not {value}",
+                f"leave --{key} out, or name another folder with --data",
+            )
