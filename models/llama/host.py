@@ -154,7 +154,8 @@ class LlamaHost:
                 schema = grammar.register(request.schema, request.max_tokens)
         except ModelError as error:
             refusal = error
-        limit = self._settings.queue + self._settings.n_seq
+        # Beyond the engine's own bound, so that the engine, which knows the order, refuses first.
+        limit = 2 * self._settings.queue + self._settings.n_seq
         with self._lock:
             if refusal is None and self._state != "ready":
                 refusal = self._why_not()
@@ -169,7 +170,7 @@ class LlamaHost:
                 channel = self._channel
         if refusal is not None:
             reason = refusal
-            self._errands.put(lambda: self._end_with_error(pending, reason))
+            self._soon(lambda: self._end_with_error(pending, reason))
         elif channel is not None:
             channel.send(
                 {
@@ -311,6 +312,15 @@ class LlamaHost:
         _log.warning("%s", error)
         self._end_all(error)
 
+    def _soon(self, errand: Callable[[], None]) -> None:
+        """Run it on the courier's thread; once that has ended, on the caller's."""
+        with self._lock:
+            closed = self._state == "closed"
+            if not closed:
+                self._errands.put(errand)
+        if closed:
+            errand()
+
     def _run_errands(self) -> None:
         watched = time.monotonic()
         while True:
@@ -365,7 +375,7 @@ class LlamaHost:
         if channel is not None:
             channel.send({"t": "cancel", "id": request_id})
         withdrawn = Cancelled("the request was withdrawn")
-        self._errands.put(lambda: self._end_with_error(pending, withdrawn))
+        self._soon(lambda: self._end_with_error(pending, withdrawn))
 
     def _hear_event(self, event: list[Any]) -> None:
         kind, request_id = event[0], event[1]

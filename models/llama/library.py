@@ -21,6 +21,7 @@ from models.llama.settings import EngineSettings
 _LOG_LINES = 60
 _LOG_WIDTH = 400
 _ERROR_LEVEL = 3
+_GGML_F32 = 0
 _MARKER_LETTERS = set(b"<>[]|")
 
 
@@ -201,6 +202,9 @@ class Context:
         # Sequences share cells, so that a prefix is forked without copying it.
         params.kv_unified = True
         params.no_perf = True
+        if settings.exact:
+            params.type_k = params.type_v = _GGML_F32
+            params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self.pointer = lib.llama_init_from_model(model.pointer, params)
         if not self.pointer:
             raise ModelFileError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +15,7 @@ spoken = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), max_si
 def stream(data: bytes, cuts: list[int], stop: tuple[str, ...], trim: bool) -> tuple[str, bool]:
     assembler = TextStream(stop, trim=trim)
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    pieces = [assembler.push(data[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [assembler.push(data[a:b]) for a, b in pairwise(edges)]
     return "".join(pieces) + assembler.finish(), assembler.stopped
 
 
