@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from models.prompts import Panel, Turn, speech
 from models.request import Message
 from training.corpus.acts import draw_decision, draw_order
-from training.corpus.grammar import capital, expand, plural
+from training.corpus.grammar import capital, expand, lowered, plural
 from training.corpus.people import Character, draw_character, person_name, table, valley
 from training.corpus.talk import INTENTS, Answer, Ask, Scene, answer, line_slots
 
@@ -30,9 +30,27 @@ _TAILS = (" please", ", please", " friend", ", friend", " mate", ", {first}", ",
           ", can you tell me", ", do you know", " I mean", " though", ", if I may ask", " anyway")  # fmt: skip
 _CHATTY = frozenset(
     "price buy wares bed food where about person rumour danger wolves vampires history remedy work "
-    "trade name how_are_you weather time where_am_i home who_near trouble joke secret advice".split()
+    "hear_fact trade name how_are_you weather time where_am_i home who_near trouble joke secret advice".split()
 )
+_PREAMBLES = (
+    "I've come a long way.", "I'm new here.", "Nice place you have.", "My friend told me to ask you.",
+    "I'm in a hurry.", "It's cold out there.", "I don't want to bother you.", "You look like you know things.",
+    "I only have a minute.", "It's been a long day.", "Let me ask you something.", "I have a question.",
+    "Don't be afraid.", "I mean no harm.", "I've been on the road all day.", "Maybe you can help me.",
+    "Sorry to disturb you.", "You're {first}, right?", "I heard you are the one to ask.", "No need to get up.",
+    "Good to see you.", "I just came in from the rain.", "Never mind that.", "One thing bothers me.",
+    "Everybody here seems busy.", "I hope you can tell me.", "Before I go:", "Ok next question.", "Right, so",
+    "Thanks for that.", "Interesting.", "Good to know.", "I see.", "Hm, alright.", "Fair enough.", "Well then.",
+    "That's good.", "Tell me this.", "Forget it.", "Anyway.", "Ah.", "Oh really.", "Listen to me.",
+)  # fmt: skip
+_AFTERWORDS = (
+    "I'm in a hurry.", "I need to know.", "It's important.", "I have little time.", "Be honest.", "I can pay.",
+    "Just asking.", "My friends want to know.", "Nobody will tell me.", "I was told you'd know.", "Please.",
+    "Don't lie to me.", "I'm serious.", "It's for a friend.", "Help me out here.", "You must know.", "Hm?",
+    "If you know.", "I'm curious.", "Quickly.",
+)  # fmt: skip
 _WEIGHTS = {
+    "hear_fact": 7.0,
     "about": 9.0, "person": 7.0, "price": 6.0, "buy": 3.5, "where": 5.0, "rumour": 4.0, "wolves": 3.0,
     "vampires": 3.0, "danger": 3.0, "name": 2.5, "trade": 2.5, "wares": 2.5, "greet": 2.0, "bed": 2.5,
     "food": 2.5, "work": 2.5, "remedy": 2.0, "history": 2.0, "injection": 2.5, "who_near": 1.6,
@@ -117,9 +135,41 @@ def draw_ask(intent: str, scene: Scene, rng: random.Random) -> Ask:
             ware = rng.choice(everything)
             if ware not in known and not any(plural(ware) == plural(k) for k in known):
                 return Ask(intent, ware)
+    if intent == "hear_fact":
+        return _draw_claim(who, rng)
     if intent in ("about", "where", "person"):
         return _draw_subject(intent, scene, rng)
     return Ask(intent)
+
+
+_SMALL = frozenset("a an the of and to in on at is are was were has have by for from with will be as "
+                   "it not no its his her my your this that than more too".split())  # fmt: skip
+_YOURS = (("I am", "you are"), ("I have", "you have"), (" me ", " you "), ("My ", "your "),
+          (" my ", " your "), ("I ", "you "), (" me.", " you."))  # fmt: skip
+
+
+def _draw_claim(who: Character, rng: random.Random) -> Ask:
+    known = bool(who.facts) and rng.random() < 0.75
+    fact = rng.choice(who.facts if known else draw_character(rng).facts or who.facts or valley()[0].facts)
+    known = fact.text in who.persona.knows
+    claim = fact.said
+    if fact.said != fact.text:
+        for mine, yours in _YOURS:
+            claim = claim.replace(mine, yours)
+    claim = lowered(claim).rstrip(".")
+    words = claim.replace(",", "").split()
+    span: list[str] = []
+    for _ in range(8):
+        size = rng.randint(2, 5)
+        start = rng.randrange(max(1, len(words) - size + 1))
+        span = words[start : start + size]
+        while span and span[-1] in _SMALL:
+            span.pop()
+        while span and span[0] in _SMALL - {"the", "a", "an", "no"}:
+            span.pop(0)
+        if any(len(word) > 3 for word in span):
+            break
+    return Ask("hear_fact", " ".join(span or words), fact if known else None, claim)
 
 
 def _is_name(subject: str) -> bool:
@@ -182,7 +232,12 @@ def noisy(text: str, ask: Ask, scene: Scene, rng: random.Random) -> str:
     if ask.intent in _CHATTY and rng.random() < 0.14:
         end = text[-1] if text[-1] in "?!." else ""
         text = text.rstrip("?!.") + expand("x" + rng.choice(_TAILS), rng, slots)[1:] + end
-    if rng.random() < 0.15:
+    if ask.intent in _CHATTY and rng.random() < 0.1:
+        text = expand(rng.choice(_PREAMBLES), rng, slots) + " " + capital(text)
+    if ask.intent in _CHATTY and rng.random() < 0.05:
+        end = "" if text[-1] in "?!." else rng.choice("..,?")
+        text += end + " " + rng.choice(_AFTERWORDS)
+    if rng.random() < 0.12:
         text = _slip(text, ask.subject, rng)
     roll = rng.random()
     if roll < 0.25:

@@ -54,6 +54,8 @@ class Ask:
     subject: str = ""
     fact: Fact | None = None
     """The fact that answers it, when the asker's words point at one."""
+    claim: str = ""
+    """A whole statement that the asker makes or asks about; `subject` is then a piece of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,9 @@ def line_slots(ask: Ask, scene: Scene) -> dict[str, str]:
         "speaker": scene.speaker,
         "x": ask.subject,
         "p": ask.subject,
+        "bare": ask.subject.removeprefix("the "),
+        "claim": ask.claim,
+        "span": ask.subject,
         "ware": ware,
         "ware_bare": ware.split(" ", 1)[1],
         "wares": plural(ware),
@@ -194,6 +199,8 @@ def _plan(ask: Ask, scene: Scene, rng: random.Random) -> tuple[str, Fact | None]
         if ask.fact:
             return ("fact_about" if rng.random() < 0.3 else "fact"), ask.fact
         return f"{intent}_unknown", None
+    if intent == "hear_fact":
+        return ("claim_known", ask.fact) if ask.fact else ("claim_unknown", None)
     if intent == "person":
         if ask.subject == who.first or ask.subject == who.persona.name:
             return "person_self", None
@@ -234,7 +241,7 @@ _FOR_ALL = ("name", "who_near", "near_none", "near_some", "near_many", "fact", "
             "about_unknown", "person_unknown", "person_near", "person_self", "where_here", "my_name", "trouble",
             "who_am_i_known", "who_am_i_unknown", "repeat_fact", "why_fact", "sure_fact",
             "more_fact", "trade", "fact_more", "time", "injection", "sure_plain", "yes",
-            "no")  # fmt: skip
+            "no", "claim_known", "claim_unknown")  # fmt: skip
 
 
 def _patterns(plan: str, scene: Scene, rng: random.Random) -> Sequence[str]:
@@ -269,7 +276,7 @@ def answer(ask: Ask, scene: Scene, rng: random.Random) -> Answer:
         text = _ended(text, plan, slots, scene, rng)
         if is_whole(text) and sentences(text) <= 3:
             stated = fact if fact and fact.said.lower().rstrip(".") in text.lower() else None
-            return Answer(text, stated or (fact if plan.endswith("_known") else None))
+            return Answer(text, stated or (fact if plan in ("price_known", "buy_known") else None))
     return Answer("I have nothing to say to that.")
 
 
@@ -284,3 +291,21 @@ def _ended(
     if scene.daypart in ("night", "midnight") and rng.random() < 0.04:
         return text + " " + expand(rng.choice(endings["night"]), rng, slots)
     return text
+
+
+def replies_of(scene: Scene, rng: random.Random) -> list[tuple[str, str]]:
+    """Every kind of reply that this character has, each pattern a few times: (kind, text) pairs."""
+    made: list[tuple[str, str]] = []
+    kinds = [k for k in table("replies") if k not in ("moment", "mood", "sky")]
+    for kind in [*kinds, *_OWN]:
+        ask = Ask(kind, "a chair" if kind.startswith(("price", "buy")) else "the north road")
+        for fact in scene.who.facts or (None,):
+            for pattern in _patterns(kind, scene, rng):
+                slots = reply_slots(ask, scene, rng) | {"price": "two coppers", "Price": "Two coppers"}
+                if fact:
+                    slots |= {"fact": fact.said, "fact_low": lowered(fact.said),
+                              "fact2": fact.said, "fact2_low": lowered(fact.said)}  # fmt: skip
+                elif "{fact" in pattern:
+                    continue
+                made.append((kind, capital(expand(pattern, rng, slots))))
+    return made

@@ -1,0 +1,15 @@
+"""The small model that ships with Greenroom: its file, its name, its version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["NAME", "VERSION", "path"]
+
+NAME = "greenroom-house"
+VERSION = 1
+
+
+def path() -> Path:
+    """The shipped GGUF. It is for the demo, the tests and the benchmarks; CARD.md says how good it is."""
+    return Path(__file__).with_name(f"{NAME}.gguf")
