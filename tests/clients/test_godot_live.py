@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.godot
 
+ROOT = Path(__file__).parents[2]
 BEASTS = "wolf,deer,boar,hare,fox,sheep,rat"
 
 
@@ -94,6 +96,33 @@ def test_a_speech_that_is_cut_off_comes_whole_and_without_repeats(
     assert heard["ok"], heard
     assert "".join(heard["pieces"]).split() == heard["text"].split()
     assert heard["opened"] == [False, True]
+
+
+def test_the_demo_shows_the_answer_in_a_bubble(server: Any, play: Any) -> None:
+    told = played(play("demo", server.url))
+
+    ((_, answer),) = told["bubbles"]["done"]
+    assert answer in told["bubbles"]["texts"]
+    assert "What is the news?" in told["bubbles"]["texts"]
+    assert told["map"]["placed"] > 1
+    assert told["map"]["ground"] == told["map"]["world"]
+
+
+def test_the_ten_lines_of_the_readme_make_an_npc_talk(
+    server: Any, play: Any, godot_project: Path
+) -> None:
+    readme = (ROOT / "clients/godot/addons/greenroom/README.md").read_text()
+    example = readme.split("```gdscript\n", 1)[1].split("```", 1)[0]
+    assert len([line for line in example.splitlines() if line.strip()]) <= 10
+    assert "ws://127.0.0.1:8765" in example
+    (godot_project / "tests/readme_example.gd").write_text(
+        example.replace("ws://127.0.0.1:8765", server.url)
+    )
+
+    label = played(play("ten_lines"))["label"]
+
+    assert label["text"].split() == label["answer"].split()
+    assert label["answer"]
 
 
 class Oddity:

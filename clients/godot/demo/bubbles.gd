@@ -1,7 +1,8 @@
 ## Speech bubbles that follow their speakers and grow while the words arrive.
 extends Control
 
-const WIDTH := 240.0
+const WIDTH := 260.0
+const FONT_SIZE := 14
 const SECONDS_AFTER := 4.0
 const SECONDS_A_CHARACTER := 0.06
 const SECONDS_WAITING := 30.0
@@ -60,6 +61,10 @@ func _show(speaker: int, text: String, seconds: float) -> void:
 	_bubbles[speaker].seconds = seconds
 	var label: Label = _bubbles[speaker].panel.get_child(0)
 	label.text = text
+	# Short lines make small bubbles, long ones wrap.
+	var font := label.get_theme_font("font")
+	var width := font.get_string_size(text, HORIZONTAL_ALIGNMENT_LEFT, -1, FONT_SIZE).x + 4.0
+	label.custom_minimum_size.x = minf(width, WIDTH)
 
 
 func _remove(speaker: int) -> void:
@@ -75,10 +80,9 @@ func _make_panel() -> PanelContainer:
 	style.shadow_color = Color(0, 0, 0, 0.25)
 	style.shadow_size = 4
 	var label := Label.new()
-	label.custom_minimum_size = Vector2(WIDTH, 0)
 	label.autowrap_mode = TextServer.AUTOWRAP_WORD_SMART
 	label.add_theme_color_override("font_color", Color("2a2620"))
-	label.add_theme_font_size_override("font_size", 14)
+	label.add_theme_font_size_override("font_size", FONT_SIZE)
 	var panel := PanelContainer.new()
 	panel.mouse_filter = Control.MOUSE_FILTER_IGNORE
 	panel.add_theme_stylebox_override("panel", style)

@@ -3,11 +3,13 @@
 ## The server's address comes from `-- --url ws://…`, from GREENROOM_URL, or is the local default.
 extends Node2D
 
+const PLAYER_NAME := "Traveller"
 const DEFAULT_URL := "ws://127.0.0.1:8765"
 const HOSTILE_REACH := 3.0
 const USE_REACH := 2.5
 const CLICK_REACH := 0.9
 const MAX_LOG_LINES := 60
+const SECONDS_DEAD := 3.0
 
 var _chosen := 0
 var _trouble := ""
@@ -29,7 +31,7 @@ func _ready() -> void:
 	Greenroom.event_received.connect(_on_event)
 	Greenroom.request_failed.connect(_on_request_failed)
 	_line.text_submitted.connect(_on_line_submitted)
-	Greenroom.connect_to(_server_url(), OS.get_environment("USER").left(32) if OS.has_environment("USER") else "Traveller", {"radius": 48})
+	Greenroom.connect_to(_server_url(), PLAYER_NAME, {"radius": 48})
 
 
 func _process(_delta: float) -> void:
@@ -146,7 +148,10 @@ func _on_event(event: Dictionary) -> void:
 		"attacked":
 			_map.show_blow(event.target)
 		"died":
-			_note("%s is dead." % _name(event.entity))
+			_note("%s %s dead." % [_name(event.entity), "are" if event.entity == Greenroom.me else "is"])
+			if event.entity == Greenroom.me:
+				await get_tree().create_timer(SECONDS_DEAD).timeout
+				Greenroom.join(PLAYER_NAME)
 		"dam_broken":
 			_note("The dam is broken! Water is coming down the valley.")
 		"time_of_day":

@@ -28,6 +28,9 @@ func _ready() -> void:
 	_ground.centered = false
 	_ground.scale = Vector2(TILE_PIXELS, TILE_PIXELS)
 	_ground.show_behind_parent = true
+	_ground.texture_filter = CanvasItem.TEXTURE_FILTER_NEAREST
+	_ground.material = ShaderMaterial.new()
+	_ground.material.shader = preload("ground.gdshader")
 	add_child(_ground)
 	Greenroom.map_changed.connect(_on_map_changed)
 	Greenroom.entity_left.connect(func(id: int) -> void: _places.erase(id))
@@ -95,14 +98,18 @@ func _draw_one(font: Font, id: int, place: Vector2) -> void:
 	if id == chosen:
 		draw_arc(place, radius + 4.0, 0.0, TAU, 32, Color("ffd95e"), 1.5, true)
 	var ink := Color("1d1d1d") if colour.get_luminance() > 0.45 else Color("f4f1e8")
+	# Text keeps its size on the screen, whatever the zoom.
+	var shrink := 1.0 / get_viewport_transform().get_scale().x
+	draw_set_transform(place, 0.0, Vector2(shrink, shrink))
 	var symbol := str(species.get("symbol", "?")).left(2)
-	draw_string(font, place + Vector2(-radius, 4.0), symbol, HORIZONTAL_ALIGNMENT_CENTER, radius * 2.0, 11, ink)
-	_draw_health(id, place - Vector2(0, radius + 4.0))
+	draw_string(font, Vector2(-20, 5), symbol, HORIZONTAL_ALIGNMENT_CENTER, 40, 14, ink)
 	var shown_name: String = Greenroom.entities.name_of(id)
 	if shown_name != "":
-		var below := place + Vector2(-60, radius + 11.0)
-		draw_string_outline(font, below, shown_name, HORIZONTAL_ALIGNMENT_CENTER, 120, 9, 4, Color(0, 0, 0, 0.6))
-		draw_string(font, below, shown_name, HORIZONTAL_ALIGNMENT_CENTER, 120, 9, Color("f4f1e8"))
+		var below := Vector2(-90, radius / shrink + 15.0)
+		draw_string_outline(font, below, shown_name, HORIZONTAL_ALIGNMENT_CENTER, 180, 12, 5, Color(0, 0, 0, 0.55))
+		draw_string(font, below, shown_name, HORIZONTAL_ALIGNMENT_CENTER, 180, 12, Color("f4f1e8"))
+	draw_set_transform(Vector2.ZERO)
+	_draw_health(id, place - Vector2(0, radius + 4.0))
 
 
 func _draw_health(id: int, place: Vector2) -> void:
