@@ -388,9 +388,10 @@ class Gateway:
 
     def _withdraw(self, session: Session, work: Work) -> None:
         if work.t in ("say", "content"):
+            cancel = work.cancel
             self._fail(session, work, "cancelled", "the request was withdrawn")
-            if work.cancel is not None:
-                work.cancel()
+            if cancel is not None:
+                cancel()
 
     # ------------------------------------------------------------ small ones
 

@@ -51,7 +51,6 @@ class Work:
     first_at: float | None = None
     final: tuple[str, dict[str, Any]] | None = None
     cancel: Cancel | None = None
-    withdrawn: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -69,4 +69,6 @@ class BridgeSettings(BaseModel):
             raise ValueError(f"radius {self.radius} is above max_radius {self.max_radius}")
         if self.outbox <= self.ring or self.outbox_bytes <= self.ring_bytes:
             raise ValueError("outbox must be larger than ring, or a resume could not be sent")
+        if self.keys < self.in_flight:
+            raise ValueError("keys must be at least in_flight, or work under way could be repeated")
         return self

@@ -216,9 +216,7 @@ class FakeStage:
 
         self._thread.submit(make)
 
-    def leave(
-        self, entity: int, on_outcome: Callable[[FakeOutcome], None] | None = None
-    ) -> None:
+    def leave(self, entity: int, on_outcome: Callable[[FakeOutcome], None] | None = None) -> None:
         def take() -> None:
             with self._lock:
                 self.left.append(entity)
@@ -261,9 +259,7 @@ class FakeStage:
 
         return cancel
 
-    def situation(
-        self, entity: int, on_result: Callable[[Mapping[str, Any] | None], None]
-    ) -> None:
+    def situation(self, entity: int, on_result: Callable[[Mapping[str, Any] | None], None]) -> None:
         def look() -> None:
             if entity not in self.rows:
                 on_result(None)

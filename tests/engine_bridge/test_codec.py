@@ -29,9 +29,7 @@ plain = st.recursive(
     ),
     max_leaves=20,
 )
-messages = st.dictionaries(
-    st.text(max_size=8).filter(lambda key: key != "$bin"), plain, max_size=5
-)
+messages = st.dictionaries(st.text(max_size=8).filter(lambda key: key != "$bin"), plain, max_size=5)
 
 
 def refusal(codec: MsgpackCodec | JsonCodec, frame: bytes | str) -> ProtocolError:
