@@ -7,7 +7,8 @@ from world.store.inspect import describe
 from world.store.options import StoreOptions
 from world.store.reader import Reader
 from world.store.records import CheckpointInfo, JournalDamage, TickRecord, WorldMeta, record_of
-from world.store.store import Recovery, Store
+from world.store.recovery import Recovery
+from world.store.store import Store
 
 __all__ = [
     "CheckpointDamaged",

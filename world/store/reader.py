@@ -171,6 +171,12 @@ class Reader:
         with self.transaction() as txn, txn.cursor(self._dbs.journal) as cursor:
             return key_number(cursor.key()) if cursor.first() else None
 
+    def begins_at_first(self) -> bool:
+        """Whether the journal still begins with the world's first record."""
+        with self.transaction() as txn, txn.cursor(self._dbs.journal) as cursor:
+            link, payload = split(cursor.value() if cursor.first() else b"")
+        return link == link_of(GENESIS, payload)
+
     def link_at(self, tick: int) -> bytes | None:
         """The journal's link after `tick`; None when neither record nor checkpoint tells it."""
         with self.transaction() as txn:

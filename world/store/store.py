@@ -7,8 +7,8 @@ and only then tells `on_synced`. What was told survives a kill at any instant.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -46,27 +46,12 @@ from world.store.records import (
     TickRecord,
     WorldMeta,
     link_of,
-    split,
 )
+from world.store.recovery import Recovery, recover
 from world.store.writer import Job, Writer
 
 NONE_YET = -1
 """The tick before the first, as a last tick."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """Where a world stands: step `records` on `state` and it is as it was at `last_tick`.
-
-    `state` is None when there is no checkpoint to start from: make the world anew from scene and
-    seed. `records` is read as it is consumed and raises `JournalDamage` at a damaged tick.
-    """
-
-    state: dict[str, Any] | None
-    records: Iterator[TickRecord]
-    checkpoint: CheckpointInfo | None
-    last_tick: int
-    warnings: tuple[str, ...] = ()
 
 
 class Store:
@@ -360,33 +345,8 @@ class Store:
         A damaged checkpoint is passed over with a warning. Raises `StorageError` when none is whole
         and the journal doesn't reach back to the world's first tick.
         """
-        warnings: list[str] = []
-        kept = [i for i in self.reader.checkpoints() if until is None or i.tick <= until]
         last = self._tick if until is None else min(until, self._tick)
-        for info in reversed(kept):
-            try:
-                state = self.reader.load(info)
-            except checkpoints.CheckpointDamaged as error:
-                warnings.append(
-                    f"the checkpoint of tick {info.tick} was passed over: {error.message}"
-                )
-                continue
-            records = self.reader.records(info, until)
-            return Recovery(state, records, info, last, tuple(warnings))
-        if self.reader.head() is not None or kept:
-            self._check_from_first(warnings)
-        return Recovery(None, self.reader.records(None, until), None, last, tuple(warnings))
-
-    def _check_from_first(self, warnings: list[str]) -> None:
-        with self.reader.transaction() as txn, txn.cursor(self._dbs.journal) as cursor:
-            value = cursor.value() if cursor.first() else b""
-        link, payload = split(value)
-        if link_of(GENESIS, payload) != link:
-            raise StorageError(
-                f"{self.path}: no whole checkpoint, and the journal begins too late"
-                + "".join(f"; {warning}" for warning in warnings),
-                "restore a backup of the folder",
-            )
+        return recover(self.reader, last, until)
 
     # -- epochs and meta -----------------------------------------------------------------------
 
