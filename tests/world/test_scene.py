@@ -25,20 +25,9 @@ from world.maths import TILE
 from world.scene import Scene, compile_scene, load
 from world.tiles import KINDS, WALKABLE, Tile
 
-SPECIES = frozenset(
-    {
-        "villager",
-        "wolf",
-        "vampire",
-        "sheep",
-        "deer",
-        "hare",
-        "well",
-        "hearth",
-        "shrine",
-        "dam_lever",
-    }
-)
+PEOPLE = frozenset({"villager", "guard", "hunter"})
+THINGS = frozenset({"well", "hearth", "shrine", "dam_lever"})
+SPECIES = PEOPLE | THINGS | {"wolf", "vampire", "sheep", "deer", "hare"}
 VALLEY = find("valley")
 
 
@@ -68,9 +57,10 @@ def digest(made: CompiledScene) -> str:
 def test_the_valley_holds_who_it_promises(scene: Scene) -> None:
     made = compiled(scene)
     counts = Counter(spawn.species for spawn in made.spawns)
-    assert counts["villager"] == 12 and counts["wolf"] == 7 and counts["vampire"] == 4
+    assert sum(counts[kind] for kind in PEOPLE) == 12
+    assert counts["wolf"] == 7 and counts["vampire"] == 4
     assert counts["sheep"] >= 20 and counts["deer"] >= 5 and counts["hare"] >= 5
-    assert {"well", "hearth", "shrine", "dam_lever"} <= counts.keys()
+    assert counts.keys() >= THINGS
     assert made.size == (192, 192) and made.tiles.shape == (192, 192)
     assert made.tiles.dtype == np.uint8 and made.tiles.max() < KINDS
     assert made.day_ticks == 24_000 and len(made.player_starts) == 2
@@ -78,7 +68,7 @@ def test_the_valley_holds_who_it_promises(scene: Scene) -> None:
 
 def test_whoever_speaks_has_a_persona_and_the_packs_are_groups(scene: Scene) -> None:
     made = compiled(scene)
-    speakers = [s for s in made.spawns if s.species in ("villager", "vampire")]
+    speakers = [s for s in made.spawns if s.species in PEOPLE | {"vampire"}]
     assert all(made.personas[s.persona_key].name == s.name for s in speakers)
     wolves = [s for s in made.spawns if s.species == "wolf"]
     groups = {s.group for s in wolves}
@@ -164,7 +154,7 @@ def test_any_seed_gives_a_valley_that_can_be_lived_in(seed: int) -> None:
 @pytest.mark.parametrize("npcs", [500, 2_000])
 def test_hundreds_of_villagers_find_houses_and_work(scene: Scene, npcs: int) -> None:
     made = compiled(scene, npcs=npcs)
-    villagers = [s for s in made.spawns if s.species == "villager"]
+    villagers = [s for s in made.spawns if s.species in PEOPLE]
     assert len(villagers) == npcs == len({s.name for s in villagers})
     assert len({s.persona_key for s in villagers}) == npcs
     assert all(s.home and s.work for s in villagers)
@@ -176,12 +166,22 @@ def test_hundreds_of_villagers_find_houses_and_work(scene: Scene, npcs: int) -> 
 
 def test_fewer_villagers_are_the_first_of_the_file(scene: Scene) -> None:
     made = compiled(scene, npcs=3)
-    assert [s.name for s in made.spawns if s.species == "villager"] == [
+    assert [s.name for s in made.spawns if s.species in PEOPLE] == [
         "Marta Kell",
         "Tobin Ash",
         "Elsa Wren",
     ]
-    assert not [s for s in compiled(scene, npcs=0).spawns if s.species == "villager"]
+    assert not [s for s in compiled(scene, npcs=0).spawns if s.species in PEOPLE]
+
+
+def test_who_bears_arms_is_of_an_armed_species_where_the_rules_have_one(scene: Scene) -> None:
+    made = compiled(scene, npcs=300)
+    trades = {s.species: set() for s in made.spawns if s.species in PEOPLE}  # type: dict[str, set[str]]
+    for spawn in made.spawns:
+        if spawn.species in trades:
+            trades[spawn.species].add(made.personas[spawn.persona_key].trade)
+    assert trades["guard"] == {"watch captain", "spear of the watch"}
+    assert trades["hunter"] == {"hunter", "trapper"}
 
 
 @pytest.mark.parametrize("npcs", [-1, 20_001])
@@ -264,16 +264,16 @@ MISTAKES: list[tuple[str, str, str, str, str]] = [
     ("scene.toml", 'ground = "forest"', 'ground = "forrest"',
      r"terrain.region\[0\] 'the Grimwood'.ground", "did you mean 'forest'?"),
     ("scene.toml", 'kind = "inn"', 'kind = "in"',
-     r"place\[1\] 'lantern'.kind: there is no kind 'in'", "did you mean 'inn'?"),
+     r"place\[2\] 'lantern'.kind: there is no kind 'in'", "did you mean 'inn'?"),
     ("scene.toml", 'centre = "green"', 'centre = "greens"',
      r"settlement.centre: there is no place 'greens'", "did you mean 'green'?"),
-    ("scene.toml", "at = [103, 98]", "at = [103, 192]",
-     r"place\[1\] 'lantern'.at: \[103, 192\] is off the map", "y 2 to 189"),
-    ("scene.toml", "at = [103, 98]", "at = [80, 102]",
-     r"place\[1\] 'lantern'.at: \[80, 102\] lies in the water", "nearest dry tile is"),
+    ("scene.toml", "at = [105, 94]", "at = [103, 192]",
+     r"place\[2\] 'lantern'.at: \[103, 192\] is off the map", "y 2 to 189"),
+    ("scene.toml", "at = [105, 94]", "at = [80, 102]",
+     r"place\[2\] 'lantern'.at: \[80, 102\] lies in the water", "nearest dry tile is"),
     ("scene.toml", "player_starts = [[110, 113]", "player_starts = [[80, 110]",
      r"player_starts\[0\]: \[80, 110\] lies in the water", "nearest dry tile is"),
-    ("scene.toml", 'key = "lantern"', 'key = "green"', r"place\[1\].key: 'green' is used twice", "its own"),
+    ("scene.toml", 'key = "lantern"', 'key = "green"', r"place\[2\].key: 'green' is used twice", "its own"),
     ("scene.toml", 'leader = "Grey Ashka"', 'leader = "Grey Aska"',
      r"group\[0\] 'greyback'.leader: no member is called 'Grey Aska'", "did you mean 'Grey Ashka'?"),
     ("scene.toml", 'species = "wolf"\ncount = 7', 'species = "sheep"\ncount = 7',
@@ -286,8 +286,8 @@ MISTAKES: list[tuple[str, str, str, str, str]] = [
      r"herd\[0\] 'wolf'.at: there is no place 'fang_holow'", "did you mean 'fang_hollow'?"),
     ("scene.toml", "at = [80, 102]\nsize = [5, 2]", "at = [170, 102]\nsize = [5, 2]",
      r"place 'bridge'.at: no river to put a bridge into", "row that the river crosses"),
-    ("scene.toml", "at = [103, 98]\nsize = [12, 9]", "at = [103, 98]\nsize = [90, 90]",
-     r"place 'lantern'.at: 90x90 tiles around \[103, 98\] run over|no room for 90x90", "move"),
+    ("scene.toml", "at = [105, 94]\nsize = [12, 9]", "at = [105, 94]\nsize = [90, 90]",
+     r"place 'lantern'.at: 90x90 tiles around \[105, 94\] run over|no room for 90x90", "move"),
     ("scene.toml", 'kind = "bridge"', 'kind = "jetty"',
      r"place\[16\] 'west_fields'.at: the west fields can't be reached on foot", "add a bridge"),
 ]  # fmt: skip
@@ -318,7 +318,7 @@ def test_a_scene_without_villagers_is_a_scene(folder: Path) -> None:
     (folder / "villagers.toml").unlink()
     change(folder / "scene.toml", '  { to = "hanne", kind = "sister", feeling = 400 },\n', "")
     made = compiled(load(folder))
-    assert "villager" not in {s.species for s in made.spawns}
+    assert not PEOPLE & {s.species for s in made.spawns}
 
 
 BROKEN: list[tuple[Callable[[Path], object], str]] = [

@@ -11,13 +11,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Trade:
-    """A living: how common it is, at which kinds of place it is done, what there is to say of it."""
+    """A living: how common it is, at which kinds of place it is done, what there is to say of it.
+
+    Who follows it is of `species` where the rules have that one, else an ordinary villager.
+    """
 
     name: str
     weight: int
     places: tuple[str, ...]
     ways: tuple[str, ...]
     facts: tuple[str, ...]
+    species: str = "villager"
 
 
 TRADES: tuple[Trade, ...] = (
@@ -177,6 +181,7 @@ TRADES: tuple[Trade, ...] = (
             "The bell means everyone must come inside.",
             "A horn blown twice means fire, and thrice means wolves.",
         ),
+        species="guard",
     ),
     Trade(
         "stable hand",
@@ -438,6 +443,7 @@ TRADES: tuple[Trade, ...] = (
             "A fox pelt costs four coppers.",
             "Wolf tracks cross the snares each morning.",
         ),
+        species="hunter",
     ),
     Trade(
         "carter",

@@ -19,11 +19,15 @@ _PLAIN_KINDS = frozenset({"house", "dam", "pond"})
 
 @dataclass(frozen=True, slots=True)
 class Villager:
-    """A generated villager: who, in which house and at which place of work (keys of places)."""
+    """A generated villager: who, in which house and at which place of work (keys of places).
+
+    `species` is what the trade asks for; the rules may not have it.
+    """
 
     card: PersonaCard
     home: str
     work: str
+    species: str = "villager"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,7 @@ def _villager(
         secret=secret,
         relations=_relations(person, people, kin, draw),
     )
-    return Villager(card, person.home, work)
+    return Villager(card, person.home, work, trade.species)
 
 
 def _trade_for(person: _Person, draw: Draw) -> Trade:

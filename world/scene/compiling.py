@@ -56,7 +56,7 @@ def compile_scene(
     people = _generated(scene, layout, personas, characters, generated, seed)
     personas.update((villager.card.key, villager.card) for villager in people)
     spawns = [
-        *_characters(scene, layout, walked, characters, people),
+        *_characters(scene, layout, walked, characters, people, species),
         *_herds(scene, layout, walked, seed),
         *_objects(scene, layout, walked),
     ]
@@ -123,7 +123,8 @@ def _generated(
     if not count:
         return ()
     centre = scene.settlement.centre
-    works = {c.key: layout.places[c.work] for c in characters if c.species == GENERATED_SPECIES}
+    village = ("", scene.settlement.name)
+    works = {c.key: layout.places[c.work] for c in characters if c.place in village}
     named = {place.kind: place.name for place in reversed(list(layout.places.values()))}
     woods = [r.name for r in scene.terrain.regions if r.ground == "forest" and r.name]
     rivers = [r.name for r in scene.terrain.rivers]
@@ -150,13 +151,24 @@ def _characters(
     walked: Mask,
     characters: Sequence[CharacterTable],
     people: Sequence[Villager],
+    species: Collection[str],
 ) -> Iterator[Spawn]:
     """Wake everyone at home, side by side where several share a roof."""
     groups = {group.key: number for number, group in enumerate(scene.groups, 1)}
     everyone = [
         (c.species, c.name, c.home, c.work, groups.get(c.group or "", 0), c.key) for c in characters
     ]
-    everyone += [(GENERATED_SPECIES, v.card.name, v.home, v.work, 0, v.card.key) for v in people]
+    everyone += [
+        (
+            v.species if v.species in species else GENERATED_SPECIES,
+            v.card.name,
+            v.home,
+            v.work,
+            0,
+            v.card.key,
+        )
+        for v in people
+    ]
     beds: dict[str, list[tuple[int, int]]] = {}
     asleep: dict[str, int] = {}
     for kind, name, home, work, group, key in everyone:

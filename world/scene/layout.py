@@ -19,7 +19,7 @@ from world.scene.loading import SCENE_FILE, Problem, fail
 from world.scene.schema import PlaceTable, Scene
 from world.tiles import WALKABLE, Tile
 
-SLACK = 10
+SLACK = 14
 """Tiles that a building may be moved from where the scene wishes it, to find room."""
 
 PEOPLE_PER_HOUSE = 4
