@@ -1,0 +1,117 @@
+"""Ways through the map: shortest, around walls, the same whatever is kept."""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from world.paths import NO_WAY, Paths, clear
+from world.tiles import COST, WALKABLE, Tile
+
+KINDS = (Tile.GRASS, Tile.GRASS, Tile.FOREST, Tile.MUD, Tile.WALL, Tile.WATER)
+
+
+def _slow(nav: np.ndarray, goal: int) -> dict[int, int]:
+    """Dijkstra's algorithm with a heap, cell by cell."""
+    height, width = nav.shape
+    best = {goal: 0}
+    heap = [(0, goal)]
+    while heap:
+        cost, cell = heapq.heappop(heap)
+        if cost > best[cell]:
+            continue
+        y, x = divmod(cell, width)
+        for dy in (-1, 0, 1):
+            for dx in (-1, 0, 1):
+                ny, nx = y + dy, x + dx
+                if not (dx or dy) or not (0 <= ny < height and 0 <= nx < width):
+                    continue
+                if not WALKABLE[nav[ny, nx]]:
+                    continue
+                if dx and dy and not (WALKABLE[nav[y, nx]] and WALKABLE[nav[ny, x]]):
+                    continue
+                step = int(COST[nav[y, x]] + COST[nav[ny, nx]]) * (7 if dx and dy else 5)
+                there = ny * width + nx
+                if cost + step < best.get(there, 2**31):
+                    best[there] = cost + step
+                    heapq.heappush(heap, (cost + step, there))
+    return best
+
+
+@st.composite
+def maps(draw) -> np.ndarray:  # type: ignore[no-untyped-def]
+    height, width = draw(st.integers(2, 12)), draw(st.integers(2, 12))
+    cells = st.lists(st.sampled_from(KINDS), min_size=height * width, max_size=height * width)
+    return np.array(draw(cells), dtype=np.uint8).reshape(height, width)
+
+
+@settings(max_examples=80, deadline=None)
+@given(maps(), st.data())
+def test_distances_are_the_shortest_and_ways_follow_them(nav, data) -> None:  # type: ignore[no-untyped-def]
+    free = np.flatnonzero(WALKABLE[nav].reshape(-1)).tolist()
+    if not free:
+        return
+    goal, start = data.draw(st.sampled_from(free)), data.draw(st.sampled_from(free))
+    truth = _slow(nav, goal)
+    paths = Paths(nav)
+    assert paths.field(goal, start)[start] == truth.get(start, NO_WAY)
+    if start not in truth:
+        assert paths.ahead(start, goal) == []
+        return
+    cell, walked = start, 0
+    while cell != goal:
+        for step in paths.ahead(cell, goal):
+            y, x = divmod(cell, nav.shape[1])
+            ny, nx = divmod(step, nav.shape[1])
+            slant = abs(ny - y) + abs(nx - x) == 2
+            walked += int(COST[nav[y, x]] + COST[nav[ny, nx]]) * (7 if slant else 5)
+            cell = step
+    assert walked == truth[start]
+
+
+@settings(max_examples=40, deadline=None)
+@given(maps(), st.data())
+def test_what_was_asked_before_changes_no_answer(nav, data) -> None:  # type: ignore[no-untyped-def]
+    free = np.flatnonzero(WALKABLE[nav].reshape(-1)).tolist()
+    if not free:
+        return
+    pick = st.sampled_from(free)
+    asked = data.draw(st.lists(st.tuples(pick, pick), max_size=10))
+    start, goal = data.draw(pick), data.draw(pick)
+    seasoned = Paths(nav)
+    seasoned.limit = 2
+    for a, b in asked:
+        seasoned.ahead(a, b)
+    warmed = Paths(nav)
+    warmed.warm([goal])
+    expected = Paths(nav).ahead(start, goal)
+    assert seasoned.ahead(start, goal) == expected
+    assert warmed.ahead(start, goal) == expected
+
+
+def test_kept_fields_stay_within_the_limit() -> None:
+    paths = Paths(np.full((20, 20), Tile.GRASS, dtype=np.uint8))
+    paths.limit = 5
+    for goal in range(50):
+        paths.ahead(399, goal)
+    assert len(paths._fields) == 5
+
+
+def test_nobody_walks_to_a_wall_and_the_stranded_find_the_shore() -> None:
+    nav = np.full((5, 5), Tile.GRASS, dtype=np.uint8)
+    nav[2, 2] = Tile.WALL
+    nav[0, 0] = Tile.WATER
+    paths = Paths(nav)
+    assert paths.ahead(0, 12) == []
+    assert paths.ahead(0, 24)[0] in (1, 5, 6)
+
+
+def test_a_line_through_a_wall_is_not_clear() -> None:
+    tiles = np.full((8, 8), Tile.GRASS, dtype=np.uint8)
+    tiles[:, 4] = Tile.WALL
+    a, b = np.array([256, 256]), np.array([256, 256])
+    to_x, to_y = np.array([256 * 7, 256 * 3]), np.array([256, 256 * 7])
+    assert clear(tiles, a, b, to_x, to_y).tolist() == [False, True]
