@@ -10,7 +10,7 @@ from world import maths
 from world.entities import Ints, Rows
 from world.events import Event
 from world.maths import TILE
-from world.paths import Paths, clear
+from world.paths import AHEAD, Paths, clear
 from world.state import State
 from world.tiles import COST, WALKABLE
 
@@ -90,34 +90,46 @@ def _plan(state: State, paths: Paths, rows: Rows) -> None:
     straight |= (x // TILE == gx // TILE) & (y // TILE == gy // TILE)
     c.way_x[rows] = np.where(straight, gx, x)
     c.way_y[rows] = np.where(straight, gy, y)
-    for i in np.flatnonzero(~straight):
-        row = int(rows[i])
-        if lost[i] or not _follow(state, paths, row):
-            _give_up(state, row)
+    for row in rows[lost & ~straight].tolist():
+        _give_up(state, row)
+    around = rows[~straight & ~lost]
+    if around.size:
+        _follow(state, paths, around)
 
 
-def _follow(state: State, paths: Paths, row: int) -> bool:
-    c = state.columns
-    x, y, width = int(c.x[row]), int(c.y[row]), state.width
-    goal = int(c.goal_y[row]) // TILE * width + int(c.goal_x[row]) // TILE
-    cells = paths.ahead(y // TILE * width + x // TILE, goal)
-    if not cells:
-        return False
-    spots = np.array(
-        [((cell % width) * TILE + _HALF, (cell // width) * TILE + _HALF) for cell in cells],
-        dtype=np.int64,
-    )
-    seen = clear(
-        state.tiles, np.full(len(cells), x), np.full(len(cells), y), spots[:, 0], spots[:, 1]
-    )
-    careful = int(c.stuck[row]) > 0
-    best = 0 if careful or not seen.any() else int(np.flatnonzero(seen)[-1])
-    c.way_x[row], c.way_y[row] = spots[best]
-    if c.way_x[row] == x and c.way_y[row] == y:
-        if len(cells) == 1:
-            return False
-        c.way_x[row], c.way_y[row] = spots[1]
-    return True
+def _follow(state: State, paths: Paths, rows: Rows) -> None:
+    """Give waypoints along the field of each one's goal: the farthest of the next cells in sight."""
+    c, width = state.columns, state.width
+    starts = (c.y[rows] // TILE * width + c.x[rows] // TILE).tolist()
+    goals = (c.goal_y[rows] // TILE * width + c.goal_x[rows] // TILE).tolist()
+    ways: list[list[int]] = []
+    at: list[int] = []
+    for i, (start, goal) in enumerate(zip(starts, goals, strict=True)):
+        cells = paths.ahead(start, goal)
+        if cells:
+            at.append(i)
+            ways.append(cells + cells[-1:] * (AHEAD - len(cells)))
+        else:
+            _give_up(state, int(rows[i]))
+    if not at:
+        return
+    rows = rows[at]
+    cells_ahead = np.array(ways, dtype=np.int64)
+    spot_x = cells_ahead % width * TILE + _HALF
+    spot_y = cells_ahead // width * TILE + _HALF
+    x, y = np.repeat(c.x[rows], AHEAD), np.repeat(c.y[rows], AHEAD)
+    seen = clear(state.tiles, x, y, spot_x.reshape(-1), spot_y.reshape(-1)).reshape(-1, AHEAD)
+    seen[c.stuck[rows] > 0] = False
+    last = AHEAD - 1 - np.argmax(seen[:, ::-1], axis=1)
+    best = np.where(seen.any(axis=1), last, 0)
+    line = np.arange(rows.size)
+    same = (spot_x[line, best] == c.x[rows]) & (spot_y[line, best] == c.y[rows])
+    best = np.where(same, np.minimum(best + 1, AHEAD - 1), best)
+    c.way_x[rows] = spot_x[line, best]
+    c.way_y[rows] = spot_y[line, best]
+    held = (c.way_x[rows] == c.x[rows]) & (c.way_y[rows] == c.y[rows])
+    for row in rows[held].tolist():
+        _give_up(state, row)
 
 
 def _stop(state: State, rows: Rows) -> None:

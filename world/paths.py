@@ -8,6 +8,7 @@ what happens to be kept changes the time a step takes, never its result.
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,9 @@ from world.maths import TILE
 from world.tiles import COST, WALKABLE
 
 NO_WAY: Final = -1
-_AHEAD: Final = 8
+AHEAD: Final = 8
+_BATCH: Final = 16
+_PER_CELL: Final = 30
 _STRAIGHT, _SLANT = 5, 7
 _STEPS: Final = ((0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
 _BUDGET: Final = 64 * 2**20
@@ -29,11 +32,24 @@ SIGHT: Final = 12 * TILE
 """How far a clear line is looked for before a field is asked."""
 
 
+@dataclass(slots=True)
+class _Field:
+    """Distances out to `radius` (0: everywhere), and the steps already looked up."""
+
+    radius: int
+    distances: NDArray[np.int32]
+    steps: dict[int, int] = field(default_factory=dict)
+
+
+def _whole(reach: NDArray[np.float64]) -> NDArray[np.int32]:
+    return np.where(np.isfinite(reach), reach, NO_WAY).astype(np.int32)
+
+
 class Paths:
     """Distance fields over one map, the least recently used dropped when memory runs short."""
 
     def __init__(self, nav: NDArray[np.uint8]) -> None:
-        self.limit = max(8, _BUDGET // (nav.size * 4))
+        self.limit = max(8, _BUDGET // (nav.size * 5))
         self.reset(nav)
 
     def reset(self, nav: NDArray[np.uint8]) -> None:
@@ -42,9 +58,14 @@ class Paths:
         self._walk = WALKABLE[nav]
         self._nav = nav
         self._graph: csr_array | None = None
-        self._fields: OrderedDict[int, tuple[int, NDArray[np.int32]]] = OrderedDict()
+        self._fields: OrderedDict[int, _Field] = OrderedDict()
 
     def _edges(self) -> csr_array:
+        if self._graph is None:
+            self._graph = self._make_edges()
+        return self._graph
+
+    def _make_edges(self) -> csr_array:
         height, width = self._height, self._width
         index = np.arange(height * width, dtype=np.int32).reshape(height, width)
         cost, walk = COST[self._nav], self._walk
@@ -70,43 +91,65 @@ class Paths:
 
         The cell `start` is settled: NO_WAY there means that no way exists.
         """
-        kept = self._fields.get(goal)
-        if kept is not None:
-            radius, distances = kept
-            if radius == 0 or distances[start] != NO_WAY:
-                self._fields.move_to_end(goal)
-                return distances
-        if self._graph is None:
-            self._graph = self._edges()
-        width = self._width
-        apart = max(abs(goal % width - start % width), abs(goal // width - start // width))
-        radius = 0 if kept is not None else (apart + 8) * 2 * 3 * 2 * _STRAIGHT
-        while True:
-            reach = dijkstra(self._graph, indices=goal, limit=float(radius) if radius else np.inf)
-            distances = np.where(np.isfinite(reach), reach, NO_WAY).astype(np.int32)
-            if radius == 0 or distances[start] != NO_WAY:
-                break
-            radius = 0
-        self._fields[goal] = (radius, distances)
+        return self._kept(goal, start).distances
+
+    def warm(self, goals: list[int]) -> None:
+        """Find the whole fields of many goals at once; it saves time later, and changes nothing."""
+        fresh = [g for g in goals if g not in self._fields and self._walk.flat[g]]
+        for at in range(0, min(len(fresh), self.limit), _BATCH):
+            part = fresh[at : at + _BATCH]
+            for goal, reach in zip(part, dijkstra(self._edges(), indices=part), strict=True):
+                self._keep(goal, _Field(0, _whole(reach)))
+
+    def _keep(self, goal: int, field: _Field) -> None:
+        self._fields[goal] = field
         self._fields.move_to_end(goal)
         while len(self._fields) > self.limit:
             self._fields.popitem(last=False)
-        return distances
 
-    def _step(self, distances: NDArray[np.int32], cell: int) -> int:
-        """The neighbour that lies on the shortest way, or `cell` itself if none is nearer."""
+    def _kept(self, goal: int, start: int) -> _Field:
+        kept = self._fields.get(goal)
+        if kept is not None and (kept.radius == 0 or kept.distances[start] != NO_WAY):
+            self._fields.move_to_end(goal)
+            return kept
+        width = self._width
+        apart = max(abs(goal % width - start % width), abs(goal // width - start // width))
+        radius = (apart + 4) * _PER_CELL
+        if kept is not None:
+            radius = max(radius, kept.radius * 3)
+        whole = (self._height + self._width) * _PER_CELL
+        while True:
+            limit = float(radius) if radius < whole else np.inf
+            distances = _whole(dijkstra(self._edges(), indices=goal, limit=limit))
+            if radius >= whole or distances[start] != NO_WAY:
+                break
+            radius *= 3
+        field = _Field(0 if radius >= whole else radius, distances)
+        self._keep(goal, field)
+        return field
+
+    def _step(self, field: _Field, cell: int) -> int:
+        """The next cell of the shortest way, or `cell` itself at the goal; the first of equals."""
+        known = field.steps.get(cell)
+        if known is not None:
+            return known
         y, x = divmod(cell, self._width)
-        here = int(distances[cell])
-        best, found = (here if here != NO_WAY else 2**31), cell
+        cost = int(COST[self._nav[y, x]])
+        best, found = 2**31, cell
         for dy, dx in _STEPS:
             ny, nx = y + dy, x + dx
             if not (0 <= ny < self._height and 0 <= nx < self._width):
                 continue
-            if dx and dy and here != NO_WAY and not (self._walk[y, nx] and self._walk[ny, x]):
+            there = int(field.distances[ny * self._width + nx])
+            if there == NO_WAY:
                 continue
-            there = int(distances[ny * self._width + nx])
-            if there != NO_WAY and there < best:
+            if dx and dy and not (self._walk[y, nx] and self._walk[ny, x]):
+                continue
+            length = _SLANT if dx and dy else _STRAIGHT
+            there += (cost + int(COST[self._nav[ny, nx]])) * length
+            if there < best:
                 best, found = there, ny * self._width + nx
+        field.steps[cell] = found
         return found
 
     def ahead(self, start: int, goal: int) -> list[int]:
@@ -121,13 +164,13 @@ class Paths:
             anchor = self._shore(start)
             if anchor < 0:
                 return []
-        distances = self.field(goal, anchor)
-        if distances[anchor] == NO_WAY:
+        field = self._kept(goal, anchor)
+        if field.distances[anchor] == NO_WAY:
             return []
         cells = [] if anchor == start else [anchor]
         cell = anchor
-        while len(cells) < _AHEAD and cell != goal:
-            cell = self._step(distances, cell)
+        while len(cells) < AHEAD and cell != goal:
+            cell = self._step(field, cell)
             cells.append(cell)
         return cells
 

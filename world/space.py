@@ -10,7 +10,7 @@ from world.entities import Ints, Rows
 
 NOBODY: Final = -1
 FAR: Final = 2**62
-BRUTE: Final = 50_000
+BRUTE = 50_000
 """Pairs up to which all distances are taken at once."""
 
 

@@ -237,6 +237,18 @@ class World:
         if now != clock.time_of_day(tick - 1, day):
             self._events.append(Event(tick, "time_of_day", 0, 0, {"name": now}))
 
+    def warm(self) -> None:
+        """Find the ways to every home, workplace and place now rather than when first walked.
+
+        Takes a second or so for a village; changes nothing but the time of later steps.
+        """
+        c, state = self._state.columns, self._state
+        rows = c.live_rows()
+        cells = {(p.y // TILE) * state.width + p.x // TILE for p in state.place_list}
+        for x, y in ((c.home_x, c.home_y), (c.work_x, c.work_y)):
+            cells.update((y[rows] // TILE * state.width + x[rows] // TILE).tolist())
+        self._paths.warm(sorted(int(cell) for cell in cells))
+
     # -- reading -------------------------------------------------------------------------------
 
     def hash(self) -> int:
