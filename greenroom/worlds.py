@@ -92,6 +92,8 @@ def open_world(
         if known is None:
             store.checkpoint(world.get_state(), state_hash=world.hash())
         else:
+            # What watchers saw after the last durable tick, if anything, is abandoned with its epoch.
+            world.epoch = store.new_epoch()
             store.update_meta(
                 ruleset_digest=ruleset.digest(),
                 engine_version=greenroom.__version__,
