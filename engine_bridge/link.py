@@ -128,6 +128,7 @@ class Link:
     async def open(self) -> m.Welcome:
         """Open the socket and say hello. Raises `CantConnect` or `RequestFailed`."""
         socket = await self._open()
+        self._socket = socket
         self._resume_token = self.welcome.resume_token
         self._runner = asyncio.get_running_loop().create_task(self._run(socket))
         return self.welcome
@@ -292,6 +293,9 @@ class Link:
                 await self._resume(socket)
             except ConnectionClosed:
                 continue
+            except BaseException:
+                socket.transport.abort()
+                raise
             return socket
 
     async def _resume(self, socket: ClientConnection) -> None:
@@ -304,7 +308,6 @@ class Link:
             if answer.get("re") == number:
                 break
         if answer["t"] == "error":
-            await socket.close()
             raise SessionLost(
                 f"the server no longer knows this session: {answer['d']['message']}",
                 "connect and join again",

@@ -1,1 +1,1 @@
-"""The dashboard: static files of ours, served as they are; no build step, nothing from elsewhere."""
+"""The dashboard's page: plain JavaScript modules, served as they are by `engine_bridge.http`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from engine_bridge.codec import codecs
 from engine_bridge.interest import WIRE
+from engine_bridge.server import Bridge
+from engine_bridge.settings import BridgeSettings
 from world.events import Event
 from world.frame import Frame
 
@@ -295,6 +298,24 @@ class FakeStage:
         )
 
 
+class Bridges:
+    """Starts bridges and stops them when the test ends."""
+
+    def __init__(self) -> None:
+        self._running: list[Bridge] = []
+
+    def __call__(self, stage: FakeStage, **settings: object) -> Bridge:
+        given = {"port": 0, "http_port": None, "close_s": 2.0, **settings}
+        bridge = Bridge(stage, BridgeSettings.model_validate(given))
+        bridge.start()
+        self._running.append(bridge)
+        return bridge
+
+    def stop(self) -> None:
+        for bridge in self._running:
+            bridge.stop()
+
+
 class Wire:
     """A bare client of the wire for tests: sends what it is told, shows what comes."""
 
@@ -368,3 +389,25 @@ async def wire(bridge: Any, encoding: str = "msgpack", hello: bool = True, **opt
         if hello:
             assert (await client.hello())["t"] == "welcome"
         yield client
+
+
+def live(test: Callable[..., Any]) -> Callable[..., None]:
+    """Run an asynchronous test on a loop of its own; one that hangs fails."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        async def bounded() -> None:
+            await asyncio.wait_for(test(*args, **kwargs), 90)
+
+        asyncio.run(bounded())
+
+    return run
+
+
+async def eventually(holds: Callable[[], bool], what: str = "it") -> None:
+    """Wait until something becomes true; a minute is for machines under load, not for the code."""
+    for _ in range(6000):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{what} never came true")

@@ -1,0 +1,185 @@
+"""The pages: health, metrics, status, and the checks that keep strangers out."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bridge_fakes import Bridges, FakeStage, wire
+
+from engine_bridge import http as http_module
+from engine_bridge.metrics import flat
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+def get(url: str, **headers: str) -> Answer:
+    request = urllib.request.Request(url, headers=headers)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=20) as response:
+            return response.status, dict(response.headers), response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, dict(error.headers), error.read()
+
+
+@pytest.fixture
+def pages(stage: FakeStage, bridges: Bridges) -> Callable[..., str]:
+    def start(**settings: Any) -> str:
+        address = bridges(stage, http_port=0, **settings).http_address
+        assert address is not None
+        return address
+
+    return start
+
+
+def body(answer: Answer) -> Any:
+    assert answer[0] == 200, answer
+    return json.loads(answer[2])
+
+
+def test_live_as_soon_as_it_listens_and_ready_when_the_stage_is(
+    stage: FakeStage, pages: Callable[..., str]
+) -> None:
+    stage.ready = False
+    base = pages()
+    assert get(f"{base}/health/live")[0] == 200
+    status, _, text = get(f"{base}/health/ready")
+    assert status == 503
+    assert "stage" in json.loads(text)["waiting_for"]
+    stage.ready = True
+    stage.step()
+    for _ in range(100):
+        if get(f"{base}/health/ready")[0] == 200:
+            break
+    assert body(get(f"{base}/health/ready"))["status"] == "ready"
+
+
+def test_status_joins_the_stages_and_the_bridges(pages: Callable[..., str]) -> None:
+    status = body(get(f"{pages()}/api/status"))
+    assert status["metronome"] == {"p99_ms": 1.5}
+    assert status["bridge"]["subprotocols"] == ["greenroom.v1.msgpack", "greenroom.v1.json"]
+    assert status["bridge"]["port"] > 0
+
+
+def test_actors_world_and_entities_are_shown(pages: Callable[..., str]) -> None:
+    base = pages()
+    assert body(get(f"{base}/api/actors"))["actors"][0]["name"] == "director"
+    assert body(get(f"{base}/api/world"))["width"] == 64
+    assert body(get(f"{base}/api/entities/100"))["name"] == "Villager 0"
+    status, _, text = get(f"{base}/api/entities/5")
+    assert (status, json.loads(text)["code"]) == (404, "unknown_entity")
+    assert get(f"{base}/api/entities/abc")[0] == 422
+
+
+def test_metrics_count_frames_and_show_the_stages_numbers(
+    stage: FakeStage, bridges: Bridges
+) -> None:
+    import asyncio
+
+    bridge = bridges(stage, http_port=0)
+
+    async def visit() -> None:
+        async with wire(bridge) as client:
+            await client.ask("ping")
+            await client.ask("dance")
+
+    asyncio.run(visit())
+    status, headers, text = get(f"{bridge.http_address}/metrics")
+    assert status == 200
+    assert headers["content-type"].startswith("text/plain")
+    lines = text.decode().splitlines()
+    assert "greenroom_bridge_frames_in_total 3.0" in lines
+    assert 'greenroom_bridge_errors_total{code="unknown_type"} 1.0' in lines
+    assert "greenroom_metronome_p99_ms 1.5" in lines
+    assert "greenroom_ready 1.0" in lines
+
+
+def test_a_status_is_flattened_to_a_bounded_depth_with_names_that_prometheus_takes() -> None:
+    deep: dict[str, Any] = {"n": 1}
+    for _ in range(10):
+        deep = {"in": deep}
+    found = dict(flat({"a b": {"c-d": 2, "text": "x", "on": True}, "deep": deep}))
+    assert found == {"greenroom_a_b_c_d": 2.0, "greenroom_a_b_on": 1.0}
+
+
+def test_every_answer_carries_strict_headers(pages: Callable[..., str]) -> None:
+    base = pages()
+    for path in ("/health/live", "/api/status", "/nothing-here"):
+        headers = get(base + path)[1]
+        policy = headers["content-security-policy"]
+        assert "default-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_the_page_may_open_the_game_socket_and_nothing_else(
+    stage: FakeStage, bridges: Bridges
+) -> None:
+    bridge = bridges(stage, http_port=0)
+    policy = get(f"{bridge.http_address}/health/live")[1]["content-security-policy"]
+    assert f"connect-src 'self' {bridge.address} " in policy
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "https://evil.example"},
+        {"Host": "evil.example", "Origin": "http://evil.example"},
+    ],
+)
+def test_foreign_names_and_origins_are_refused(
+    pages: Callable[..., str], headers: dict[str, str]
+) -> None:
+    assert get(f"{pages()}/api/status", **headers)[0] == 403
+
+
+def test_a_listed_name_is_served(pages: Callable[..., str]) -> None:
+    base = pages(allowed_hosts=("green.example",))
+    assert get(f"{base}/api/status", Host="green.example")[0] == 200
+
+
+def test_with_a_token_pages_that_tell_something_ask_for_it(pages: Callable[..., str]) -> None:
+    base = pages(token="correct horse")
+    for path in ("/api/status", "/api/actors", "/metrics"):
+        assert get(base + path)[0] == 401
+        assert get(base + path, Authorization="Bearer wrong")[0] == 401
+        assert get(base + path, Authorization="Bearer correct horse")[0] == 200
+    assert get(f"{base}/health/live")[0] == 200
+
+
+def test_the_dashboards_files_are_served_and_nothing_around_them(
+    pages: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "dashboard"
+    folder.mkdir()
+    (folder / "index.html").write_text("<title>Greenroom</title>")
+    (folder / "map.js").write_text("export {}")
+    (tmp_path / "secret.txt").write_text("secret")
+    monkeypatch.setattr(http_module, "DASHBOARD", folder)
+    base = pages()
+    assert b"Greenroom" in get(f"{base}/")[2]
+    assert "javascript" in get(f"{base}/map.js")[1]["content-type"]
+    for path in ("/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt"):
+        status, _, text = get(base + path)
+        assert status == 404
+        assert b"secret" not in text
+
+
+def test_without_an_http_port_there_are_no_pages(stage: FakeStage, bridges: Bridges) -> None:
+    assert bridges(stage).http_address is None
+
+
+def test_no_page_loads_anything_from_elsewhere(pages: Callable[..., str]) -> None:
+    base = pages()
+    assert get(f"{base}/docs")[0] == 404
+    assert body(get(f"{base}/api/openapi.json"))["info"]["title"] == "Greenroom"
