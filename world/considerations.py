@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from world import maths
 from world.entities import Ints, Rows
 from world.maths import RING, TILE, Purpose
+from world.paths import clear
 from world.ruleset import (
     ATTACK,
     EAT,
@@ -58,10 +60,10 @@ def at_home(view: View, rows: Rows, spread: int = TILE // 2) -> Aim:
     return near_point(view, rows, view.c.home_x[rows], view.c.home_y[rows], spread)
 
 
-def near_point(view: View, rows: Rows, x: Ints, y: Ints, spread: int, era: int = 0) -> Aim:
-    """A spot within `spread` units of a point, the same for the whole `era`, if it can be walked.
+def near_point(view: View, rows: Rows, x: Ints, y: Ints, spread: int, era: int | Ints = 0) -> Aim:
+    """A spot in sight of a point, within `spread` units, the same for a whole `era`.
 
-    Those who are far aim for the point itself: their ways to it are then one way.
+    Where a wall is in between it is the point itself. Those who are far aim for the point itself: their ways to it are then one way.
     """
     draw = view.roll(rows, Purpose.WORKPLACE, era)
     ox = maths.below(draw, 2 * spread + 1) - spread
@@ -69,7 +71,7 @@ def near_point(view: View, rows: Rows, x: Ints, y: Ints, spread: int, era: int =
     nx, ny = view.clamp(x + ox, y + oy)
     dx, dy = x - view.c.x[rows], y - view.c.y[rows]
     near = dx * dx + dy * dy < _NEAR_BY * _NEAR_BY
-    fits = WALKABLE[view.ground(nx, ny)] & near
+    fits = near & clear(view.tiles, x, y, nx, ny)
     return Aim(np.where(fits, nx, x), np.where(fits, ny, y), nobody(rows))
 
 
@@ -112,11 +114,11 @@ def closeness(view: View, rows: Rows, d2: Ints) -> Ints:
 # -- danger ------------------------------------------------------------------------------------
 
 
-def _sheltered(view: View, rows: Rows) -> np.ndarray:
+def _sheltered(view: View, rows: Rows) -> NDArray[np.bool_]:
     """Indoors, with nothing near that would come in."""
     threat = view.sense.threat_row[rows]
     shuns = view.tables.shuns_floors[view.c.species[np.maximum(threat, 0)]]
-    out: np.ndarray = (threat >= 0) & shuns & view.indoors(rows)
+    out: NDArray[np.bool_] = (threat >= 0) & shuns & view.indoors(rows)
     return out
 
 
@@ -134,7 +136,7 @@ def _away(view: View, rows: Rows) -> Aim:
     tx, ty = c.x[other] - x, c.y[other] - y
     far_from_home = (hx * hx + hy * hy) > (10 * TILE) ** 2
     into_it = (hx * tx + hy * ty > 0) & far_from_home
-    turn = maths.below(view.roll(rows, Purpose.FLIGHT, view.tick // 64), 5) - 2
+    turn = maths.below(view.roll(rows, Purpose.FLIGHT, view.era(rows, 64)), 5) - 2
     heading = RING[(maths.compass(-tx, -ty) + turn) % 16]
     ax, ay = view.clamp(x + heading[:, 0] * 9, y + heading[:, 1] * 9)
     flies = into_it | ~WALKABLE[view.ground(c.home_x[rows], c.home_y[rows])]
@@ -147,7 +149,7 @@ def _flee_wild(view: View, rows: Rows) -> Aim:
     """Straight away; home is no shelter."""
     c = view.c
     other = np.maximum(view.sense.threat_row[rows], 0)
-    turn = maths.below(view.roll(rows, Purpose.FLIGHT, view.tick // 64), 5) - 2
+    turn = maths.below(view.roll(rows, Purpose.FLIGHT, view.era(rows, 64)), 5) - 2
     heading = RING[(maths.compass(c.x[rows] - c.x[other], c.y[rows] - c.y[other]) + turn) % 16]
     x, y = view.clamp(c.x[rows] + heading[:, 0] * 9, c.y[rows] + heading[:, 1] * 9)
     return Aim(x, y, nobody(rows))
@@ -157,9 +159,11 @@ def _shelter_score(view: View, rows: Rows) -> Ints:
     return np.where(_sheltered(view, rows), 700, 0)
 
 
-def _outnumbered(view: View, rows: Rows) -> np.ndarray:
+def _outnumbered(view: View, rows: Rows) -> NDArray[np.bool_]:
     sense = view.sense
-    out: np.ndarray = (sense.foes[rows] > sense.mates[rows] + 1) | (_health(view, rows) < 350)
+    out: NDArray[np.bool_] = (sense.foes[rows] > sense.mates[rows] + 1) | (
+        _health(view, rows) < 350
+    )
     return out
 
 
@@ -177,7 +181,7 @@ def _aggressor(view: View, rows: Rows) -> Ints:
     c = view.c
     lately = (c.aggressor[rows] > 0) & (view.tick - c.hurt_at[rows] < _RECENT)
     out = np.full(rows.size, NOBODY, dtype=np.int64)
-    at = np.flatnonzero(lately)
+    at = lately.nonzero()[0]
     if at.size:
         others = c.rows_of(c.aggressor[rows[at]])
         up = (others >= 0) & (c.died[others] < 0) & (c.downed_until[others] < 0)
@@ -199,7 +203,7 @@ def _focus_or(view: View, rows: Rows, others: Ints) -> Ints:
     """The group's focus while an order names one that is in reach of a short run, else `others`."""
     c = view.c
     named = (c.focus[rows] > 0) & (c.order_until[rows] > view.tick)
-    at = np.flatnonzero(named)
+    at = named.nonzero()[0]
     if not at.size:
         return others
     out = others.copy()
@@ -211,8 +215,8 @@ def _focus_or(view: View, rows: Rows, others: Ints) -> Ints:
     return out
 
 
-def _free_to_fight(view: View, rows: Rows) -> np.ndarray:
-    out: np.ndarray = standing(view, rows) != RETREAT
+def _free_to_fight(view: View, rows: Rows) -> NDArray[np.bool_]:
+    out: NDArray[np.bool_] = standing(view, rows) != RETREAT
     return out
 
 
@@ -273,7 +277,7 @@ def _hunt_target(view: View, rows: Rows) -> Ints:
     c = view.c
     own = view.sense.prey_row[rows]
     leader = view.leaders(rows)
-    led = np.flatnonzero((leader >= 0) & (leader != rows))
+    led = ((leader >= 0) & (leader != rows)).nonzero()[0]
     if led.size:
         chosen = c.rows_of(c.target[leader[led]])
         up = (chosen >= 0) & (c.died[chosen] < 0) & (c.downed_until[chosen] < 0)
@@ -311,7 +315,7 @@ def _prowl_score(view: View, rows: Rows) -> Ints:
 
 
 def _prowl_aim(view: View, rows: Rows) -> Aim:
-    """Leaders and loners roam within 40 tiles of home, the others keep with their leader."""
+    """Leaders and loners roam within 40 tiles of home; the others go where their leader goes."""
     c = view.c
     roam = roam_near(view, rows, 40 * TILE, 1200)
     leader = view.leaders(rows)
@@ -319,20 +323,24 @@ def _prowl_aim(view: View, rows: Rows) -> Aim:
     if not led.any():
         return roam
     close = _leader_point(view, rows, 3 * TILE)
-    dx, dy = c.x[rows] - close.goal_x, c.y[rows] - close.goal_y
-    behind = dx * dx + dy * dy > (8 * TILE) ** 2
+    head = np.maximum(leader, 0)
+    dx, dy = c.x[rows] - c.x[head], c.y[rows] - c.y[head]
+    apart = dx * dx + dy * dy
+    gone = (apart > (8 * TILE) ** 2) | (c.pace[head] > 0)
+    goal_x = np.where(gone, c.goal_x[head], close.goal_x)
+    goal_y = np.where(gone, c.goal_y[head], close.goal_y)
     return Aim(
-        np.where(led, close.goal_x, roam.goal_x),
-        np.where(led, close.goal_y, roam.goal_y),
+        np.where(led, goal_x, roam.goal_x),
+        np.where(led, goal_y, roam.goal_y),
         roam.target,
-        np.where(led & behind, 100, HUNT.pace),
+        np.where(led & (apart > (8 * TILE) ** 2), 100, HUNT.pace),
     )
 
 
 def roam_near(view: View, rows: Rows, radius: int, era_ticks: int) -> Aim:
     """A random walkable point within `radius` of home, another each era; home if it is none."""
     c = view.c
-    era = view.tick // era_ticks
+    era = view.era(rows, era_ticks)
     draw = view.roll(rows, Purpose.ROAM, era)
     x, y = view.clamp(
         c.home_x[rows] + maths.below(draw, 2 * radius + 1) - radius,
@@ -347,8 +355,8 @@ def roam_near(view: View, rows: Rows, radius: int, era_ticks: int) -> Aim:
 
 def _sleep_night_score(view: View, rows: Rows) -> Ints:
     tired = view.c.fatigue[rows]
-    base = 480 if is_night(view) else 0
-    return np.where(tired > 900, 640, base + (tired // 8 if base else 0))
+    late = _between(_own_minute(view, rows), 21, 5)
+    return np.where(tired > 900, 640, np.where(late, 480 + tired // 8, 0))
 
 
 def _sleep_day_score(view: View, rows: Rows) -> Ints:
@@ -367,17 +375,30 @@ def _eat_score(view: View, rows: Rows) -> Ints:
     return np.where(eating, 590, np.where(hungry > 450, 180 + hungry // 2, 0))
 
 
+def _own_minute(view: View, rows: Rows) -> Ints:
+    """The time of day in minutes by each one's own habits, up to an hour late."""
+    out: Ints = (view.minute - view.c.phase[rows] * 3 // 5) % 1440
+    return out
+
+
+def _between(minutes: Ints, start: int, end: int) -> NDArray[np.bool_]:
+    """Whether each time of day lies in [start, end) hours, past midnight if need be."""
+    if start <= end:
+        return (minutes >= start * 60) & (minutes < end * 60)
+    return (minutes >= start * 60) | (minutes < end * 60)
+
+
 def _work_score(view: View, rows: Rows) -> Ints:
-    return flat(rows, 500 if 7 <= view.hour < 17 else 0)
+    return np.where(_between(_own_minute(view, rows), 7, 17), 500, 0)
 
 
 def _work_aim(view: View, rows: Rows) -> Aim:
-    era = view.tick // 900
+    era = view.era(rows, 900)
     return near_point(view, rows, view.c.work_x[rows], view.c.work_y[rows], 2 * TILE, era)
 
 
 def _gather_score(view: View, rows: Rows) -> Ints:
-    return flat(rows, 330 if 17 <= view.hour < _NIGHT_STARTS else 0)
+    return np.where(_between(_own_minute(view, rows), 17, 21), 330, 0)
 
 
 _MEETING: Final = ("inn", "tavern", "green", "market", "shrine")
@@ -410,12 +431,12 @@ def _patrol_aim(view: View, rows: Rows) -> Aim:
         return roam_near(view, rows, 12 * TILE, 600)
     place_x = np.array([p.x for p in view.places], dtype=np.int64)
     place_y = np.array([p.y for p in view.places], dtype=np.int64)
-    choice = maths.below(view.roll(rows, Purpose.ROAM, view.tick // 600), len(view.places))
+    choice = maths.below(view.roll(rows, Purpose.ROAM, view.era(rows, 600)), len(view.places))
     x, y = place_x[choice], place_y[choice]
     dx, dy = x - c.home_x[rows], y - c.home_y[rows]
     near = dx * dx + dy * dy < (36 * TILE) ** 2
     x, y = np.where(near, x, c.home_x[rows]), np.where(near, y, c.home_y[rows])
-    return near_point(view, rows, x, y, 2 * TILE, view.tick // 600)
+    return near_point(view, rows, x, y, 2 * TILE, view.era(rows, 600))
 
 
 def _sleep_noon_score(view: View, rows: Rows) -> Ints:
@@ -431,7 +452,7 @@ def _graze_score(view: View, rows: Rows) -> Ints:
 
 def _graze_aim(view: View, rows: Rows) -> Aim:
     """Around where it was put, its pasture."""
-    era = view.tick // 500
+    era = view.era(rows, 500)
     return near_point(view, rows, view.c.work_x[rows], view.c.work_y[rows], 7 * TILE, era)
 
 
@@ -440,7 +461,7 @@ def _bed_down_score(view: View, rows: Rows) -> Ints:
 
 
 def _wander_aim(view: View, rows: Rows) -> Aim:
-    era = view.tick // 240
+    era = view.era(rows, 240)
     return near_point(view, rows, view.c.home_x[rows], view.c.home_y[rows], 4 * TILE, era)
 
 

@@ -187,7 +187,7 @@ class Columns:
 
     def live_rows(self) -> Rows:
         """All rows in use, ascending."""
-        return np.flatnonzero(self.id[: self.high])
+        return self.id[: self.high].nonzero()[0]
 
     def add(self, entity: int, values: Mapping[str, int]) -> int:
         """Take a row for a new id and return it; the columns not named keep their defaults.

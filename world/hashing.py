@@ -89,7 +89,7 @@ class RowHashes:
             (self.hot_dirty, self._hot, hot_hashes),
             (self.cold_dirty, self._cold, cold_hashes),
         ):
-            rows = np.flatnonzero(dirty)
+            rows = dirty.nonzero()[0]
             if rows.size:
                 new = make(self._columns, rows)
                 self._sum = (self._sum + total(new) - total(kept[rows])) & MASK

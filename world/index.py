@@ -23,7 +23,7 @@ class Index:
         c = state.columns
         n = c.high
         up = (c.id[:n] != 0) & (c.died[:n] < 0) & (c.downed_until[:n] < 0)
-        self._up = np.flatnonzero(up)
+        self._up = up.nonzero()[0]
         self._species: dict[int, Rows] = {}
         self._unions: dict[bytes, Rows] = {}
         self._leaders: dict[int, int] | None = None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from world.commit import Commit
 from world.effects import Bear
 from world.entities import NEVER
@@ -16,9 +14,9 @@ def pass_on(state: State, commit: Commit) -> None:
     """Do what is due at this tick."""
     c = state.columns
     n = c.high
-    due = np.flatnonzero(
+    due = (
         (c.next_decision[:n] <= state.tick) & ((c.died[:n] >= 0) | (c.downed_until[:n] >= 0))
-    )
+    ).nonzero()[0]
     for row in due.tolist():
         if c.died[row] >= 0:
             commit.remove(int(c.id[row]))

@@ -69,13 +69,18 @@ def keyed(seed: int, entity: int, tick: int, purpose: int) -> int:
     return mix(mix(start ^ ((tick * _M1) & MASK)) ^ ((entity * _M2) & MASK))
 
 
-def keyed_array(seed: int, entities: Ints, tick: int, purpose: int) -> Words:
-    """`keyed` for an int64 array of entities: uint64 of the same length."""
+def keyed_array(seed: int, entities: Ints, tick: int | Ints, purpose: int) -> Words:
+    """`keyed` for an int64 array of entities, at one tick or one each: uint64, same length."""
     start = mix(seed + _GOLDEN * (purpose + 1))
-    moment = np.uint64(mix(start ^ ((tick * _M1) & MASK)))
     words: Words = entities.astype(np.uint64)
     words *= _U2
-    words ^= moment
+    if isinstance(tick, np.ndarray):
+        moments: Words = tick.astype(np.uint64)
+        moments *= _U1
+        moments ^= np.uint64(start)
+        words ^= mix_array(moments)
+    else:
+        words ^= np.uint64(mix(start ^ ((tick * _M1) & MASK)))
     return mix_array(words)
 
 
@@ -89,6 +94,12 @@ def below(words: Words, bound: int | Ints) -> Ints:
 def below_int(word: int, bound: int) -> int:
     """`below` for one draw."""
     return ((word >> 32) * bound) >> 32
+
+
+def clip(values: Ints, low: int | Ints, high: int | Ints) -> Ints:
+    """`np.clip` for int64 arrays, without what that spends on other types."""
+    out: Ints = np.minimum(np.maximum(values, low), high)
+    return out
 
 
 def isqrt(squares: Ints) -> Ints:

@@ -9,7 +9,7 @@ import numpy as np
 from world import maths
 from world.entities import Ints, Rows
 from world.events import Event
-from world.maths import TILE
+from world.maths import TILE, clip
 from world.paths import AHEAD, Paths, clear
 from world.state import State
 from world.tiles import COST, WALKABLE
@@ -22,7 +22,7 @@ _MAX_STEP: Final = TILE - 1
 def walk(state: State, paths: Paths, events: list[Event]) -> None:
     """Move every body that is under way by one tick's step."""
     c = state.columns
-    rows = np.flatnonzero(c.pace[: c.high])
+    rows = c.pace[: c.high].nonzero()[0]
     if not rows.size:
         return
     x, y = c.x[rows], c.y[rows]
@@ -37,7 +37,7 @@ def walk(state: State, paths: Paths, events: list[Event]) -> None:
     distance = maths.isqrt(dx * dx + dy * dy)
     ground = state.tiles[y // TILE, x // TILE]
     step = c.speed[rows] * c.pace[rows] // (50 * COST[ground])
-    step = np.minimum(np.clip(step, 1, _MAX_STEP), distance)
+    step = np.minimum(clip(step, 1, _MAX_STEP), distance)
     whole = np.maximum(distance, 1)
     half = whole >> 1
     nx = x + (dx * step + half) // whole
@@ -61,7 +61,7 @@ def _slide(
     state: State, rows: Rows, x: Ints, y: Ints, nx: Ints, ny: Ints, blocked: np.ndarray
 ) -> None:
     """Where the step is blocked, keep the part of it along x or y that is free, in place."""
-    at = np.flatnonzero(blocked)
+    at = blocked.nonzero()[0]
     tiles = state.tiles
     free_x = WALKABLE[tiles[y[at] // TILE, nx[at] // TILE]] & (nx[at] != x[at])
     free_y = WALKABLE[tiles[ny[at] // TILE, x[at] // TILE]] & (ny[at] != y[at]) & ~free_x

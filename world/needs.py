@@ -8,6 +8,7 @@ import numpy as np
 
 from world.entities import NEEDS
 from world.events import Event
+from world.maths import clip
 from world.ruleset import EAT, REST
 from world.state import State
 
@@ -20,7 +21,7 @@ _SATED, _RESTED = 100, 40
 def drift(state: State, events: list[Event]) -> None:
     """Change the needs of those whose phase it is."""
     c, tables = state.columns, state.rules.tables
-    rows = np.flatnonzero(c.phase[: c.high] == state.tick % PERIOD)
+    rows = (c.phase[: c.high] == state.tick % PERIOD).nonzero()[0]
     rows = rows[c.died[rows] < 0]
     if not rows.size:
         return
@@ -39,16 +40,16 @@ def drift(state: State, events: list[Event]) -> None:
     healing = np.maximum(1, max_hp // 40) * np.where(resting, 3, 1) * safe
     down = c.downed_until[rows] >= 0
     hp = np.where(down, hp, np.minimum(max_hp, hp + healing))
-    new_hunger = np.clip(new_hunger, *NEEDS["hunger"])
-    new_fatigue = np.clip(new_fatigue, *NEEDS["fatigue"])
-    fear = np.clip(fear, *NEEDS["fear"])
+    new_hunger = clip(new_hunger, *NEEDS["hunger"])
+    new_fatigue = clip(new_fatigue, *NEEDS["fatigue"])
+    fear = clip(fear, *NEEDS["fear"])
     content = 500 - new_hunger // 2 - new_fatigue // 3 - fear // 2 - 400 * (max_hp - hp) // max_hp
     mood = c.mood[rows] + (content - c.mood[rows]) // 8 + tables.act_mood[action] * at_it
     state.write("hunger", rows, new_hunger)
     state.write("fatigue", rows, new_fatigue)
     state.write("fear", rows, fear)
     state.write("hp", rows, hp)
-    state.write("mood", rows, np.clip(mood, *NEEDS["mood"]))
+    state.write("mood", rows, clip(mood, *NEEDS["mood"]))
     eats = action == state.rules.activity_code[EAT.name]
     fed = eats & (hunger >= _SATED) & (new_hunger < _SATED)
     slept = resting & (fatigue >= _RESTED) & (new_fatigue < _RESTED)

@@ -34,22 +34,28 @@ SIGHT: Final = 12 * TILE
 
 @dataclass(slots=True)
 class _Field:
-    """Distances out to `radius` (0: everywhere), and the steps already looked up."""
+    """Distances out to `radius` (0: everywhere), kept for the box they fill, and steps looked up."""
 
     radius: int
+    left: int
+    top: int
     distances: NDArray[np.int32]
     steps: dict[int, int] = field(default_factory=dict)
 
-
-def _whole(reach: NDArray[np.float64]) -> NDArray[np.int32]:
-    return np.where(np.isfinite(reach), reach, NO_WAY).astype(np.int32)
+    def at(self, x: int, y: int) -> int:
+        """The cost of the way from a cell, NO_WAY where unknown or none."""
+        row, column = y - self.top, x - self.left
+        height, width = self.distances.shape
+        if 0 <= row < height and 0 <= column < width:
+            return int(self.distances[row, column])
+        return NO_WAY
 
 
 class Paths:
-    """Distance fields over one map, the least recently used dropped when memory runs short."""
+    """Distance fields over one map; past `budget` bytes the least recently used are dropped."""
 
-    def __init__(self, nav: NDArray[np.uint8]) -> None:
-        self.limit = max(8, _BUDGET // (nav.size * 5))
+    def __init__(self, nav: NDArray[np.uint8], budget: int = _BUDGET) -> None:
+        self.budget = budget
         self.reset(nav)
 
     def reset(self, nav: NDArray[np.uint8]) -> None:
@@ -59,6 +65,7 @@ class Paths:
         self._nav = nav
         self._graph: csr_array | None = None
         self._fields: OrderedDict[int, _Field] = OrderedDict()
+        self.bytes = 0
 
     def _edges(self) -> csr_array:
         if self._graph is None:
@@ -86,47 +93,59 @@ class Paths:
             shape=(size, size),
         )
 
-    def field(self, goal: int, start: int) -> NDArray[np.int32]:
-        """int32 per cell: the cost of the way to `goal`, NO_WAY where unknown or none.
-
-        The cell `start` is settled: NO_WAY there means that no way exists.
-        """
-        return self._kept(goal, start).distances
+    def cost(self, start: int, goal: int) -> int:
+        """The cost of the shortest way between two cells, NO_WAY if there is none."""
+        y, x = divmod(start, self._width)
+        return self._kept(goal, start).at(x, y)
 
     def warm(self, goals: list[int]) -> None:
         """Find the whole fields of many goals at once; it saves time later, and changes nothing."""
-        fresh = [g for g in goals if g not in self._fields and self._walk.flat[g]]
-        for at in range(0, min(len(fresh), self.limit), _BATCH):
+        most = max(1, self.budget // (self._nav.size * 4) * 3 // 4)
+        fresh = [g for g in goals if g not in self._fields and self._walk.flat[g]][:most]
+        for at in range(0, len(fresh), _BATCH):
             part = fresh[at : at + _BATCH]
             for goal, reach in zip(part, dijkstra(self._edges(), indices=part), strict=True):
-                self._keep(goal, _Field(0, _whole(reach)))
+                self._keep(goal, self._field(0, reach))
+
+    def _field(self, radius: int, reach: NDArray[np.float64]) -> _Field:
+        known = np.isfinite(reach)
+        whole = np.where(known, reach, NO_WAY).astype(np.int32).reshape(self._nav.shape)
+        if not radius:
+            return _Field(0, 0, 0, whole)
+        ys, xs = np.divmod(known.nonzero()[0], self._width)
+        top, left = int(ys.min()), int(xs.min())
+        box = whole[top : int(ys.max()) + 1, left : int(xs.max()) + 1]
+        return _Field(radius, left, top, box.copy())
 
     def _keep(self, goal: int, field: _Field) -> None:
+        old = self._fields.pop(goal, None)
         self._fields[goal] = field
-        self._fields.move_to_end(goal)
-        while len(self._fields) > self.limit:
-            self._fields.popitem(last=False)
+        self.bytes += field.distances.nbytes - (old.distances.nbytes if old else 0)
+        while self.bytes > self.budget and len(self._fields) > 1:
+            _, dropped = self._fields.popitem(last=False)
+            self.bytes -= dropped.distances.nbytes
 
     def _kept(self, goal: int, start: int) -> _Field:
         kept = self._fields.get(goal)
-        if kept is not None and (kept.radius == 0 or kept.distances[start] != NO_WAY):
+        width = self._width
+        y, x = divmod(start, width)
+        if kept is not None and (kept.radius == 0 or kept.at(x, y) != NO_WAY):
             self._fields.move_to_end(goal)
             return kept
-        width = self._width
-        apart = max(abs(goal % width - start % width), abs(goal // width - start // width))
+        apart = max(abs(goal % width - x), abs(goal // width - y))
         radius = (apart + 4) * _PER_CELL
         if kept is not None:
             radius = max(radius, kept.radius * 3)
-        whole = (self._height + self._width) * _PER_CELL
+        everywhere = (self._height + width) * _PER_CELL
         while True:
-            limit = float(radius) if radius < whole else np.inf
-            distances = _whole(dijkstra(self._edges(), indices=goal, limit=limit))
-            if radius >= whole or distances[start] != NO_WAY:
+            limit = float(radius) if radius < everywhere else np.inf
+            reach = dijkstra(self._edges(), indices=goal, limit=limit)
+            if radius >= everywhere or np.isfinite(reach[start]):
                 break
             radius *= 3
-        field = _Field(0 if radius >= whole else radius, distances)
-        self._keep(goal, field)
-        return field
+        found = self._field(0 if radius >= everywhere else radius, reach)
+        self._keep(goal, found)
+        return found
 
     def _step(self, field: _Field, cell: int) -> int:
         """The next cell of the shortest way, or `cell` itself at the goal; the first of equals."""
@@ -140,7 +159,7 @@ class Paths:
             ny, nx = y + dy, x + dx
             if not (0 <= ny < self._height and 0 <= nx < self._width):
                 continue
-            there = int(field.distances[ny * self._width + nx])
+            there = field.at(nx, ny)
             if there == NO_WAY:
                 continue
             if dx and dy and not (self._walk[y, nx] and self._walk[ny, x]):
@@ -165,7 +184,7 @@ class Paths:
             if anchor < 0:
                 return []
         field = self._kept(goal, anchor)
-        if field.distances[anchor] == NO_WAY:
+        if field.at(anchor % self._width, anchor // self._width) == NO_WAY:
             return []
         cells = [] if anchor == start else [anchor]
         cell = anchor

@@ -11,6 +11,7 @@ from world.combat import STRIKE_COOLDOWN, damage
 from world.commit import Commit
 from world.entities import NEVER, Ints, Rows
 from world.events import Event
+from world.maths import clip
 from world.paths import clear
 from world.ruleset import Aim, Consideration
 from world.senses import perceive
@@ -44,7 +45,7 @@ class Reflexes:
             return
         c = state.columns
         n = c.high
-        rows = np.flatnonzero(c.next_decision[:n] <= state.tick)
+        rows = (c.next_decision[:n] <= state.tick).nonzero()[0]
         rows = rows[(c.died[rows] < 0) & (c.downed_until[rows] < 0) & (c.player[rows] == 0)]
         if not rows.size:
             return
@@ -66,7 +67,7 @@ class Reflexes:
         if scared.size:
             state.write("fear", scared, np.minimum(1000, c.fear[scared] + 20))
         told = state.rules.tables.speaks[c.species[rows]] | (c.group[rows] > 0)
-        for i in np.flatnonzero(((now > 0) != (before > 0)) & told).tolist():
+        for i in (((now > 0) != (before > 0)) & told).nonzero()[0].tolist():
             entity = int(c.id[rows[i]])
             if now[i]:
                 tiles = int(np.sqrt(float(view.sense.threat_d2[rows[i]]))) // 256
@@ -99,10 +100,10 @@ class Reflexes:
         c, rules = state.columns, state.rules
         uses = rules.tables.uses[c.species[rows]]
         scores = np.full((rows.size, len(rules.considerations)), -1, dtype=np.int64)
-        for k in np.flatnonzero(uses.any(axis=0)).tolist():
-            at = np.flatnonzero(uses[:, k])
+        for k in np.unique(uses.nonzero()[1]).tolist():
+            at = (uses[:, k]).nonzero()[0]
             scores[at, k] = self._score(rules.considerations[k], rows[at])
-        loyal = np.flatnonzero(c.intent[rows] >= 0)
+        loyal = (c.intent[rows] >= 0).nonzero()[0]
         if loyal.size:
             intent = c.intent[rows[loyal]]
             wanted = scores[loyal, intent] > 0
@@ -124,7 +125,7 @@ class Reflexes:
             score = reason.score(self._view, rows)
             if score.shape != rows.shape or score.dtype.kind not in "iub":
                 raise TypeError(f"scores must be {rows.size} whole numbers")
-            out: Ints = np.clip(score.astype(np.int64), 0, 1000)
+            out: Ints = clip(score.astype(np.int64), 0, 1000)
             return out
         except Exception as error:
             # It may come from a mod; the tick goes on and the fault is named.
@@ -140,8 +141,8 @@ class Reflexes:
                 if part.shape != rows.shape or part.dtype.kind not in "iu":
                     raise TypeError(f"an aim must hold {rows.size} whole numbers")
             x, y = self._view.clamp(aim.goal_x.astype(np.int64), aim.goal_y.astype(np.int64))
-            pace = None if aim.pace is None else np.clip(aim.pace.astype(np.int64), 0, 400)
-            target = np.clip(aim.target.astype(np.int64), 0, 2**48 - 1)
+            pace = None if aim.pace is None else clip(aim.pace.astype(np.int64), 0, 400)
+            target = clip(aim.target.astype(np.int64), 0, 2**48 - 1)
             return Aim(x, y, target, pace)
         except Exception as error:
             # As above: a mod's fault must not stop the tick.
@@ -194,7 +195,7 @@ class Reflexes:
         """Let those who are after someone follow and strike."""
         state = self._state
         c, tables = state.columns, state.rules.tables
-        rows = np.flatnonzero(c.target[: c.high])
+        rows = c.target[: c.high].nonzero()[0]
         rows = rows[tables.act_strikes[c.action[rows]] | tables.act_chases[c.action[rows]]]
         if not rows.size:
             return

@@ -65,7 +65,7 @@ def _slots(view: View, rows: Rows, victims: Rows, dx: Ints, dy: Ints) -> tuple[I
     """Each attacker's number among those after the same victim, how many, and the first's heading."""
     order = np.lexsort((view.c.id[rows], victims))
     sorted_victims = victims[order]
-    starts = np.flatnonzero(np.r_[True, sorted_victims[1:] != sorted_victims[:-1]])
+    starts = (np.r_[True, sorted_victims[1:] != sorted_victims[:-1]]).nonzero()[0]
     sizes = np.diff(np.r_[starts, rows.size])
     slot = np.empty(rows.size, dtype=np.int64)
     count = np.empty(rows.size, dtype=np.int64)

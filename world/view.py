@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from world import clock, maths
 from world.entities import Columns, Ints, Rows
 from world.index import Index
-from world.maths import TILE, Words
+from world.maths import TILE, Words, clip
 from world.ruleset import TACTICS, Ruleset, Tables
 from world.state import State
 from world.tiles import WALKABLE, Tile
@@ -97,11 +97,16 @@ class View:
         """Alive and not knocked out."""
         return self._state.on_feet(row)
 
-    def roll(self, rows: Rows, purpose: int, era: int | None = None) -> Words:
-        """uint64 draws for the entities in the rows; `era` replaces the tick when given."""
+    def roll(self, rows: Rows, purpose: int, era: int | Ints | None = None) -> Words:
+        """uint64 draws for the entities in the rows; `era`, one or one each, replaces the tick."""
         return maths.keyed_array(
             self.seed, self.c.id[rows], self.tick if era is None else era, purpose
         )
+
+    def era(self, rows: Rows, ticks: int) -> Ints:
+        """How many spans of `ticks` each has lived; they turn at different moments for each."""
+        out: Ints = (self.tick + self.c.phase[rows] * ticks // 100) // ticks
+        return out
 
     def roll_one(self, entity: int, purpose: int) -> int:
         """One 64-bit draw."""
@@ -123,7 +128,7 @@ class View:
 
     def clamp(self, xs: Ints, ys: Ints) -> tuple[Ints, Ints]:
         """The nearest points on the map."""
-        return np.clip(xs, 0, self.max_x), np.clip(ys, 0, self.max_y)
+        return clip(xs, 0, self.max_x), clip(ys, 0, self.max_y)
 
     def walkable(self, x: int, y: int) -> bool:
         """Whether the point is on the map and on ground that can be walked."""

@@ -103,7 +103,7 @@ def greenroom_species() -> list[Species]:
             symbol="v",
             colour="#f2e3c2",
             hunger=8,
-            fatigue=6,
+            fatigue=5,
             essential=True,
         ),
         Species(
@@ -166,7 +166,7 @@ def greenroom_species() -> list[Species]:
             symbol="H",
             colour="#6f9a4f",
             hunger=8,
-            fatigue=6,
+            fatigue=5,
             essential=True,
             brave=True,
         ),

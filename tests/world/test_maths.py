@@ -40,6 +40,10 @@ def test_draws_for_many_are_the_draws_for_each(
 ) -> None:
     many = maths.keyed_array(seed, np.array(entities, dtype=np.int64), tick, purpose)
     assert many.tolist() == [maths.keyed(seed, e, tick, purpose) for e in entities]
+    ticks = np.arange(tick, tick + len(entities), dtype=np.int64)
+    each = maths.keyed_array(seed, np.array(entities, dtype=np.int64), ticks, purpose)
+    pairs = zip(entities, ticks.tolist(), strict=True)
+    assert each.tolist() == [maths.keyed(seed, e, t, purpose) for e, t in pairs]
 
 
 @given(WORDS, IDS, TICKS)

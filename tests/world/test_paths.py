@@ -57,7 +57,7 @@ def test_distances_are_the_shortest_and_ways_follow_them(nav, data) -> None:  # 
     goal, start = data.draw(st.sampled_from(free)), data.draw(st.sampled_from(free))
     truth = _slow(nav, goal)
     paths = Paths(nav)
-    assert paths.field(goal, start)[start] == truth.get(start, NO_WAY)
+    assert paths.cost(start, goal) == truth.get(start, NO_WAY)
     if start not in truth:
         assert paths.ahead(start, goal) == []
         return
@@ -81,8 +81,7 @@ def test_what_was_asked_before_changes_no_answer(nav, data) -> None:  # type: ig
     pick = st.sampled_from(free)
     asked = data.draw(st.lists(st.tuples(pick, pick), max_size=10))
     start, goal = data.draw(pick), data.draw(pick)
-    seasoned = Paths(nav)
-    seasoned.limit = 2
+    seasoned = Paths(nav, budget=200)
     for a, b in asked:
         seasoned.ahead(a, b)
     warmed = Paths(nav)
@@ -92,12 +91,13 @@ def test_what_was_asked_before_changes_no_answer(nav, data) -> None:  # type: ig
     assert warmed.ahead(start, goal) == expected
 
 
-def test_kept_fields_stay_within_the_limit() -> None:
-    paths = Paths(np.full((20, 20), Tile.GRASS, dtype=np.uint8))
-    paths.limit = 5
+def test_kept_fields_stay_within_the_budget() -> None:
+    paths = Paths(np.full((20, 20), Tile.GRASS, dtype=np.uint8), budget=8_000)
     for goal in range(50):
         paths.ahead(399, goal)
-    assert len(paths._fields) == 5
+        assert paths.bytes <= 8_000
+    paths.warm(list(range(400)))
+    assert 0 < paths.bytes <= 8_000
 
 
 def test_nobody_walks_to_a_wall_and_the_stranded_find_the_shore() -> None:

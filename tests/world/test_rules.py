@@ -139,7 +139,7 @@ def test_globals_and_names_are_set_and_notes_change_nothing(stage, propose) -> N
 
 
 def test_despawned_entities_are_gone(stage, propose) -> None:  # type: ignore[no-untyped-def]
-    world, player, ids = stage
+    world, _, ids = stage
     result = world.step([propose("despawn", ids["Doe"])])
     assert [e.kind for e in result.events if e.entity == ids["Doe"]] == ["despawned"]
     assert ids["Doe"] not in world.columns
