@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,8 @@ Frame = Mapping[str, Any]
 _STDERR_LINES = 60
 _STDERR_WIDTH = 400
 _QUOTED_LINES = 3
+# A source file and line, without the folders of whoever built the library.
+_SOURCE = re.compile(r"\S+/([^/\s]+\.(?:cpp|cu|c|h):\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,8 @@ class ProcessChannel:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": paths},
+            # Without a debugger's backtrace, the last words of an abort are its reason.
+            env={**os.environ, "PYTHONPATH": paths, "GGML_NO_BACKTRACE": "1"},
         )
         self.send({"t": "start", "path": str(path), "settings": settings.pack()})
         for target, name in (
@@ -144,7 +148,7 @@ class ProcessChannel:
     def _quote(self) -> str:
         lines = [line for line in self._last_lines if line]
         telling = [line for line in lines if "error" in line.lower() or "assert" in line.lower()]
-        return " | ".join((telling or lines)[-_QUOTED_LINES:])
+        return " | ".join(_SOURCE.sub(r"\1", line) for line in (telling or lines)[-_QUOTED_LINES:])
 
 
 class ThreadChannel:

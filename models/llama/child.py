@@ -134,7 +134,7 @@ class _MemoryWatch(threading.Thread):
     def __init__(self, path: Path, limit: int, send: frames.Send) -> None:
         super().__init__(daemon=True)
         self._path = path
-        self._limit = limit
+        self._limit = limit + _private_bytes()
         self._send = send
         self._stopped = threading.Event()
 

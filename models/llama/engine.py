@@ -59,8 +59,8 @@ class Engine:
             self._context, settings.n_seq, self._context.cells, shares=model.forgets_partly
         )
         self._pace = Pace(settings.step_ms / 1000.0, settings.n_batch)
-        trained = model.context_length or self._context.cells
-        self.limit = min(trained, self._context.cells)
+        trained = model.context_length
+        self.limit = min(trained, self._context.cells) if trained > 0 else self._context.cells
         self._waiting: list[Job] = []
         self._active: list[Job] = []
         self._events: list[list[Any]] = []

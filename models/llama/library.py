@@ -20,13 +20,13 @@ from models.llama.settings import EngineSettings
 
 _LOG_LINES = 60
 _LOG_WIDTH = 400
-_ERROR_LEVEL = 3
+_WARNING_LEVEL, _ERROR_LEVEL = 3, 4
 _GGML_F32 = 0
 _MARKER_LETTERS = set(b"<>[]|")
 
 
 class LogTail:
-    """Keeps the last error lines llama.cpp logged, bounded, instead of printing them."""
+    """Keeps the last warnings and errors llama.cpp logged, bounded, instead of printing them."""
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=_LOG_LINES)
@@ -34,7 +34,7 @@ class LogTail:
         lib.llama_log_set(self._callback, ctypes.c_void_p(0))
 
     def _hear(self, level: int, text: bytes, _data: object) -> None:
-        if level == _ERROR_LEVEL:
+        if level in (_WARNING_LEVEL, _ERROR_LEVEL):
             self._lines.append(text.decode("utf-8", "replace").strip()[:_LOG_WIDTH])
 
     def reason(self) -> str:

@@ -64,7 +64,7 @@ class EngineSettings:
             "n_batch": (self.n_parallel, 8192),
             "queue": (1, 65_536),
             "step_ms": (1.0, 10_000.0),
-            "memory_mib": (64, 1 << 24),
+            "memory_mib": (1, 1 << 24),
             "gpu_layers": (-1, 10_000),
         }
         for name, (low, high) in bounds.items():

@@ -1,0 +1,197 @@
+"""The ladder: who is asked, when the next one is, and what a listener never hears."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import pytest
+from asking import Recorder, ask, request
+from pydantic import Field
+
+from foundation.strict import StrictModel
+from models.errors import (
+    BudgetExceeded,
+    Cancelled,
+    DeadlineExceeded,
+    ModelError,
+    ModelFileError,
+    ModelUnavailable,
+    RateLimited,
+    RequestRefused,
+    SafetyRefusal,
+)
+from models.request import Handle, Listener, ModelRequest, Reply
+from models.router import Router, Rung
+from models.scripted import ScriptedBackend
+
+
+def answering(text: str) -> ScriptedBackend:
+    return ScriptedBackend(lambda _request: text, name=text)
+
+
+def failing(error: ModelError) -> ScriptedBackend:
+    return ScriptedBackend(lambda _request: error, name="failing")
+
+
+class Manual:
+    """A backend that does only what the test says."""
+
+    name = "manual"
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[ModelRequest, Listener]] = []
+        self.cancelled: list[int] = []
+        self.closed = False
+
+    def submit(self, request: ModelRequest, listener: Listener) -> Handle:
+        self.asked.append((request, listener))
+        manual = self
+
+        class OneHandle:
+            def __init__(self) -> None:
+                self.request = request
+
+            def cancel(self) -> None:
+                manual.cancelled.append(request.id)
+                listener.on_error(request.id, Cancelled("withdrawn"))
+
+        return OneHandle()
+
+    def status(self) -> dict[str, object]:
+        return {"name": self.name}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_the_first_rung_answers_and_the_others_are_not_asked() -> None:
+    below = Manual()
+    reply = ask(Router([answering("above"), below]), request()).reply
+    assert (reply.text, reply.source) == ("above", "above")
+    assert below.asked == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModelUnavailable("down"),
+        BudgetExceeded("spent"),
+        RateLimited("slower", retry_after_s=3),
+        RequestRefused("too long"),
+        ModelFileError("broken"),
+        SafetyRefusal("no"),
+        DeadlineExceeded("late"),
+        ModelError("nonsense"),
+    ],
+)
+def test_whatever_a_rung_fails_with_the_next_answers(error: ModelError) -> None:
+    router = Router([Rung("cloud", failing(error)), Rung("local", answering("below"))])
+    recorder = ask(router, request())
+    assert recorder.reply.text == "below"
+    assert router.status()["counts"] == {
+        "cloud.asked": 1,
+        f"cloud.failed.{error.code}": 1,
+        "local.asked": 1,
+        "local.answered": 1,
+    }
+    assert recorder.after_end == []
+
+
+def test_the_last_error_is_told_when_no_rung_answers() -> None:
+    last = ModelUnavailable("the last one is down")
+    router = Router([failing(RateLimited("slower")), failing(last)])
+    assert ask(router, request()).error is last
+
+
+def test_a_purpose_takes_its_own_route() -> None:
+    router = Router(
+        [Rung("local", answering("local")), Rung("cloud", answering("cloud"))],
+        routes={"speech": ("cloud", "local"), "silence": ()},
+    )
+    assert ask(router, request()).reply.text == "cloud"
+    other = ModelRequest(request().messages, "decide")
+    assert ask(router, other).reply.text == "local"
+    silent = ModelRequest(request().messages, "silence")
+    assert isinstance(ask(router, silent).error, ModelUnavailable)
+
+
+def test_no_second_voice_goes_on_with_a_sentence_begun() -> None:
+    above, below = Manual(), answering("below")
+    recorder = ask(Router([above, below]), request())
+    asked, listener = above.asked[0]
+    listener.on_text(asked.id, "Well, I ")
+    listener.on_error(asked.id, ModelUnavailable("it died"))
+    assert recorder.error.message == "it died"
+    assert recorder.pieces == ["Well, I "]
+
+
+class Yes(StrictModel):
+    yes: bool
+    word: Annotated[str, Field(max_length=8, pattern="^[a-z]*$")]
+
+
+def test_a_structured_reply_is_held_back_until_it_is_whole() -> None:
+    above = Manual()
+    router = Router([above, ScriptedBackend()])
+    recorder = ask(router, request(schema=Yes))
+    asked, listener = above.asked[0]
+    listener.on_text(asked.id, '{"yes":tr')
+    listener.on_error(asked.id, ModelUnavailable("it died"))
+    assert isinstance(recorder.reply.parsed, Yes)
+    assert "".join(recorder.pieces) == recorder.reply.text
+
+
+def test_a_hanging_rung_leaves_time_for_the_next() -> None:
+    slow = ScriptedBackend(lambda _request: "late", latency_s=60.0)
+    router = Router([slow, answering("in time")], patience=0.5)
+    recorder = ask(router, request(deadline_s=0.6))
+    assert recorder.reply.text == "in time"
+    assert 0.25 < recorder.reply.total_s < 0.6
+
+
+def test_no_rung_is_asked_when_no_time_is_left() -> None:
+    above, below = Manual(), Manual()
+    recorder = ask(Router([above, below]), request(deadline_s=0.1))
+    asked, listener = above.asked[0]
+    assert asked.deadline_s == pytest.approx(0.06, abs=0.02)
+    time.sleep(0.12)
+    listener.on_error(asked.id, DeadlineExceeded("late"))
+    assert isinstance(recorder.error, DeadlineExceeded)
+    assert below.asked == []
+
+
+def test_withdrawing_reaches_the_rung_and_asks_no_other() -> None:
+    above, below = Manual(), Manual()
+    recorder = Recorder()
+    handle = Router([above, below]).submit(request(), recorder)
+    handle.cancel()
+    assert isinstance(recorder.error, Cancelled)
+    assert above.cancelled == [handle.request.id]
+    assert below.asked == []
+
+
+def test_a_rung_that_ends_twice_is_heard_once() -> None:
+    above = Manual()
+    recorder = ask(Router([above]), request())
+    asked, listener = above.asked[0]
+    listener.on_done(Reply(asked.id, "once", "manual"))
+    listener.on_error(asked.id, ModelUnavailable("and again"))
+    assert (len(recorder.replies), recorder.errors) == (1, [])
+
+
+def test_closing_closes_every_rung_and_refuses() -> None:
+    rungs = [Manual(), Manual()]
+    router = Router(rungs)
+    router.close()
+    assert all(rung.closed for rung in rungs)
+    assert isinstance(ask(router, request()).error, ModelUnavailable)
+
+
+def test_wrong_routes_and_labels_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown rungs"):
+        Router([Manual()], routes={"speech": ("nowhere",)})
+    with pytest.raises(ValueError, match="same label"):
+        Router([Rung("a", Manual()), Rung("a", Manual())])
+    with pytest.raises(ValueError, match="patience"):
+        Router([], patience=0)
