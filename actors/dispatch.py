@@ -157,6 +157,7 @@ class Dispatcher:
         mailbox.actor = actor
         mailbox.begun = False
         mailbox.suspended = False
+        mailbox.restarts += 1
         with mailbox.stats.lock:
             mailbox.stats.restarts += 1
         self.ready(mailbox)
@@ -347,6 +348,7 @@ class Dispatcher:
                     break
         finally:
             here.mailbox = None
+            mailbox.handled += handled
             with stats.lock:
                 stats.handled += handled
             if mailbox.closed:
@@ -551,6 +553,27 @@ class Dispatcher:
     def actors(self) -> int:
         """How many actors are alive here."""
         return len(self._mailboxes)
+
+    def each(self) -> list[dict[str, Any]]:
+        """One row of plain values an actor: name, kind, state, mailbox, handled, restarts …"""
+        rows = []
+        for mailbox in list(self._mailboxes.values()):
+            key = mailbox.supervision[1] if mailbox.supervision is not None else mailbox.name
+            state = "waiting for restart" if mailbox.suspended else "alive"
+            rows.append(
+                {
+                    "name": key,
+                    "kind": mailbox.stats.kind,
+                    "state": "stopping" if mailbox.closed else state,
+                    "mailbox": len(mailbox),
+                    "mailbox_max": mailbox.high,
+                    "handled": mailbox.handled,
+                    "restarts": mailbox.restarts,
+                    "dropped": mailbox.dropped,
+                    "rejected": mailbox.rejected,
+                }
+            )
+        return rows
 
     def metrics(self) -> dict[str, KindSnapshot]:
         """What each kind of actor has done so far, by class name."""

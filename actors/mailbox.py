@@ -80,11 +80,13 @@ class Mailbox:
         "closed",
         "dispatcher",
         "dropped",
+        "handled",
         "high",
         "level",
         "ref",
         "registered",
         "rejected",
+        "restarts",
         "spec",
         "stats",
         "supervision",
@@ -110,6 +112,8 @@ class Mailbox:
         self.suspended = False
         self.closed = False
         self.high = 0
+        self.handled = 0
+        self.restarts = 0
         self.dropped = 0
         self.rejected = 0
         self._queue: deque[Envelope[Any]] = deque()

@@ -1,0 +1,213 @@
+"""An answer on its way to whoever spoke, and the last turns that NPCs remember of each speaker."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from pydantic import ValidationError
+
+from foundation.errors import GreenroomError
+from models.prompts import Panel, Turn
+
+__all__ = ["MAX_TURNS", "Conversations", "SpeechListener", "SpeechStream", "TurnStore"]
+
+logger = logging.getLogger(__name__)
+
+MAX_TURNS: Final = 8
+"""Turns remembered of one NPC with one speaker."""
+MAX_PAIRS: Final = 4096
+"""Pairs of NPC and speaker remembered when no store keeps them; the least recent go."""
+
+
+class SpeechListener(Protocol):
+    """Hears an answer being spoken, on any thread; one of the last two is called, once, last."""
+
+    def on_text(self, text: str) -> None: ...
+
+    def on_done(self, text: str, source: str, reply: object | None) -> None: ...
+
+    def on_rejected(self, code: str, reason: str) -> None: ...
+
+
+class SpeechStream:
+    """One answer: pieces of text, then exactly one end, whoever tries to end it first.
+
+    Safe on any thread. A listener that raises is heard no more and changes nothing for others.
+    """
+
+    def __init__(self, listener: SpeechListener) -> None:
+        self._listener = listener
+        self._lock = threading.Lock()
+        self._over = False
+        self._cancelled = False
+        self._ready: tuple[str, str, object | None] | None = None
+        self._then: list[Callable[[], None]] = []
+        self._on_cancel: Callable[[], None] | None = None
+        self.text = ""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended or been cancelled."""
+        return self._over
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the listener no longer wants it."""
+        return self._cancelled
+
+    def piece(self, text: str) -> None:
+        """The next piece of the answer; dropped when it is over."""
+        with self._lock:
+            if self._over or not text:
+                return
+            self.text += text
+        self._call("on_text", text)
+
+    def ready(self, text: str, source: str, reply: object | None = None) -> None:
+        """The whole answer, to be told by `finish`."""
+        self._ready = (text, source, reply)
+
+    def finish(self) -> bool:
+        """Tell the answer that is ready, or what was heard so far; False if it had ended before."""
+        text, source, reply = self._ready or (self.text, "reflex", None)
+        return self.done(text, source, reply)
+
+    def done(self, text: str, source: str, reply: object | None = None) -> bool:
+        """Tell the whole answer; False if it had ended before."""
+        if not self._end():
+            return False
+        self._call("on_done", text, source, reply)
+        return True
+
+    def reject(self, code: str, reason: str) -> bool:
+        """The line was refused; False if it had ended before."""
+        if not self._end():
+            return False
+        self._call("on_rejected", code, reason)
+        return True
+
+    def cancel(self) -> None:
+        """The listener no longer wants it: nothing more is told, and whoever works on it stops."""
+        if not self._end(cancelled=True):
+            return
+        if self._on_cancel is not None:
+            self._on_cancel()
+
+    def when_cancelled(self, act: Callable[[], None]) -> None:
+        """Have `act` called, on the cancelling thread, once it is cancelled."""
+        with self._lock:
+            self._on_cancel = act
+            late = self._cancelled
+        if late:
+            act()
+
+    def when_over(self, act: Callable[[], None]) -> None:
+        """Have `act` called, on the ending thread, once it is over, however it ends."""
+        with self._lock:
+            late = self._over
+            if not late:
+                self._then.append(act)
+        if late:
+            act()
+
+    def _end(self, cancelled: bool = False) -> bool:
+        with self._lock:
+            if self._over:
+                return False
+            self._over = True
+            self._cancelled = cancelled
+            then, self._then = self._then, []
+        for act in then:
+            act()
+        return True
+
+    def _call(self, method: str, *values: object) -> None:
+        try:
+            getattr(self._listener, method)(*values)
+        except Exception:
+            self._over = True
+            logger.warning("a speech listener failed in %s", method, exc_info=True)
+
+
+class TurnStore(Protocol):
+    """Where turns are kept for good."""
+
+    def put_turn(self, npc_id: int, player: str, turn: Mapping[str, Any]) -> int: ...
+
+    def turns(self, npc_id: int, player: str, limit: int = 8) -> list[dict[str, Any]]: ...
+
+
+class Conversations:
+    """The last turns of each pair of NPC and speaker, in memory and, given a store, for good.
+
+    A store that fails costs an NPC its memory of older days, never its answer.
+    """
+
+    def __init__(self, store: TurnStore | None = None) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._pairs: OrderedDict[tuple[int, str], deque[tuple[Panel, Turn]]] = OrderedDict()
+        self.failures = 0
+
+    def recall(self, npc: int, player: str) -> list[tuple[Panel, Turn]]:
+        """The last turns, oldest first, at most MAX_TURNS."""
+        with self._lock:
+            known = self._pairs.get((npc, player))
+            if known is not None:
+                self._pairs.move_to_end((npc, player))
+                return list(known)
+        turns = self._load(npc, player)
+        with self._lock:
+            self._keep((npc, player), turns)
+        return list(turns)
+
+    def remember(
+        self, npc: int, player: str, panel: Panel, turn: Turn, tick: int, source: str
+    ) -> None:
+        """Keep an exchange."""
+        recalled = self.recall(npc, player)
+        with self._lock:
+            self._keep((npc, player), deque([*recalled, (panel, turn)], maxlen=MAX_TURNS))
+        if self._store is None:
+            return
+        kept = {
+            "tick": tick,
+            "source": source,
+            "turn": turn.model_dump(),
+            "panel": panel.model_dump(mode="json"),
+        }
+        try:
+            self._store.put_turn(npc, player, kept)
+        except GreenroomError as error:
+            self.failures += 1
+            logger.warning("a turn of %s with %s was not stored: %s", npc, player, error)
+
+    def forget(self, npc: int) -> None:
+        """Let go of what is in memory about an NPC, as when its epoch is abandoned."""
+        with self._lock:
+            for pair in [pair for pair in self._pairs if pair[0] == npc]:
+                del self._pairs[pair]
+
+    def _keep(self, pair: tuple[int, str], turns: deque[tuple[Panel, Turn]]) -> None:
+        self._pairs[pair] = turns
+        self._pairs.move_to_end(pair)
+        while len(self._pairs) > MAX_PAIRS:
+            self._pairs.popitem(last=False)
+
+    def _load(self, npc: int, player: str) -> deque[tuple[Panel, Turn]]:
+        turns: deque[tuple[Panel, Turn]] = deque(maxlen=MAX_TURNS)
+        if self._store is None:
+            return turns
+        try:
+            for kept in self._store.turns(npc, player, MAX_TURNS):
+                panel = {**kept["panel"], "near": tuple(kept["panel"]["near"])}
+                panel["trouble"] = tuple(panel["trouble"])
+                turns.append((Panel.model_validate(panel), Turn.model_validate(kept["turn"])))
+        except (GreenroomError, ValidationError, KeyError, TypeError) as error:
+            self.failures += 1
+            logger.warning("the turns of %s with %s can't be read: %s", npc, player, error)
+        return turns

@@ -1,0 +1,98 @@
+"""What the director must not lose: the world, what waits, what was asked, who listens."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import pykka
+
+from actors.admission import Desk
+from actors.attention import Attention, Questions
+from actors.battlefield import Alarms
+from actors.messages import HZ
+from actors.pace import Pace
+from actors.rewind import Rewind
+from actors.settings import CompanySettings
+from world.compiled import GroupInfo
+from world.frame import Frame
+from world.store.records import TickRecord
+from world.world import World
+
+__all__ = ["Ledger", "StoreLike"]
+
+
+class StoreLike(Protocol):
+    """Where ticks and turns are kept: `world.store.Store`, or a test's stand-in."""
+
+    @property
+    def overloaded(self) -> bool: ...
+
+    @property
+    def last_tick(self) -> int: ...
+
+    def append(self, record: TickRecord, *, timeout: float = 0.0) -> None: ...
+
+    def on_synced(self, callback: Callable[[int], None]) -> Callable[[], None]: ...
+
+    def checkpoint(self, state: Mapping[str, Any], *, state_hash: int | None = None) -> None: ...
+
+    def put_turn(self, npc_id: int, player: str, turn: Mapping[str, Any]) -> int: ...
+
+    def turns(self, npc_id: int, player: str, limit: int = 8) -> list[dict[str, Any]]: ...
+
+
+class Ledger:
+    """Outlives the director's restarts; touched on the dispatcher only.
+
+    `recruit` starts a mind for an entity that may speak and has none; `reflex` gives a line for one
+    whose mind can't; `on_stepped` is called after each step. `thinks`: there is a model to ask.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        settings: CompanySettings,
+        store: StoreLike | None,
+        *,
+        headless: bool = False,
+        thinks: bool = False,
+        player_species: str = "",
+    ) -> None:
+        self.world = world
+        self.settings = settings
+        self.store = store
+        self.headless = headless
+        self.thinks = thinks
+        self.player_species = player_species
+        self.desk = Desk(settings.proposals_waiting, settings.outcomes_waiting)
+        self.questions = Questions()
+        self.attention = Attention(settings.percepts_waiting)
+        self.alarms = Alarms(settings.alarm_ticks, settings.group_ticks, settings.plan_every_ticks)
+        self.rewind = Rewind(world)
+        self.pace = Pace(1.0 / HZ)
+        self.backlog: deque[TickRecord] = deque()
+        self.storage_fault = ""
+        self.subscribers: dict[int, Callable[[Frame], None]] = {}
+        self.minds: dict[int, pykka.ActorRef[Any]] = {}
+        self.groups: dict[int, pykka.ActorRef[Any]] = {}
+        self.group_info: Mapping[int, GroupInfo] = dict(world.groups)
+        self.coordinator: pykka.ActorRef[Any] | None = None
+        self.builder: pykka.ActorRef[Any] | None = None
+        self.recruit: Callable[[int], pykka.ActorRef[Any] | None] = lambda entity: None
+        self.reflex: Callable[[World, int, str], str] = lambda world, entity, text: "..."
+        self.on_stepped: Callable[[], None] = lambda: None
+        self.n: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.synced_tick = world.tick
+
+    @property
+    def behind(self) -> bool:
+        """Whether storage is so late that requests from outside are to come again later."""
+        return bool(self.backlog) or (self.store is not None and self.store.overloaded)
+
+    def number(self, proposer: str) -> int:
+        """The proposer's next counter."""
+        self.n[proposer] += 1
+        return self.n[proposer]

@@ -1,0 +1,352 @@
+"""An NPC's mind: answers whoever speaks to it, and thinks when its situation changes.
+
+It never waits: models answer by message, and an answer to a player always comes, by reflex if need
+be. Whatever it does reaches the world only as a proposal through the director.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import pykka
+
+from actors.actor import GreenActor, receives
+from actors.asking import Relay
+from actors.choices import Choice, match, options
+from actors.conversation import Conversations
+from actors.errors import MailboxFull
+from actors.lines import check, panel_of, persona_of, reflex_line
+from actors.mailbox import MailboxSpec, Policy
+from actors.messages import (
+    Answer,
+    Hear,
+    ModelDone,
+    ModelFailed,
+    ModelText,
+    Outcome,
+    Percept,
+    TimeUp,
+)
+from actors.settings import CompanySettings
+from actors.timers import Timer
+from foundation.errors import GreenroomError
+from models.grammar import longest_tokens
+from models.prompts import Decision, Panel, Turn, decide, speech
+from models.request import Backend, Handle, ModelRequest, Priority
+from world.compiled import PersonaCard
+from world.inputs import Input
+from world.ruleset import Species
+
+__all__ = ["Mind", "MindCounts", "NpcActor"]
+
+REFLEX = "reflex"
+
+
+@dataclass(slots=True)
+class MindCounts:
+    """What all minds together have done."""
+
+    model_lines: int = 0
+    reflex_lines: int = 0
+    cut_lines: int = 0
+    refused_lines: int = 0
+    decisions: int = 0
+    no_decisions: int = 0
+    late: int = 0
+
+
+@dataclass(slots=True)
+class Mind:
+    """What of an NPC outlives a restart of its actor: who it is, and the answers it owes."""
+
+    entity: int
+    species: Species
+    card: PersonaCard | None = None
+    owed: dict[int, Hear] = field(default_factory=dict)
+
+    def propose(self, token: int, kind: str, body: dict[str, Any]) -> Input:
+        """The input that answers a question.
+
+        Its counter is the question's token: questions are numbered when they are asked, so that the
+        order of inputs doesn't depend on which answer came first.
+        """
+        return Input(kind, self.entity, f"npc:{self.entity}", token, body)
+
+
+@dataclass(slots=True)
+class _Speech:
+    hear: Hear
+    panel: Panel
+    before: str | None
+    handle: Handle | None = None
+    timer: Timer | None = None
+    text: str = ""
+    muted: bool = False
+
+
+@dataclass(slots=True)
+class _Thought:
+    percept: Percept
+    choices: tuple[Choice, ...]
+    handle: Handle | None = None
+    timer: Timer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Cancelled:
+    token: int
+
+
+def _percepts(message: Any) -> object:
+    return Percept if type(message) is Percept else None
+
+
+class NpcActor(GreenActor):
+    """One NPC. Of several percepts that wait only the latest counts."""
+
+    mailbox = MailboxSpec(limit=512, policy=Policy.LATEST, key=_percepts)
+
+    def __init__(
+        self,
+        mind: Mind,
+        director: pykka.ActorRef[Any],
+        conversations: Conversations,
+        backend: Backend | None,
+        settings: CompanySettings,
+        counts: MindCounts,
+        actions: tuple[str, ...],
+        headless: bool = False,
+    ) -> None:
+        super().__init__()
+        self._mind = mind
+        self._director = director
+        self._conversations = conversations
+        self._backend = backend
+        self._settings = settings
+        self._counts = counts
+        self._actions = actions
+        self._headless = headless
+        self._persona = persona_of(mind.card) if mind.card is not None else None
+        self._speeches: dict[int, _Speech] = {}
+        self._thoughts: dict[int, _Thought] = {}
+
+    def on_start(self) -> None:
+        # What an earlier instance left unanswered when it failed.
+        for hear in list(self._mind.owed.values()):
+            self._reflex(hear, None)
+
+    def on_stop(self) -> None:
+        for speech_ in list(self._speeches.values()):
+            self._withdraw(speech_)
+        for thought in list(self._thoughts.values()):
+            self._withdraw(thought)
+        for hear in list(self._mind.owed.values()):
+            self._reflex(hear, None)
+
+    # -- speech ------------------------------------------------------------------------------
+
+    @receives(Hear)
+    def hear(self, message: Hear) -> None:
+        """Answer whoever spoke: by the model if there is one and it is free, else by reflex."""
+        if message.stream.over:
+            self._settle(message, None)
+            return
+        self._mind.owed[message.token] = message
+        history = self._conversations.recall(self._mind.entity, message.speaker_name)
+        before = next((turn.reply for _, turn in reversed(history) if turn.reply), None)
+        if self._backend is None or self._persona is None or not message.model:
+            self._reflex(message, before)
+            return
+        panel = panel_of(message.situation)
+        limit = self._limit(self._settings.speech_s)
+        request = ModelRequest(
+            messages=speech(self._persona, history, panel, message.speaker_name, message.text),
+            purpose="speech",
+            max_tokens=self._settings.speech_tokens,
+            temperature=self._settings.speech_temperature,
+            seed=self._seed(message.situation.tick),
+            priority=Priority.SPEECH,
+            deadline_s=limit,
+            epoch=message.epoch,
+            asker=f"npc:{self._mind.entity}",
+        )
+        speech_ = _Speech(message, panel, before)
+        self._speeches[request.id] = speech_
+        speech_.timer = self._dispatcher.tell_after(limit, self.actor_ref, TimeUp(request.id))
+        ref, token = self.actor_ref, message.token
+        message.stream.when_cancelled(lambda: _quietly(ref, _Cancelled(token)))
+        try:
+            speech_.handle = self._backend.submit(request, Relay(self.actor_ref))
+        except GreenroomError:
+            self._end_speech(request.id, None)
+
+    @receives(ModelText)
+    def piece(self, message: ModelText) -> None:
+        """Pass a piece of the answer on, as long as it looks like speech."""
+        speech_ = self._speeches.get(message.request_id)
+        if speech_ is None or speech_.muted:
+            return
+        piece = message.text if speech_.text else message.text.lstrip()
+        if "<" in piece or "\n" in piece:
+            # A template marker, perhaps in pieces: the check of the whole decides what is said.
+            speech_.muted = True
+        speech_.text += message.text
+        if not speech_.muted and len(speech_.text) <= 400:
+            speech_.hear.stream.piece(piece)
+
+    @receives(ModelDone)
+    def replied(self, message: ModelDone) -> None:
+        """A model's reply: the end of a speech or of a thought."""
+        request_id = message.reply.request_id
+        if request_id in self._speeches:
+            self._end_speech(request_id, message)
+        elif request_id in self._thoughts:
+            parsed = message.reply.parsed
+            self._end_thought(request_id, parsed if isinstance(parsed, Decision) else None)
+        else:
+            self._counts.late += 1
+
+    @receives(ModelFailed)
+    def failed(self, message: ModelFailed) -> None:
+        """No reply will come."""
+        self._end_speech(message.request_id, None)
+        self._end_thought(message.request_id, None)
+
+    @receives(TimeUp)
+    def time_up(self, message: TimeUp) -> None:
+        """A request has had its time."""
+        self._end_speech(message.request_id, None)
+        self._end_thought(message.request_id, None)
+
+    @receives(_Cancelled)
+    def cancelled(self, message: _Cancelled) -> None:
+        """Whoever spoke no longer wants the answer."""
+        for request_id, speech_ in list(self._speeches.items()):
+            if speech_.hear.token == message.token:
+                del self._speeches[request_id]
+                self._withdraw(speech_)
+                self._settle(speech_.hear, None)
+
+    def _end_speech(self, request_id: int, done: ModelDone | None) -> None:
+        speech_ = self._speeches.pop(request_id, None)
+        if speech_ is None:
+            return
+        self._withdraw(speech_)
+        if done is not None:
+            reply = done.reply
+            checked = check(reply.text, speech_.before, whole=reply.finish == "stop")
+            source = reply.source
+        else:
+            checked = check(speech_.text, speech_.before, whole=False)
+            source = f"{self._backend.name} (cut short)" if self._backend else REFLEX
+        if not checked.text:
+            self._counts.refused_lines += checked.fault not in ("empty", "cut")
+            self._reflex(speech_.hear, speech_.before)
+            return
+        if checked.fault:
+            self._counts.cut_lines += 1
+        self._counts.model_lines += 1
+        self._say(speech_.hear, speech_.panel, checked.text, source, done.reply if done else None)
+
+    def _reflex(self, hear: Hear, before: str | None) -> None:
+        self._counts.reflex_lines += 1
+        line = reflex_line(self._mind.card, self._mind.species, hear.situation, hear.text, before)
+        self._say(hear, panel_of(hear.situation), line, REFLEX, None)
+
+    def _say(self, hear: Hear, panel: Panel, line: str, source: str, reply: object | None) -> None:
+        npc, conversations = self._mind.entity, self._conversations
+        turn = Turn(speaker=hear.speaker_name, line=hear.text, reply=line)
+
+        # Both also when the world refused the line (whoever asked has walked away): it was given.
+        def remember(outcome: Outcome) -> None:
+            conversations.remember(npc, hear.speaker_name, panel, turn, outcome.tick, source)
+
+        def tell(_outcome: Outcome) -> None:
+            hear.stream.finish()
+
+        hear.stream.ready(line, source, reply)
+        said = self._mind.propose(hear.token, "say", {"to": hear.speaker, "text": line})
+        self._settle(hear, Answer(hear.token, hear.epoch, said, tell, remember))
+
+    def _settle(self, hear: Hear, answer: Answer | None) -> None:
+        self._mind.owed.pop(hear.token, None)
+        told = answer or Answer(hear.token, hear.epoch)
+        try:
+            self._director.tell(told)
+        except (pykka.ActorDeadError, MailboxFull):
+            if told.on_outcome is not None:
+                told.on_outcome(
+                    Outcome(hear.situation.tick, False, "retry", "the world is closing")
+                )
+
+    # -- decisions -----------------------------------------------------------------------------
+
+    @receives(Percept)
+    def perceive(self, message: Percept) -> None:
+        """Think about what has changed; a newer percept makes an older thought moot."""
+        for request_id in list(self._thoughts):
+            self._end_thought(request_id, None)
+        choices = options(message.situation, self._actions, fights=self._mind.species.attack > 0)
+        if self._backend is None or self._persona is None or not choices:
+            self._answer(message, None)
+            return
+        limit = self._limit(self._settings.decision_s)
+        panel = panel_of(message.situation)
+        request = ModelRequest(
+            messages=decide(self._persona, panel, [choice.text for choice in choices]),
+            purpose="decide",
+            max_tokens=longest_tokens(Decision),
+            temperature=0.3,
+            seed=self._seed(message.situation.tick),
+            schema=Decision,
+            priority=Priority.BATTLE if message.situation.threat else Priority.NEAR,
+            deadline_s=limit,
+            epoch=message.epoch,
+            asker=f"npc:{self._mind.entity}",
+        )
+        thought = _Thought(message, choices)
+        self._thoughts[request.id] = thought
+        thought.timer = self._dispatcher.tell_after(limit, self.actor_ref, TimeUp(request.id))
+        try:
+            thought.handle = self._backend.submit(request, Relay(self.actor_ref, pieces=False))
+        except GreenroomError:
+            self._end_thought(request.id, None)
+
+    def _end_thought(self, request_id: int, decision: Decision | None) -> None:
+        thought = self._thoughts.pop(request_id, None)
+        if thought is None:
+            return
+        self._withdraw(thought)
+        choice = match(decision, thought.choices) if decision is not None else None
+        self._answer(thought.percept, choice)
+
+    def _answer(self, percept: Percept, choice: Choice | None) -> None:
+        proposal = None
+        if choice is None:
+            self._counts.no_decisions += 1
+        else:
+            self._counts.decisions += 1
+            proposal = self._mind.propose(percept.token, choice.kind, dict(choice.body))
+        with contextlib.suppress(pykka.ActorDeadError, MailboxFull):
+            self._director.tell(Answer(percept.token, percept.epoch, proposal))
+
+    # -- both ------------------------------------------------------------------------------------
+
+    def _withdraw(self, work: _Speech | _Thought) -> None:
+        if work.timer is not None:
+            work.timer.cancel()
+        if work.handle is not None:
+            work.handle.cancel()
+
+    def _limit(self, seconds: float) -> float:
+        return self._settings.patience_s if self._headless else seconds
+
+    def _seed(self, tick: int) -> int:
+        return (self._mind.entity * 0x9E3779B1 + tick * 0x85EBCA6B) & 0x7FFFFFFF
+
+
+def _quietly(ref: pykka.ActorRef[Any], message: object) -> None:
+    with contextlib.suppress(pykka.ActorDeadError, MailboxFull):
+        ref.tell(message)
