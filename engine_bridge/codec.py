@@ -2,8 +2,8 @@
 
 A frame is one map with string keys, at most `max_frame` bytes, nested at most `max_depth` deep
 (the frame's own map counts as 1). Refused: extension types, keys that are not strings, a key
-twice in one map, integers beyond 64 bits, NaN and infinities, text that is not strict UTF-8,
-anything after the map. JSON has no binary: it writes bytes as `{"$bin": "<base64>"}`.
+twice in one map, integers beyond signed 64 bits, NaN and infinities, text that is not strict
+UTF-8 or holds NUL, anything after the map. JSON has no binary: it writes bytes as `{"$bin": "<base64>"}`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from engine_bridge.errors import CloseCode, ProtocolError
 MAX_FRAME: Final = 64 * 1024
 MAX_DEPTH: Final = 16
 INT_MIN: Final = -(2**63)
-INT_MAX: Final = 2**64 - 1
+INT_MAX: Final = 2**63 - 1
 BIN_KEY: Final = "$bin"
 
 Message = dict[str, Any]
@@ -209,6 +209,8 @@ def _checked(value: object, max_depth: int) -> Message:
                 raise _too_deep(max_depth)
             waiting.extend((inner, depth + 1) for inner in item)
         elif kind is str:
+            if "\x00" in item:
+                _refuse("text that holds NUL")
             if not item.isascii():
                 _utf8(item)
         elif kind is int:

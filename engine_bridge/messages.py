@@ -325,7 +325,7 @@ class PackedColumns(StrictModel):
     action: bytes = Field(description="uint16, indexes world.activities")
     mood: bytes = Field(description="int16, -1000 to 1000")
     target: bytes = Field(description="uint64, an entity's id, 0 for none")
-    flags: bytes = Field(description="uint8: 1 player, 2 dead, 4 speaks, 8 downed")
+    flags: bytes = Field(description="uint8, bits: 1 player, 2 dead, 4 speaks, 8 downed")
     names: dict[str, str] = Field(description="names by id written in decimal")
 
 

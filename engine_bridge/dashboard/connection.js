@@ -30,6 +30,7 @@ export class Connection {
     this.token = token;
     this.on = on;
     this.pending = new Map();
+    this.unanswered = [];
     this.resumeToken = "";
     this.lastSeq = 0;
     this.backoff = FIRST_BACKOFF_MS;
@@ -45,7 +46,8 @@ export class Connection {
     const socket = new WebSocket(this.url, SUBPROTOCOL);
     this.socket = socket;
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => this.greet().catch((error) => this.lose(error.message));
+    socket.onopen = () =>
+      this.greet().catch((error) => socket === this.socket && this.lose(error.message));
     socket.onmessage = ({ data }) => this.take(data);
     socket.onclose = ({ code, reason }) => this.closed(socket, code, reason);
   }
@@ -95,8 +97,6 @@ export class Connection {
   }
 
   async greet() {
-    const left = [...this.pending.values()];
-    this.pending.clear();
     const hello = { client: "dashboard", sdk: SDK, features: [] };
     if (this.token) hello.token = this.token;
     this.welcome = await this.ask("hello", hello);
@@ -118,14 +118,13 @@ export class Connection {
     this.backoff = FIRST_BACKOFF_MS;
     this.ticker = setInterval(() => this.keepAlive(), ACK_MS);
     this.on.open(this.welcome, resumed);
-    for (const entry of left) this.again(entry, resumed);
+    for (const entry of this.unanswered.splice(0)) this.again(entry, resumed);
   }
 
-  /** Repeats what was under way when the line broke, if its key makes that safe. */
+  /** Repeats what was under way when the line broke; its key makes that safe. */
   again(entry, resumed) {
-    clearTimeout(entry.timer);
-    if (!resumed || !entry.d.key) {
-      entry.reject(new RequestError({ code: "disconnected", message: "the connection was cut" }));
+    if (!resumed) {
+      entry.reject(new RequestError({ code: "disconnected", message: "the session was lost" }));
       return;
     }
     const id = this.nextId++;
@@ -205,19 +204,22 @@ export class Connection {
     const why = reason || this.goodbye || "no connection";
     this.goodbye = "";
     const final = this.stopped || FINAL_CODES.includes(code);
-    if (final) this.rejectAll(why);
-    else {
+    this.setAside(final, why);
+    if (!final) {
       setTimeout(() => this.stopped || this.start(), this.backoff * (0.75 + Math.random() / 2));
       this.backoff = Math.min(this.backoff * 2, LAST_BACKOFF_MS);
     }
     this.on.close(why, !final, code);
   }
 
-  rejectAll(message) {
-    for (const entry of this.pending.values()) {
-      clearTimeout(entry.timer);
-      entry.reject(new RequestError({ code: "disconnected", message }));
-    }
+  /** Keeps what may be repeated on the next connection, gives up the rest. */
+  setAside(final, message) {
+    const open = [...this.unanswered.splice(0), ...this.pending.values()];
     this.pending.clear();
+    for (const entry of open) {
+      clearTimeout(entry.timer);
+      if (!final && entry.d.key && this.unanswered.length < MAX_PENDING) this.unanswered.push(entry);
+      else entry.reject(new RequestError({ code: "disconnected", message }));
+    }
   }
 }

@@ -1,0 +1,470 @@
+// The live map: terrain, everyone on it moving smoothly, names, blows and words; pan, zoom, choose.
+
+import { isDead, isPlayer, speaks } from "./entities.js";
+import { TILE_PIXELS } from "./terrain.js";
+
+const LEAST_ZOOM = 2;
+const MOST_ZOOM = 48;
+const SMOOTHING = 10;
+const JUMP = 4;
+const WORDS_MS = 5200;
+const BLOW_MS = 400;
+const MAX_BUBBLES = 12;
+const NAMES_FROM_ZOOM = 11;
+const REACH_PIXELS = 16;
+const CLICK_SLACK = 5;
+const WRAP_AFTER = 34;
+const MAX_LINES = 4;
+
+/** Light by time of day: multiplied over the map. */
+const LIGHT = {
+  dawn: [255, 226, 206], morning: [255, 250, 238], noon: [255, 255, 255],
+  afternoon: [255, 247, 228], evening: [255, 208, 172], night: [112, 128, 184],
+};
+
+/**
+ * Draws into `canvas`. `on.choose(id)` is called when someone is clicked (0: the ground), `on.hover(entity, x, y)`
+ * when the pointer rests on someone or leaves.
+ */
+export class MapView {
+  constructor(canvas, on) {
+    this.canvas = canvas;
+    this.pen = canvas.getContext("2d");
+    this.on = on;
+    this.mirror = null;
+    this.terrain = null;
+    this.species = [];
+    this.chosen = 0;
+    this.hovered = 0;
+    this.zoom = 5;
+    this.centre = { x: 96, y: 96 };
+    this.glide = null;
+    this.words = new Map();
+    this.blows = new Map();
+    this.light = [...LIGHT.noon];
+    this.pointers = new Map();
+    this.calm = matchMedia("(prefers-reduced-motion: reduce)");
+    this.listen();
+    new ResizeObserver(() => this.resize()).observe(canvas);
+    this.resize();
+    requestAnimationFrame((now) => this.frame(now));
+  }
+
+  /** Shows another world. */
+  enter(world, mirror, terrain) {
+    const fresh = !this.terrain || this.terrain.width !== world.width;
+    this.mirror = mirror;
+    this.terrain = terrain;
+    this.species = world.species;
+    if (fresh) this.fit();
+  }
+
+  /** Shows the whole map. */
+  fit() {
+    if (!this.terrain) return;
+    const { width, height } = this.terrain;
+    this.centre = { x: width / 2, y: height / 2 };
+    this.zoom = this.bounded(Math.max(this.width / width, this.height / height));
+    this.glide = null;
+  }
+
+  /** Moves the view to someone, closer if it is far. */
+  show(entity) {
+    const zoom = Math.max(this.zoom, 14);
+    if (this.calm.matches) {
+      this.centre = { x: entity.x, y: entity.y };
+      this.zoom = this.bounded(zoom);
+    } else this.glide = { id: entity.id, zoom: this.bounded(zoom), until: performance.now() + 900 };
+  }
+
+  /** Lets words appear over someone. */
+  say(id, text) {
+    this.words.delete(id);
+    this.words.set(id, { lines: wrapped(text), until: performance.now() + WORDS_MS + 35 * text.length });
+    if (this.words.size > MAX_BUBBLES) this.words.delete(this.words.keys().next().value);
+  }
+
+  /** Lets someone flash who was struck. */
+  blow(id) {
+    this.blows.set(id, performance.now() + BLOW_MS);
+  }
+
+  bounded(zoom) {
+    return Math.min(MOST_ZOOM, Math.max(LEAST_ZOOM, zoom));
+  }
+
+  resize() {
+    const box = this.canvas.getBoundingClientRect();
+    const ratio = window.devicePixelRatio || 1;
+    this.width = Math.max(1, box.width);
+    this.height = Math.max(1, box.height);
+    this.canvas.width = Math.round(this.width * ratio);
+    this.canvas.height = Math.round(this.height * ratio);
+    this.ratio = ratio;
+  }
+
+  // --- drawing ---
+
+  frame(now) {
+    requestAnimationFrame((next) => this.frame(next));
+    const seconds = Math.min(0.25, (now - (this.last ?? now)) / 1000);
+    this.last = now;
+    if (!this.mirror || !this.terrain) return;
+    this.terrain.paint();
+    this.move(seconds, now);
+    this.draw(now);
+  }
+
+  move(seconds, now) {
+    const share = this.calm.matches ? 1 : 1 - Math.exp(-SMOOTHING * seconds);
+    for (const entity of this.mirror.byId.values()) {
+      const { shown } = entity;
+      const dx = entity.x - shown.x;
+      const dy = entity.y - shown.y;
+      // Who moved further than anyone walks was put there: no sliding.
+      const step = Math.abs(dx) + Math.abs(dy) > JUMP ? 1 : share;
+      shown.x += dx * step;
+      shown.y += dy * step;
+    }
+    if (this.glide) {
+      const to = this.mirror.byId.get(this.glide.id);
+      if (!to || now > this.glide.until) this.glide = null;
+      else {
+        const slide = 1 - Math.exp(-7 * seconds);
+        this.centre.x += (to.shown.x - this.centre.x) * slide;
+        this.centre.y += (to.shown.y - this.centre.y) * slide;
+        this.zoom += (this.glide.zoom - this.zoom) * slide;
+      }
+    }
+    const goal = LIGHT[this.mirror.time] ?? LIGHT.noon;
+    this.light = this.light.map((part, index) => part + (goal[index] - part) * Math.min(1, seconds / 2));
+  }
+
+  draw(now) {
+    const { pen } = this;
+    pen.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    pen.fillStyle = getComputedStyle(this.canvas).backgroundColor;
+    pen.fillRect(0, 0, this.width, this.height);
+    const origin = this.toScreen(0, 0);
+    const scale = this.zoom / TILE_PIXELS;
+    pen.imageSmoothingEnabled = true;
+    pen.imageSmoothingQuality = "high";
+    const { canvas } = this.terrain;
+    pen.drawImage(canvas, origin.x, origin.y, canvas.width * scale, canvas.height * scale);
+    this.drawLight(origin, canvas.width * scale, canvas.height * scale);
+    const seen = [...this.mirror.byId.values()].filter((entity) => this.inView(entity));
+    seen.sort((a, b) => rank(a) - rank(b) || a.shown.y - b.shown.y || a.id - b.id);
+    for (const entity of seen) this.drawStrife(entity);
+    for (const entity of seen) this.drawEntity(entity, now);
+    for (const entity of seen) this.drawName(entity);
+    for (const [id, words] of this.words) {
+      const speaker = this.mirror.byId.get(id);
+      if (!speaker || now > words.until) this.words.delete(id);
+      else if (this.inView(speaker)) this.drawWords(speaker, words, now);
+    }
+  }
+
+  drawLight(origin, width, height) {
+    const { pen } = this;
+    if (this.light.every((part) => part > 253)) return;
+    pen.globalCompositeOperation = "multiply";
+    pen.fillStyle = `rgb(${this.light.map(Math.round).join(" ")})`;
+    pen.fillRect(origin.x, origin.y, width, height);
+    pen.globalCompositeOperation = "source-over";
+    const dark = 1 - this.light[0] / 255;
+    if (dark < 0.2) return;
+    // Hearths and the like glow at night.
+    pen.globalCompositeOperation = "screen";
+    for (const entity of this.mirror.byId.values()) {
+      if (!/hearth|fire|lamp|shrine/.test(this.kind(entity).name) || !this.inView(entity)) continue;
+      const at = this.toScreen(entity.shown.x, entity.shown.y);
+      const glow = pen.createRadialGradient(at.x, at.y, 0, at.x, at.y, this.zoom * 5);
+      glow.addColorStop(0, `rgb(255 190 110 / ${0.5 * dark})`);
+      glow.addColorStop(1, "rgb(255 190 110 / 0)");
+      pen.fillStyle = glow;
+      pen.fillRect(at.x - this.zoom * 5, at.y - this.zoom * 5, this.zoom * 10, this.zoom * 10);
+    }
+    pen.globalCompositeOperation = "source-over";
+  }
+
+  radius(entity) {
+    const size = Math.max(3, Math.min(15, this.zoom * 0.5));
+    return entity.id === this.chosen || entity.id === this.hovered ? size * 1.2 : size;
+  }
+
+  drawStrife(entity) {
+    if (!entity.target || isDead(entity)) return;
+    const foe = this.mirror.byId.get(entity.target);
+    if (!foe || !this.blows.has(foe.id)) return;
+    const from = this.toScreen(entity.shown.x, entity.shown.y);
+    const to = this.toScreen(foe.shown.x, foe.shown.y);
+    this.pen.strokeStyle = "rgb(190 60 50 / 0.55)";
+    this.pen.lineWidth = 1.5;
+    this.pen.beginPath();
+    this.pen.moveTo(from.x, from.y);
+    this.pen.lineTo(to.x, to.y);
+    this.pen.stroke();
+  }
+
+  drawEntity(entity, now) {
+    const { pen } = this;
+    const { x, y } = this.toScreen(entity.shown.x, entity.shown.y);
+    const radius = this.radius(entity);
+    const kind = this.kind(entity);
+    pen.globalAlpha = isDead(entity) ? 0.45 : 1;
+    pen.fillStyle = "rgb(0 0 0 / 0.28)";
+    circle(pen, x, y + radius * 0.22, radius);
+    pen.fill();
+    pen.fillStyle = kind.colour;
+    circle(pen, x, y, radius);
+    pen.fill();
+    pen.strokeStyle = isPlayer(entity) ? "#ffffff" : "rgb(20 20 20 / 0.45)";
+    pen.lineWidth = isPlayer(entity) ? 2 : 1;
+    pen.stroke();
+    const struck = (this.blows.get(entity.id) ?? 0) - now;
+    if (struck > 0) {
+      pen.fillStyle = `rgb(210 50 40 / ${(0.8 * struck) / BLOW_MS})`;
+      circle(pen, x, y, radius + 2);
+      pen.fill();
+    } else this.blows.delete(entity.id);
+    if (entity.id === this.chosen) {
+      pen.strokeStyle = "#ffd65c";
+      pen.lineWidth = 2.5;
+      circle(pen, x, y, radius + 4);
+      pen.stroke();
+    }
+    if (radius >= 6) {
+      pen.fillStyle = isLight(kind.colour) ? "#22211f" : "#faf7ee";
+      pen.font = `600 ${Math.round(radius * 1.25)}px ui-rounded, system-ui, sans-serif`;
+      pen.textAlign = "center";
+      pen.textBaseline = "middle";
+      pen.fillText(kind.symbol, x, y + 0.5);
+    }
+    if (entity.hp > 0 && entity.hp < entity.max_hp && radius >= 4) {
+      const width = radius * 2.2;
+      const top = y - radius - 6;
+      pen.fillStyle = "rgb(0 0 0 / 0.45)";
+      pen.fillRect(x - width / 2, top, width, 3);
+      pen.fillStyle = entity.hp * 3 < entity.max_hp ? "#d0553f" : "#7fb069";
+      pen.fillRect(x - width / 2, top, (width * entity.hp) / entity.max_hp, 3);
+    }
+    pen.globalAlpha = 1;
+  }
+
+  drawName(entity) {
+    const near = entity.id === this.chosen || entity.id === this.hovered;
+    if (!entity.name || (!near && this.zoom < NAMES_FROM_ZOOM)) return;
+    const { pen } = this;
+    const { x, y } = this.toScreen(entity.shown.x, entity.shown.y);
+    pen.font = `${near ? 600 : 500} 12px system-ui, sans-serif`;
+    pen.textAlign = "center";
+    pen.textBaseline = "top";
+    pen.lineJoin = "round";
+    pen.lineWidth = 3.5;
+    pen.strokeStyle = "rgb(20 22 20 / 0.6)";
+    pen.strokeText(entity.name, x, y + this.radius(entity) + 4);
+    pen.fillStyle = "#fdfaf2";
+    pen.fillText(entity.name, x, y + this.radius(entity) + 4);
+  }
+
+  drawWords(entity, words, now) {
+    const { pen } = this;
+    const at = this.toScreen(entity.shown.x, entity.shown.y);
+    pen.font = "13px system-ui, sans-serif";
+    const width = Math.max(...words.lines.map((text) => pen.measureText(text).width)) + 18;
+    const height = words.lines.length * 17 + 12;
+    const left = Math.min(this.width - width - 4, Math.max(4, at.x - width / 2));
+    const top = at.y - this.radius(entity) - height - 10;
+    pen.globalAlpha = Math.min(1, (words.until - now) / 500);
+    pen.fillStyle = "#fdf9ee";
+    pen.strokeStyle = "rgb(60 50 40 / 0.35)";
+    pen.lineWidth = 1;
+    pen.beginPath();
+    pen.roundRect(left, top, width, height, 9);
+    pen.moveTo(at.x - 5, top + height - 0.5);
+    pen.lineTo(at.x, top + height + 6);
+    pen.lineTo(at.x + 5, top + height - 0.5);
+    pen.fill();
+    pen.stroke();
+    pen.fillStyle = "#fdf9ee";
+    pen.fillRect(at.x - 4.5, top + height - 2, 9, 2);
+    pen.fillStyle = "#2c2823";
+    pen.textAlign = "left";
+    pen.textBaseline = "top";
+    words.lines.forEach((text, index) => pen.fillText(text, left + 9, top + 8 + index * 17));
+    pen.globalAlpha = 1;
+  }
+
+  kind(entity) {
+    return this.species[entity.species] ?? { name: "someone", symbol: "?", colour: "#888888" };
+  }
+
+  // --- places ---
+
+  toScreen(x, y) {
+    return {
+      x: (x - this.centre.x) * this.zoom + this.width / 2,
+      y: (y - this.centre.y) * this.zoom + this.height / 2,
+    };
+  }
+
+  toMap(x, y) {
+    return {
+      x: (x - this.width / 2) / this.zoom + this.centre.x,
+      y: (y - this.height / 2) / this.zoom + this.centre.y,
+    };
+  }
+
+  inView(entity) {
+    const { x, y } = this.toScreen(entity.shown.x, entity.shown.y);
+    return x > -40 && y > -40 && x < this.width + 40 && y < this.height + 60;
+  }
+
+  /** Who is drawn at a place of the canvas: of those within reach, the nearest. */
+  at(x, y) {
+    let best = null;
+    let least = REACH_PIXELS;
+    for (const entity of this.mirror?.byId.values() ?? []) {
+      const place = this.toScreen(entity.shown.x, entity.shown.y);
+      const distance = Math.hypot(place.x - x, place.y - y) + (isDead(entity) ? 6 : 0);
+      if (distance < least) {
+        least = distance;
+        best = entity;
+      }
+    }
+    return best;
+  }
+
+  // --- hands ---
+
+  listen() {
+    const { canvas } = this;
+    canvas.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
+    canvas.addEventListener("pointerdown", (event) => this.onDown(event));
+    canvas.addEventListener("pointermove", (event) => this.onMove(event));
+    canvas.addEventListener("pointerup", (event) => this.onUp(event));
+    canvas.addEventListener("pointercancel", (event) => this.pointers.delete(event.pointerId));
+    canvas.addEventListener("pointerleave", () => this.hover(null));
+    canvas.addEventListener("keydown", (event) => this.onKey(event));
+  }
+
+  zoomAt(x, y, factor) {
+    const held = this.toMap(x, y);
+    this.zoom = this.bounded(this.zoom * factor);
+    const now = this.toMap(x, y);
+    this.centre.x += held.x - now.x;
+    this.centre.y += held.y - now.y;
+    this.glide = null;
+    this.keepInside();
+  }
+
+  keepInside() {
+    if (!this.terrain) return;
+    this.centre.x = Math.min(this.terrain.width, Math.max(0, this.centre.x));
+    this.centre.y = Math.min(this.terrain.height, Math.max(0, this.centre.y));
+  }
+
+  onWheel(event) {
+    event.preventDefault();
+    this.zoomAt(event.offsetX, event.offsetY, Math.exp(-event.deltaY * 0.0016));
+  }
+
+  onDown(event) {
+    this.canvas.setPointerCapture(event.pointerId);
+    this.pointers.set(event.pointerId, { x: event.offsetX, y: event.offsetY });
+    if (this.pointers.size === 1) this.pressed = { x: event.offsetX, y: event.offsetY };
+  }
+
+  onMove(event) {
+    const before = this.pointers.get(event.pointerId);
+    if (!before) {
+      this.hover(this.at(event.offsetX, event.offsetY), event.offsetX, event.offsetY);
+      return;
+    }
+    const now = { x: event.offsetX, y: event.offsetY };
+    const other = [...this.pointers].find(([id]) => id !== event.pointerId)?.[1];
+    this.pointers.set(event.pointerId, now);
+    if (other) {
+      const spread = Math.hypot(now.x - other.x, now.y - other.y);
+      const was = Math.hypot(before.x - other.x, before.y - other.y);
+      this.zoomAt((now.x + other.x) / 2, (now.y + other.y) / 2, spread / Math.max(1, was));
+      this.pressed = null;
+      return;
+    }
+    if (this.pressed && Math.hypot(now.x - this.pressed.x, now.y - this.pressed.y) < CLICK_SLACK) return;
+    this.pressed = null;
+    this.centre.x -= (now.x - before.x) / this.zoom;
+    this.centre.y -= (now.y - before.y) / this.zoom;
+    this.glide = null;
+    this.keepInside();
+  }
+
+  onUp(event) {
+    this.pointers.delete(event.pointerId);
+    if (!this.pressed) return;
+    this.pressed = null;
+    this.on.choose(this.at(event.offsetX, event.offsetY)?.id ?? 0);
+  }
+
+  onKey(event) {
+    const step = 60 / this.zoom;
+    const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
+    if (event.key in moves) {
+      this.centre.x += moves[event.key][0];
+      this.centre.y += moves[event.key][1];
+      this.glide = null;
+      this.keepInside();
+    } else if (event.key === "+" || event.key === "=") this.zoomAt(this.width / 2, this.height / 2, 1.25);
+    else if (event.key === "-") this.zoomAt(this.width / 2, this.height / 2, 0.8);
+    else if (event.key === "0") this.fit();
+    else if (event.key === "n" || event.key === "p") this.chooseNext(event.key === "n" ? 1 : -1);
+    else if (event.key === "Escape") this.on.choose(0);
+    else return;
+    event.preventDefault();
+  }
+
+  /** Goes round those who can be talked to, from west to east. */
+  chooseNext(step) {
+    const all = [...(this.mirror?.byId.values() ?? [])].filter(speaks).sort((a, b) => a.x - b.x || a.id - b.id);
+    if (all.length === 0) return;
+    const now = all.findIndex((entity) => entity.id === this.chosen);
+    const next = all[(now + step + all.length) % all.length];
+    this.on.choose(next.id);
+    this.show(next);
+  }
+
+  hover(entity, x = 0, y = 0) {
+    this.hovered = entity?.id ?? 0;
+    this.canvas.style.cursor = entity ? "pointer" : "grab";
+    this.on.hover(entity, x, y);
+  }
+}
+
+function circle(pen, x, y, radius) {
+  pen.beginPath();
+  pen.arc(x, y, radius, 0, Math.PI * 2);
+}
+
+/** The dead lie lowest, players stand on top. */
+function rank(entity) {
+  if (isDead(entity)) return 0;
+  return isPlayer(entity) ? 2 : 1;
+}
+
+function isLight(colour) {
+  const match = /^#(..)(..)(..)$/.exec(colour);
+  if (!match) return true;
+  const [red, green, blue] = match.slice(1).map((part) => parseInt(part, 16));
+  return 0.3 * red + 0.59 * green + 0.11 * blue > 130;
+}
+
+function wrapped(text) {
+  const lines = [""];
+  for (const word of text.split(/\s+/)) {
+    const last = lines.length - 1;
+    if (lines[last].length + word.length + 1 <= WRAP_AFTER) lines[last] += (lines[last] ? " " : "") + word;
+    else lines.push(word);
+  }
+  const kept = lines.filter(Boolean);
+  return kept.length <= MAX_LINES ? kept : [...kept.slice(0, MAX_LINES - 1), `${kept[MAX_LINES - 1]} …`];
+}
