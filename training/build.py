@@ -49,7 +49,9 @@ def main() -> None:
         ("valid", args.validation, True),
         ("train", args.samples, False),
     ):
-        tokens = write(vocabulary, args.out / f"{name}.npz", args.seed, count, validation=validation)
+        tokens = write(
+            vocabulary, args.out / f"{name}.npz", args.seed, count, validation=validation
+        )
         lengths = np.diff(tokens.offsets)
         print(
             f"{name}: {len(lengths)} samples, {len(tokens.ids)} tokens, "

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,7 +191,9 @@ def nearest_template(line: Line, seed: int) -> str:
     return answer(ask, _scene(line), random.Random(seed)).text
 
 
-_FORBIDDEN = re.compile(r"<\||im_start|im_end|language model|\bAI\b|You know:|You are [A-Z]\w+ [A-Z]|assistant")
+_FORBIDDEN = re.compile(
+    r"<\||im_start|im_end|language model|\bAI\b|You know:|You are [A-Z]\w+ [A-Z]|assistant"
+)
 _CLAIM = re.compile(r"\b(?:I'm|I am|My name is|They call me) ((?:[A-Z]\w+ ?)+)")
 _TRADE = re.compile(r"\bI(?:'m| am) an? ((?:\w+ ?)+)")
 
@@ -263,15 +265,15 @@ def shares(marks: Sequence[Marks]) -> dict[str, float]:
 
 def llama(model: Path, temperature: float) -> Speak:
     """A speaker on llama.cpp."""
-    from llama_cpp import Llama  # noqa: PLC0415  the only use of an optional package
+    from llama_cpp import Llama
 
     engine = Llama(str(model), n_ctx=1024, n_threads=2, verbose=False, seed=1)
 
     def speak(messages: Sequence[Message], seed: int) -> str:
         made: Any = engine.create_chat_completion(
-            messages=list(messages), max_tokens=96, temperature=temperature, top_p=0.95,
+            messages=cast(Any, list(messages)), max_tokens=96, temperature=temperature, top_p=0.95,
             top_k=40, seed=seed, repeat_penalty=1.0,
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
         return str(made["choices"][0]["message"]["content"]).strip()
 
     return speak
@@ -285,7 +287,9 @@ def evaluate(model: Path, seeds: Iterable[int] = (1, 2, 3)) -> dict[str, Any]:
     warm = llama(model, 0.6)
     warm_marks = [mark(line, warm(line.chat(), seed)) for line in lines for seed in seeds]
     peer = [[nearest_template(line, seed) for seed in seeds] for line in lines]
-    peer_marks = [mark(line, text) for line, texts in zip(lines, peer, strict=True) for text in texts]
+    peer_marks = [
+        mark(line, text) for line, texts in zip(lines, peer, strict=True) for text in texts
+    ]
     return {
         "lines": len(lines),
         "model": shares([mark(line, text) for line, text in zip(lines, replies, strict=True)]),
@@ -308,7 +312,9 @@ def main() -> None:
     args = parser.parse_args()
     found = evaluate(args.model)
     for row in found["replies"] if args.all else found["replies"][:20]:
-        print(f"{'ok' if row['passed'] else '--'} {row['to']}: {row['line']}\n     > {row['reply']}")
+        print(
+            f"{'ok' if row['passed'] else '--'} {row['to']}: {row['line']}\n     > {row['reply']}"
+        )
         if args.all:
             print(f"     ~ {row['nearest']}")
     for name in ("model", "model_at_0.6", "nearest_template"):

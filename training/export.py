@@ -55,7 +55,9 @@ def export(model: House, tokenizer: Path, out: Path) -> None:
     writer.add_name(NAME)
     writer.add_version(str(VERSION))
     writer.add_license("MIT")
-    writer.add_description("A tiny model of village talk for Greenroom's demo, tests and benchmarks.")
+    writer.add_description(
+        "A tiny model of village talk for Greenroom's demo, tests and benchmarks."
+    )
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.width)
     writer.add_block_count(shape.layers)

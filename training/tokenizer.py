@@ -79,9 +79,7 @@ def encode(batch: Sequence[Sample], tokenizer: Tokenizer, longest: int) -> Token
     newline = tokenizer.encode("\n").ids
     pieces = [f"{m['role']}\n" for s in batch for m in s.messages]
     heads = {role: tokenizer.encode(role).ids for role in set(pieces)}
-    bodies = iter(
-        tokenizer.encode_batch([m["content"] for s in batch for m in s.messages])
-    )
+    bodies = iter(tokenizer.encode_batch([m["content"] for s in batch for m in s.messages]))
     ids: list[int] = []
     answers: list[bool] = []
     offsets = [0]

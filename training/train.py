@@ -19,11 +19,11 @@ from torch import Tensor
 from training.network import House, Shape
 from training.tokenizer import PROMPT_WEIGHT, Tokens
 
-BATCH_TOKENS = 8192
+BATCH_TOKENS = 4096
 POOL = 2048
 WARM_UP = 80
 DECAY_SHARE = 0.35
-PEAK = 4e-3
+PEAK = 3e-3
 READ_SHARE = 0.2
 """Share of the read-only tokens that a step draws for its loss; their weight makes up for it."""
 
@@ -83,7 +83,38 @@ def optimisers(model: House) -> list[torch.optim.Optimizer]:
     ]
 
 
-def loss_of(model: House, ids: NDArray[np.int64], answers: NDArray[np.bool_]) -> tuple[Tensor, float]:
+class Pace:
+    """Tries one thread and two now and then, and keeps to what is faster on a shared machine."""
+
+    EVERY, TRIAL = 80, 4
+
+    def __init__(self, threads: int) -> None:
+        self.options = (threads,) if threads else (1, 2)
+        self.seen = dict.fromkeys(self.options, (0, 0.0))
+        self.count = 0
+
+    def before(self) -> None:
+        """Set the threads of the step to come."""
+        at = self.count % self.EVERY
+        if at == 0:
+            self.seen = dict.fromkeys(self.options, (0, 0.0))
+        trial = at // self.TRIAL
+        if trial < len(self.options):
+            self.now = self.options[trial]
+        else:
+            self.now = max(self.options, key=lambda n: self.seen[n][0] / max(self.seen[n][1], 1e-9))
+        torch.set_num_threads(self.now)
+
+    def after(self, tokens: int, seconds: float) -> None:
+        """Note what the step did."""
+        had, took = self.seen[self.now]
+        self.seen[self.now] = (had + tokens, took + seconds)
+        self.count += 1
+
+
+def loss_of(
+    model: House, ids: NDArray[np.int64], answers: NDArray[np.bool_]
+) -> tuple[Tensor, float]:
     """The weighted loss of a batch and the plain mean loss of its answers."""
     tokens = torch.from_numpy(ids)
     read = (torch.rand(tokens.shape) < READ_SHARE) & (tokens != 0)
@@ -117,11 +148,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=0, help="0: what is faster")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--save-every", type=int, default=100)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    pace = Pace(args.threads)
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     model = House(Shape())
@@ -137,9 +168,14 @@ def main() -> None:
     train, valid = Tokens.read(args.data / "train.npz"), Tokens.read(args.data / "valid.npz")
     stream = batches(train, args.seed + step)
     began, before = time.monotonic(), seen
-    print(f"{sum(p.numel() for p in model.parameters())} parameters, {len(train.ids)} tokens", flush=True)
+    print(
+        f"{sum(p.numel() for p in model.parameters())} parameters, {len(train.ids)} tokens",
+        flush=True,
+    )
     while step < args.steps:
         ids, answers = next(stream)
+        pace.before()
+        started = time.monotonic()
         for each in tuned:
             for group in each.param_groups:
                 group["lr"] = PEAK * rate(step, args.steps)
@@ -150,9 +186,13 @@ def main() -> None:
             each.step()
             each.zero_grad(set_to_none=True)
         step, seen = step + 1, seen + int((ids != 0).sum())
+        pace.after(ids.size, time.monotonic() - started)
         if step % 20 == 0:
-            pace = (seen - before) / (time.monotonic() - began)
-            print(f"step {step} loss {loss.item():.3f} answers {mine:.3f} {pace:.0f} tokens/s", flush=True)
+            speed = (seen - before) / (time.monotonic() - began)
+            print(
+                f"step {step} loss {loss.item():.3f} answers {mine:.3f} {speed:.0f} tokens/s, {pace.now} threads",
+                flush=True,
+            )
         if step % args.save_every == 0 or step == args.steps:
             torch.save(
                 {"model": model.state_dict(), "tuned": [t.state_dict() for t in tuned],

@@ -147,7 +147,7 @@ class Orders(StrictModel):
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
     undefined=StrictUndefined,
-    autoescape=False,  # noqa: S701  prompts are plain text, not HTML
+    autoescape=False,
     trim_blocks=True,
     lstrip_blocks=True,
 )

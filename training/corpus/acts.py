@@ -178,9 +178,15 @@ def draw_order(rng: random.Random) -> tuple[Message, ...]:
     wounded = rng.randint(0, count) if rng.random() < 0.5 else rng.randint(0, 1)
     ward = ""
     if rng.random() < 0.2:
-        ward = rng.choice(["the pups", "the wounded", "the children", person_name(rng), "the old leader"])
+        ward = rng.choice(
+            ["the pups", "the wounded", "the children", person_name(rng), "the old leader"]
+        )
     seen = OrdersSituation(
-        foes=tuple(foes), strong=tuple(strong), ward=ward, wounded=wounded, ground=rng.choice(_GROUNDS)
+        foes=tuple(foes),
+        strong=tuple(strong),
+        ward=ward,
+        wounded=wounded,
+        ground=rng.choice(_GROUNDS),
     )
     group = rng.choice([
         f"the {rng.choice(table('tables')['packs'])} pack", f"the {village.name} watch",

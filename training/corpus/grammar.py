@@ -59,10 +59,63 @@ def capital(text: str) -> str:
 
 
 _LOWER_SAFE = frozenset(
-    "The A An Anyone Nobody Someone Two Three Four Five Six Seven Eight Nine Ten Eleven Twelve "
-    "Wolves Bears Wild Bandits Goblins Spiders Giant Ravens Trolls Ghouls Marsh Snakes Deserters "
-    "Lynxes If When Strangers Travellers My He She There What Silver Fire Salt Running Garlic Iron "
-    "Church Daylight Torches Willow Moonwort Honey Sage Mint Six".split()
+    [
+        "The",
+        "A",
+        "An",
+        "Anyone",
+        "Nobody",
+        "Someone",
+        "Two",
+        "Three",
+        "Four",
+        "Five",
+        "Six",
+        "Seven",
+        "Eight",
+        "Nine",
+        "Ten",
+        "Eleven",
+        "Twelve",
+        "Wolves",
+        "Bears",
+        "Wild",
+        "Bandits",
+        "Goblins",
+        "Spiders",
+        "Giant",
+        "Ravens",
+        "Trolls",
+        "Ghouls",
+        "Marsh",
+        "Snakes",
+        "Deserters",
+        "Lynxes",
+        "If",
+        "When",
+        "Strangers",
+        "Travellers",
+        "My",
+        "He",
+        "She",
+        "There",
+        "What",
+        "Silver",
+        "Fire",
+        "Salt",
+        "Running",
+        "Garlic",
+        "Iron",
+        "Church",
+        "Daylight",
+        "Torches",
+        "Willow",
+        "Moonwort",
+        "Honey",
+        "Sage",
+        "Mint",
+        "Six",
+    ]
 )
 
 

@@ -86,7 +86,7 @@ def valley() -> tuple[Character, ...]:
     notes = table("valley")
     people = tomllib.loads(VALLEY.read_text(encoding="utf-8"))["villager"]
     names = tuple(each["name"] for each in people)
-    made = []
+    made: list[Character] = []
     for each in people:
         note = notes[each["key"]]
         facts = tuple(
@@ -168,9 +168,9 @@ def draw_village(rng: random.Random) -> Village:
     slots = {
         "A": rng.choice(t["place_a"]).replace("'s", ""),
         "R": rng.choice(t["river_names"]),
-        "C": rng.choice(t["castle_names"]) if rng.random() < 0.6 else capital(
-            rng.choice(t["name_a"]) + rng.choice(t["name_c"])
-        ),
+        "C": rng.choice(t["castle_names"])
+        if rng.random() < 0.6
+        else capital(rng.choice(t["name_a"]) + rng.choice(t["name_c"])),
         "I": rng.choice(t["inn_names"]),
     }
     village = Village(
@@ -191,7 +191,9 @@ def _price_fact(wares: Sequence[str], shop: str, rng: random.Random) -> Fact:
     first = rng.choice(prices)
     if len(wares) == 1:
         text = expand(
-            rng.choice(["{W} costs {p}.", "{W} costs {p}.", "{W} is {p}.", "{W} at {s} costs {p}."]),
+            rng.choice(
+                ["{W} costs {p}.", "{W} costs {p}.", "{W} is {p}.", "{W} at {s} costs {p}."]
+            ),
             rng,
             {"W": capital(wares[0]), "p": first, "s": shop},
         )
@@ -203,11 +205,15 @@ def _price_fact(wares: Sequence[str], shop: str, rng: random.Random) -> Fact:
             short = second.rsplit(" ", 1)[0] if rng.random() < 0.7 else second
             short = second if short == "half a" else short
         pattern = rng.choice(
-            ["{W} costs {p} and {w2} costs {q}.", "{W} costs {p}, {w2} costs {q}.",
-             "{W} at {s} costs {p} and {w2} costs {q}."]
+            [
+                "{W} costs {p} and {w2} costs {q}.",
+                "{W} costs {p}, {w2} costs {q}.",
+                "{W} at {s} costs {p} and {w2} costs {q}.",
+            ]
         )
         text = expand(
-            pattern, rng,
+            pattern,
+            rng,
             {"W": capital(wares[0]), "w2": wares[1], "p": first, "q": short, "s": shop},
         )
         pairs = [(wares[0], first), (wares[1], second)]
@@ -253,7 +259,10 @@ def _story_slots(village: Village, rng: random.Random, own: str) -> dict[str, st
 
 
 def _story_fact(
-    family: Mapping[str, Any], village: Village, own: str, gender: Mapping[str, str],
+    family: Mapping[str, Any],
+    village: Village,
+    own: str,
+    gender: Mapping[str, str],
     rng: random.Random,
 ) -> Fact:
     slots = {**_story_slots(village, rng, own), **gender}
@@ -337,7 +346,9 @@ def _draw_special(kind: str, village: Village, rng: random.Random) -> Character:
         for each in table("facts")["fact"]
         if {"vampires", "history", "wolves", "rumour", "where"} & set(each["tags"])
     ]
-    must = [each for each in families if ("vampires" if kind == "vampire" else "wolves") in each["tags"]]
+    must = [
+        each for each in families if ("vampires" if kind == "vampire" else "wolves") in each["tags"]
+    ]
     facts = [
         _story_fact(rng.choice(pool), village, name, _GENDERS[0], rng)
         for pool in (must, must, families, families)

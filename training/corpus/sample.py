@@ -29,8 +29,36 @@ _TAILS = (" please", ", please", " friend", ", friend", " mate", ", {first}", ",
           " I wonder", " exactly", " then", " really", " these days", " now", " lol", ", my friend", " pls",
           ", can you tell me", ", do you know", " I mean", " though", ", if I may ask", " anyway")  # fmt: skip
 _CHATTY = frozenset(
-    "price buy wares bed food where about person rumour danger wolves vampires history remedy work "
-    "hear_fact trade name how_are_you weather time where_am_i home who_near trouble joke secret advice".split()
+    [
+        "price",
+        "buy",
+        "wares",
+        "bed",
+        "food",
+        "where",
+        "about",
+        "person",
+        "rumour",
+        "danger",
+        "wolves",
+        "vampires",
+        "history",
+        "remedy",
+        "work",
+        "hear_fact",
+        "trade",
+        "name",
+        "how_are_you",
+        "weather",
+        "time",
+        "where_am_i",
+        "home",
+        "who_near",
+        "trouble",
+        "joke",
+        "secret",
+        "advice",
+    ]
 )
 _PREAMBLES = (
     "I've come a long way.", "I'm new here.", "Nice place you have.", "My friend told me to ask you.",
@@ -142,15 +170,16 @@ def draw_ask(intent: str, scene: Scene, rng: random.Random) -> Ask:
     return Ask(intent)
 
 
-_SMALL = frozenset("a an the of and to in on at is are was were has have by for from with will be as "
-                   "it not no its his her my your this that than more too".split())  # fmt: skip
+_SMALL = frozenset(["a", "an", "the", "of", "and", "to", "in", "on", "at", "is", "are", "was", "were", "has", "have", "by", "for", "from", "with", "will", "be", "as", "it", "not", "no", "its", "his", "her", "my", "your", "this", "that", "than", "more", "too"])  # fmt: skip
 _YOURS = (("I am", "you are"), ("I have", "you have"), (" me ", " you "), ("My ", "your "),
           (" my ", " your "), ("I ", "you "), (" me.", " you."))  # fmt: skip
 
 
 def _draw_claim(who: Character, rng: random.Random) -> Ask:
     known = bool(who.facts) and rng.random() < 0.75
-    fact = rng.choice(who.facts if known else draw_character(rng).facts or who.facts or valley()[0].facts)
+    fact = rng.choice(
+        who.facts if known else draw_character(rng).facts or who.facts or valley()[0].facts
+    )
     known = fact.text in who.persona.knows
     claim = fact.said
     if fact.said != fact.text:
@@ -199,7 +228,9 @@ def _draw_subject(intent: str, scene: Scene, rng: random.Random) -> Ask:
         if placed and rng.random() < 0.6:
             fact, subject = rng.choice(placed)
             return Ask(intent, _shorter(subject, rng), fact)
-        return Ask(intent, _unknown(who, [*t["other_places"], *t["spots"]], rng, [scene.panel.place]))
+        return Ask(
+            intent, _unknown(who, [*t["other_places"], *t["spots"]], rng, [scene.panel.place])
+        )
     if things and rng.random() < 0.72:
         fact, subject = rng.choice(things)
         return Ask(intent, _shorter(subject, rng), fact)
@@ -207,9 +238,23 @@ def _draw_subject(intent: str, scene: Scene, rng: random.Random) -> Ask:
 
 
 def _person(fact: object, subject: str) -> bool:
-    return _is_name(subject) and any(w[0].isupper() for w in subject.split()) and not any(
-        word in subject
-        for word in ("Castle", "Keep", "Abbey", "Fort", "Forest", "Hollow", "Grove", "wood", "the ")
+    return (
+        _is_name(subject)
+        and any(w[0].isupper() for w in subject.split())
+        and not any(
+            word in subject
+            for word in (
+                "Castle",
+                "Keep",
+                "Abbey",
+                "Fort",
+                "Forest",
+                "Hollow",
+                "Grove",
+                "wood",
+                "the ",
+            )
+        )
     )
 
 
@@ -293,7 +338,11 @@ def draw_speech(who: Character, rng: random.Random, *, turns: int, validation: b
     words = table("tables")["speakers"]
     speaker = person_name(rng) if named else rng.choice(words)
     if named and rng.random() < 0.5:
-        speaker = speaker.split()[-1] if speaker.split()[0] in table("tables")["titles"] else speaker.split()[0]
+        speaker = (
+            speaker.split()[-1]
+            if speaker.split()[0] in table("tables")["titles"]
+            else speaker.split()[0]
+        )
     now = panel(who, rng)
     scene = Scene(who, now, speaker, named)
     history: list[tuple[Panel, Turn]] = []

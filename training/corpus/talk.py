@@ -163,7 +163,9 @@ def reply_slots(ask: Ask, scene: Scene, rng: random.Random) -> dict[str, str]:
     for kind in _PEERS:
         slots[f"speaker_or_{kind}"] = _peer(who.tone, kind, rng, scene)
     near = panel.near
-    slots["near"] = near[0] if len(near) == 1 else ", ".join(near[:-1]) + f" and {near[-1]}" if near else ""
+    slots["near"] = (
+        near[0] if len(near) == 1 else ", ".join(near[:-1]) + f" and {near[-1]}" if near else ""
+    )
     moods = replies["mood"]
     slots["mood_line"] = rng.choice(moods.get(panel.mood, moods["neutral"]))
     sky = next((word for word in replies["sky"] if word in panel.time), "none")
@@ -180,7 +182,9 @@ def _known(scene: Scene, intent: str) -> list[Fact]:
 
 
 def _near(scene: Scene, subject: str) -> bool:
-    return any(subject.lower() in each.lower().split() or subject == each for each in scene.panel.near)
+    return any(
+        subject.lower() in each.lower().split() or subject == each for each in scene.panel.near
+    )
 
 
 def _plan(ask: Ask, scene: Scene, rng: random.Random) -> tuple[str, Fact | None]:
@@ -237,6 +241,38 @@ def _plan(ask: Ask, scene: Scene, rng: random.Random) -> tuple[str, Fact | None]
 
 
 _OWN = ("greet", "farewell", "thanks", "threat", "insult", "compliment")
+_SMALL_TALK = frozenset(
+    [
+        "yes",
+        "no",
+        "sorry",
+        "sure_plain",
+        "why_plain",
+        "repeat_plain",
+        "say_new",
+        "say_tired",
+        "say_sad",
+        "say_deed",
+        "joke",
+        "sing",
+        "age",
+        "likes",
+        "gods",
+        "king",
+        "follow_me",
+        "secret",
+        "haggle",
+        "love",
+        "home",
+        "weather",
+        "how_are_you",
+        "thanks",
+        "compliment",
+        "my_name",
+        "time",
+        "where_am_i",
+    ]
+)
 _FOR_ALL = ("name", "who_near", "near_none", "near_some", "near_many", "fact", "fact_about",
             "about_unknown", "person_unknown", "person_near", "person_self", "where_here", "my_name", "trouble",
             "who_am_i_known", "who_am_i_unknown", "repeat_fact", "why_fact", "sure_fact",
@@ -280,12 +316,15 @@ def answer(ask: Ask, scene: Scene, rng: random.Random) -> Answer:
     return Answer("I have nothing to say to that.")
 
 
-def _ended(
-    text: str, plan: str, slots: dict[str, str], scene: Scene, rng: random.Random
-) -> str:
+def _ended(text: str, plan: str, slots: dict[str, str], scene: Scene, rng: random.Random) -> str:
     if scene.who.kind != "villager" or sentences(text) > 2 or plan in ("trouble", "farewell"):
         return text
     endings = table("replies")["moment"]
+    if plan in _SMALL_TALK:
+        if sentences(text) == 1 and rng.random() < 0.15 and not text.startswith(slots["soft"]):
+            text = f"{slots['soft']} {text}"
+        if sentences(text) <= 2 and rng.random() < 0.22:
+            return text + " " + expand(rng.choice(endings["offer"]), rng, slots)
     if scene.panel.trouble and rng.random() < 0.15:
         return text + " " + expand(rng.choice(endings["trouble"]), rng, slots)
     if scene.daypart in ("night", "midnight") and rng.random() < 0.04:
@@ -301,7 +340,10 @@ def replies_of(scene: Scene, rng: random.Random) -> list[tuple[str, str]]:
         ask = Ask(kind, "a chair" if kind.startswith(("price", "buy")) else "the north road")
         for fact in scene.who.facts or (None,):
             for pattern in _patterns(kind, scene, rng):
-                slots = reply_slots(ask, scene, rng) | {"price": "two coppers", "Price": "Two coppers"}
+                slots = reply_slots(ask, scene, rng) | {
+                    "price": "two coppers",
+                    "Price": "Two coppers",
+                }
                 if fact:
                     slots |= {"fact": fact.said, "fact_low": lowered(fact.said),
                               "fact2": fact.said, "fact2_low": lowered(fact.said)}  # fmt: skip
