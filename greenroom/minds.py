@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.errors import UsageError
@@ -20,14 +21,23 @@ CLOUD_PURPOSES = ("plan",)
 _CLOUD_PRICE = Price(input_usd=3.0, output_usd=15.0)
 
 
-def gather(settings: ModelSettings) -> Router | None:
+@dataclass(frozen=True, slots=True)
+class Minds:
+    """The ladder that actors ask, and the local engine on it."""
+
+    router: Router
+    engine: LlamaHost
+
+
+def gather(settings: ModelSettings) -> Minds | None:
     """The models to think with, loading in the background; None when they are switched off.
 
     A model file that can't be used does not raise: the engine's state says so, and reflexes answer.
     """
     if not settings.enabled:
         return None
-    rungs = [Rung(LOCAL, local_engine(settings))]
+    engine = local_engine(settings)
+    rungs = [Rung(LOCAL, engine)]
     routes: dict[str, list[str]] = {}
     cloud = None if settings.local_only else _cloud(settings)
     if cloud is not None:
@@ -39,8 +49,8 @@ def gather(settings: ModelSettings) -> Router | None:
         )
         rungs.insert(0, Rung(CLOUD, Budgeted(cloud, ledger, _CLOUD_PRICE)))
         routes = {purpose: [CLOUD, LOCAL] for purpose in CLOUD_PURPOSES}
-    others = {purpose: [LOCAL] for purpose in ("speech", "decide", "orders")}
-    return Router(rungs, routes={**others, **routes})
+    others = {purpose: [LOCAL] for purpose in ("speech", "decide")}
+    return Minds(Router(rungs, routes={**others, **routes}), engine)
 
 
 def model_file(settings: ModelSettings) -> Path:

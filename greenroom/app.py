@@ -1,0 +1,143 @@
+"""A served world: the one place where store, world, models, actors and bridge are wired together."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+import greenroom
+from actors.company import Company
+from actors.settings import CompanySettings
+from engine_bridge.server import Bridge
+from engine_bridge.settings import BridgeSettings
+from greenroom import minds, worlds
+from greenroom.settings import Settings
+from models.errors import ModelError
+from world.inputs import Input
+
+log = structlog.get_logger("greenroom")
+
+# A step must get the interpreter back quickly from whatever else runs Python beside it.
+SWITCH_INTERVAL_S = 1e-4
+
+
+class App:
+    """One world, served. `start` returns when clients can connect; `stop` leaves everything durable.
+
+    `on_engine(text, well)` is told once, on a thread of its own, how loading the model ended.
+    """
+
+    def __init__(
+        self, settings: Settings, on_engine: Callable[[str, bool], None] | None = None
+    ) -> None:
+        self.settings = settings
+        self._on_engine = on_engine or (lambda text, well: None)
+        self._undo = contextlib.ExitStack()
+        self.opened: worlds.OpenWorld
+        self.company: Company
+        self.bridge: Bridge
+        self.minds: minds.Minds | None = None
+
+    def start(self) -> None:
+        """Open the world, wake the actors, listen. What had been started is stopped again on failure.
+
+        Raises `UsageError`, `SceneError`, `StorageError`, `AddressInUse`.
+        """
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        with contextlib.ExitStack() as undo:
+            self.opened = self._open()
+            undo.callback(self.opened.store.close)
+            for warning in self.opened.warnings:
+                log.warning(warning)
+            for error in self.opened.plugins.errors:
+                log.warning("plugin switched off", plugin=error.plugin, why=error.message)
+            self.minds = minds.gather(self.settings.models)
+            if self.minds is not None:
+                undo.callback(self.minds.router.close)
+                self._watch_engine(self.minds)
+            self.company = self._company()
+            self.company.start()
+            undo.callback(self.company.stop)
+            self._send_strays_home()
+            self.bridge = Bridge(self.company, self._bridge_settings())
+            self.bridge.start()
+            undo.callback(self.bridge.stop)
+            self._undo = undo.pop_all()
+
+    def stop(self) -> None:
+        """Close the sockets, end the actors, checkpoint, close the store. Idempotent."""
+        self._undo.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def folder(self) -> Path:
+        """Where the world is kept."""
+        wanted = self.settings.world
+        return wanted.data or Path("data") / Path(wanted.scene).name
+
+    def _open(self) -> worlds.OpenWorld:
+        wanted = self.settings.world
+        given = wanted.model_fields_set
+        return worlds.open_world(
+            self.folder,
+            scene=wanted.scene if "scene" in given else None,
+            seed=wanted.seed if "seed" in given else None,
+            npcs=wanted.npcs,
+        )
+
+    def _company(self) -> Company:
+        return Company(
+            self.opened.world,
+            personas=self.opened.scene.personas,
+            backend=self.minds.router if self.minds is not None else None,
+            store=self.opened.store,
+            settings=CompanySettings(checkpoint_ticks=self.settings.world.checkpoint_ticks),
+            server=f"greenroom {greenroom.__version__}",
+        )
+
+    def _bridge_settings(self) -> BridgeSettings:
+        server = self.settings.server
+        return BridgeSettings(
+            host=server.host,
+            port=server.port,
+            http_port=server.http_port,
+            max_clients=server.max_clients,
+        )
+
+    def _send_strays_home(self) -> None:
+        """Players' bodies whose sessions ended with the last process leave the world."""
+        columns = self.opened.world.columns
+        rows = columns.live_rows()
+        strays = columns.id[rows[columns.player[rows] == 1]]
+        for n, entity in enumerate(sorted(int(stray) for stray in strays)):
+            self.company.propose(Input("despawn", entity, "app:stray", n, {}))
+
+    def _watch_engine(self, gathered: minds.Minds) -> None:
+        def watch() -> None:
+            try:
+                gathered.engine.wait_ready(600.0)
+            except ModelError as error:
+                log.warning("no local model", why=error.message, mend=error.hint)
+                self._on_engine(str(error), False)
+            else:
+                self._on_engine(gathered.engine.name, True)
+
+        threading.Thread(target=watch, name="engine-watch", daemon=True).start()

@@ -1,0 +1,133 @@
+"""`greenroom serve` and `greenroom demo`: a world that game engines, people and bots can enter."""
+
+from __future__ import annotations
+
+import json as json_module
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from greenroom import console, settings
+from greenroom.app import App
+
+Config = Annotated[Path | None, typer.Option(help="a TOML settings file")]
+Data = Annotated[Path | None, typer.Option(help="the world's folder [default: data/<scene>]")]
+Host = Annotated[str | None, typer.Option(help="the address to listen on")]
+HttpPort = Annotated[int | None, typer.Option(help="the dashboard's port; 0 picks a free one")]
+LocalOnly = Annotated[bool, typer.Option("--local-only", help="no text leaves this machine")]
+Model = Annotated[Path | None, typer.Option(help="any GGUF; the house model if not given")]
+NoModels = Annotated[bool, typer.Option("--no-models", help="reflexes only: not one model call")]
+Npcs = Annotated[int | None, typer.Option(help="fill the scene up to so many villagers")]
+Port = Annotated[int | None, typer.Option(help="the game socket's port; 0 picks a free one")]
+ReadyFile = Annotated[
+    Path | None, typer.Option(help="write the addresses here as JSON once clients can connect")
+]
+Threads = Annotated[int | None, typer.Option(help="the engine's threads")]
+
+
+@console.command
+def serve(
+    scene: Annotated[str | None, typer.Option(help="a scene's name or folder")] = None,
+    seed: Annotated[int | None, typer.Option(help="the world's seed")] = None,
+    npcs: Npcs = None,
+    host: Host = None,
+    port: Port = None,
+    http_port: HttpPort = None,
+    data: Data = None,
+    model: Model = None,
+    threads: Threads = None,
+    no_models: NoModels = False,
+    local_only: LocalOnly = False,
+    config: Config = None,
+    ready_file: ReadyFile = None,
+) -> None:
+    """Serve a world until Ctrl-C."""
+    wanted = settings.load(
+        config,
+        server={"host": host, "port": port, "http_port": http_port},
+        world={"scene": scene, "seed": seed, "npcs": npcs, "data": data},
+        models={
+            "file": model,
+            "threads": threads,
+            "enabled": False if no_models else None,
+            "local_only": True if local_only else None,
+        },
+    )
+    console.logs(wanted.log_level)
+    _run(wanted, ready_file, hints=False)
+
+
+@console.command
+def demo(
+    npcs: Npcs = None,
+    port: Port = None,
+    http_port: HttpPort = None,
+    data: Data = None,
+    model: Model = None,
+    no_models: NoModels = False,
+    ready_file: ReadyFile = None,
+) -> None:
+    """Open the valley with the house model, and say where to look."""
+    wanted = settings.load(
+        None,
+        server={"port": port, "http_port": http_port},
+        world={"npcs": npcs, "data": data},
+        models={"file": model, "enabled": False if no_models else None},
+    )
+    console.logs(wanted.log_level)
+    _run(wanted, ready_file, hints=True)
+
+
+def _run(wanted: settings.Settings, ready_file: Path | None, *, hints: bool) -> None:
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
+    app = App(wanted, on_engine=_tell_engine)
+    with app:
+        _tell_addresses(app, hints)
+        if ready_file is not None:
+            _write_ready(app, ready_file)
+        over.wait()
+        console.people.print("Closing: everything lived so far is being kept …")
+    console.people.print("Closed.")
+
+
+def _tell_engine(text: str, well: bool) -> None:
+    if well:
+        console.people.print(f"  [green]✓[/] {text} is listening")
+    else:
+        console.people.print(f"  [yellow]![/] {text}", soft_wrap=True)
+        console.people.print("    The world goes on; its people answer by reflex.")
+
+
+def _tell_addresses(app: App, hints: bool) -> None:
+    resumed = app.opened.resumed
+    world = app.opened.world
+    state = "new" if resumed is None else f"taken up again at tick {world.tick}"
+    say = console.people.print
+    say(
+        f"[bold]{app.opened.scene.name}[/], {state}: {len(world.columns)} entities, in {app.folder}"
+    )
+    say(f"  dashboard  [bold]{app.bridge.http_address}[/]")
+    say(f"  game       {app.bridge.address}")
+    if hints:
+        url = "" if app.settings.server.port == 8765 else f" --url {app.bridge.address}"
+        say(f'  talk       greenroom talk "Marta Kell"{url}')
+        say("  leave      Ctrl-C")
+
+
+def _write_ready(app: App, path: Path) -> None:
+    addresses: dict[str, Any] = {
+        "game": app.bridge.address,
+        "http": app.bridge.http_address,
+        "pid": os.getpid(),
+        "data": str(app.folder),
+        "tick": app.opened.world.tick,
+    }
+    part = path.with_name(path.name + ".part")
+    part.write_text(json_module.dumps(addresses), encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,56 @@
+"""`greenroom simulate`: a scene lived headless, with a map, charts and a report at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from greenroom import console, headless
+from greenroom.settings import ModelSettings
+
+
+@console.command
+def simulate(
+    out: Annotated[Path, typer.Option(help="the folder for the run; must hold no run yet")],
+    scene: Annotated[str, typer.Option(help="a scene's name or folder")] = "valley",
+    ticks: Annotated[
+        int, typer.Option(min=1, max=100_000_000, help="how long; 24,000 is a day")
+    ] = 24_000,
+    seed: Annotated[int, typer.Option(min=0, help="the world's seed")] = 7,
+    npcs: Annotated[
+        int | None, typer.Option(min=0, help="fill the scene up to so many villagers")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="any GGUF; the house model if not given")
+    ] = None,
+    no_models: Annotated[bool, typer.Option("--no-models", help="reflexes only")] = False,
+    json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+) -> None:
+    """Live a scene headless, as fast as it goes; the same seed gives the same world."""
+    request = headless.RunRequest(
+        scene, ticks, seed, npcs, ModelSettings(enabled=not no_models, file=model), out
+    )
+    with console.progress() as bar:
+        task = bar.add_task(f"{scene}, seed {seed}", total=ticks, note="")
+        report = headless.simulate(
+            request,
+            lambda tick: bar.update(task, completed=tick) if tick % 50 == 0 else None,
+        )
+    if json:
+        console.machine(report)
+    else:
+        _summarise(report)
+
+
+def _summarise(report: dict[str, Any]) -> None:
+    say = console.people.print
+    say(
+        f"[bold]{report['scene']}[/], seed {report['seed']}: {report['ticks']:,} ticks in "
+        f"{report['seconds']:.1f} s ({report['ticks_per_second']:,.0f} a second)"
+    )
+    say(f"  state hash  {report['state_hash']}")
+    for name in ("report.html", "map.png", "charts.png", "report.json"):
+        say(f"  {name:<11} {Path(report['out']) / name}")
+    say(f"Prove it: greenroom replay {report['out']}")

@@ -1,0 +1,106 @@
+"""A scene lived without a game: as fast as it goes, recorded, and pictured at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from actors.company import Company
+from actors.settings import CompanySettings
+from greenroom import minds, worlds
+from greenroom.app import SWITCH_INTERVAL_S
+from greenroom.report.recorder import RunRecorder
+from greenroom.settings import ModelSettings
+from world.store.options import StoreOptions
+from world.world import World
+
+WORLD_FOLDER = "world"
+MOST_CHECKPOINTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to live: `models.enabled = False` for reflexes only."""
+
+    scene: str
+    ticks: int
+    seed: int
+    npcs: int | None
+    models: ModelSettings
+    out: Path
+
+
+def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, Any]:
+    """Live the scene and write the run into `request.out`; returns the report's values.
+
+    `on_tick(tick)` is called after each tick. The folder holds `world/` (store and journal from the
+    first tick on), report.json, report.html, pictures and charts. Raises `UsageError` when the folder
+    already holds a run, `SceneError`, `ModelError` when a model was asked for and can't be used.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    opened = worlds.open_world(
+        request.out / WORLD_FOLDER,
+        scene=request.scene,
+        seed=request.seed,
+        npcs=request.npcs,
+        fresh=True,
+        # Every checkpoint is kept, so that a replay starts at the first tick.
+        options=StoreOptions(keep_checkpoints=MOST_CHECKPOINTS * 2),
+    )
+    gathered = None
+    try:
+        gathered = minds.gather(request.models)
+        if gathered is not None:
+            gathered.engine.wait_ready(600.0)
+        company = Company(
+            opened.world,
+            personas=opened.scene.personas,
+            backend=gathered.router if gathered is not None else None,
+            store=opened.store,
+            settings=CompanySettings(checkpoint_ticks=max(1200, request.ticks // MOST_CHECKPOINTS)),
+            headless=True,
+        )
+        recorder = RunRecorder(opened.world)
+        with company:
+            seconds = _live(company, recorder, request.ticks, on_tick)
+        opened.store.flush()
+        report = recorder.write(request.out)
+        status = company.status()
+    finally:
+        if gathered is not None:
+            gathered.router.close()
+        opened.store.close()
+    return {
+        **report,
+        "state_hash": f"{opened.world.hash():016x}",
+        "scene": request.scene,
+        "seed": request.seed,
+        "ticks": opened.world.tick,
+        "seconds": round(seconds, 3),
+        "ticks_per_second": round(opened.world.tick / seconds, 1) if seconds else None,
+        "model": status["model"],
+        "minds": status["minds_did"],
+        "coordinator": status["coordinator_did"],
+        "counts": status["counts"],
+        "out": str(request.out),
+    }
+
+
+def _live(
+    company: Company, recorder: RunRecorder, ticks: int, on_tick: Callable[[int], None]
+) -> float:
+    begun = last = time.perf_counter()
+
+    def lived(world: World) -> None:
+        nonlocal last
+        frame = world.frame()
+        recorder.sample(frame, (time.perf_counter() - last) * 1000, frame.events)
+        on_tick(world.tick)
+        last = time.perf_counter()
+
+    company.run_headless(ticks, lived)
+    return time.perf_counter() - begun
