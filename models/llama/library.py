@@ -25,13 +25,18 @@ _GGML_F32 = 0
 _MARKER_LETTERS = set(b"<>[]|")
 
 
+_callbacks: list[object] = []
+
+
 class LogTail:
     """Keeps the last warnings and errors llama.cpp logged, bounded, instead of printing them."""
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=_LOG_LINES)
-        self._callback = lib.llama_log_callback(self._hear)
-        lib.llama_log_set(self._callback, ctypes.c_void_p(0))
+        callback = lib.llama_log_callback(self._hear)
+        # llama.cpp calls it for as long as the process lives, so it must never be collected.
+        _callbacks.append(callback)
+        lib.llama_log_set(callback, ctypes.c_void_p(0))
 
     def _hear(self, level: int, text: bytes, _data: object) -> None:
         if level in (_WARNING_LEVEL, _ERROR_LEVEL):
