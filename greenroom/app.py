@@ -58,6 +58,8 @@ class App:
                 log.warning(warning)
             for error in self.opened.plugins.errors:
                 log.warning("plugin switched off", plugin=error.plugin, why=error.message)
+            # The first tick must not pay for the ways to everyone's home.
+            self.opened.world.warm()
             self.minds = minds.gather(self.settings.models)
             if self.minds is not None:
                 undo.callback(self.minds.router.close)
