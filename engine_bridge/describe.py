@@ -267,6 +267,7 @@ client                                         server
 | `seq` | reliable push | counts up from 1 over the whole session |
 
 The last reply to a request is the one that ends it: `speech` and `progress` are followed by more.
+An answer that isn't streamed comes as one `speech` before its `done`.
 Servers may add fields to their messages within version 1: clients pass over what they don't know.
 Requests with unknown fields are refused.
 

@@ -64,6 +64,8 @@ ERROR_MEANINGS: dict[str, str] = {
     "not_joined": "the request needs a body in the world; join first",
     "busy": "too much under way, or the place is taken; try again later",
     "retry": "storage lags behind the world; try again after retry_after_ms",
+    "no_answer": "no answer came in time, and whether it happened is not known; ask again with the "
+    "same key",
     "unknown_entity": "no entity has this id, or it is out of sight",
     "cancelled": "the request was withdrawn by cancel",
     "internal": "a fault of the server; it is in the server's log",
@@ -79,7 +81,7 @@ ERROR_MEANINGS: dict[str, str] = {
     "too_late": "the tick it was meant for has passed",
 }
 
-RETRYABLE = frozenset({"rate_limited", "busy", "retry", "cooling_down", "too_late"})
+RETRYABLE = frozenset({"rate_limited", "busy", "retry", "no_answer", "cooling_down", "too_late"})
 """Error codes after which the same request may succeed."""
 
 

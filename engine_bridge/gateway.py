@@ -68,6 +68,7 @@ class Gateway:
         self._server = ""
         self._epoch = -1
         self._actions: frozenset[str] = frozenset()
+        self._staying: set[int] = set()
         self._handlers: Mapping[str, Callable[[Client, Session, int, Any], None]] = {
             "resume": self._resume,
             "join": self._join,
@@ -132,9 +133,16 @@ class Gateway:
                 self._withdraw(session, work)
 
     def expire(self) -> None:
-        """End the sessions that waited too long and take their bodies out of the world."""
-        for session in self._sessions.sweep(self._clock()):
+        """What time brings: sessions that waited too long end, and requests without an answer."""
+        now = self._clock()
+        for session in self._sessions.sweep(now):
             self._end(session)
+        for session in self._sessions:
+            for work in tuple(session.running):
+                if now - work.heard >= self._settings.answer_s:
+                    self._give_up(session, work)
+        for entity in tuple(self._staying):
+            self._take_out(entity)
 
     def end_all(self) -> None:
         """End every session: the server goes down."""
@@ -146,8 +154,18 @@ class Gateway:
         for work in tuple(session.running):
             self._withdraw(session, work)
         if session.entity:
-            self._stage.leave(session.entity)
+            self._take_out(session.entity)
             session.entity = 0
+
+    def _take_out(self, entity: int) -> None:
+        """Take a body out of the world that no session has any more; if refused now, later."""
+        self._staying.discard(entity)
+
+        def left(outcome: Outcome) -> None:
+            if not outcome.accepted and outcome.code in RETRYABLE:
+                self._staying.add(entity)
+
+        self._stage.leave(entity, self._here(left))
 
     # ------------------------------------------------------------ opening
 
@@ -223,7 +241,7 @@ class Gateway:
                 self._refused(session, work, outcome)
                 return
             if session.over:
-                self._stage.leave(outcome.entity)
+                self._take_out(outcome.entity)
                 return
             session.entity = outcome.entity
             if session.interest is not None and not session.interest.all:
@@ -278,7 +296,7 @@ class Gateway:
         view = self._feed.view
         row = None if view is None else view.row(session.entity)
         if view is not None and row is not None and int(view.columns["flags"][row]) & DEAD:
-            self._stage.leave(session.entity)
+            self._take_out(session.entity)
             session.entity = 0
         return bool(session.entity)
 
@@ -336,14 +354,17 @@ class Gateway:
         """A piece of an answer came."""
         if work.final is not None or not text or len(work.text) + len(text) > MAX_SPOKEN:
             return
+        work.heard = self._clock()
         if work.first_at is None:
-            work.first_at = self._clock()
+            work.first_at = work.heard
         work.text += text
         for asker in work.askers:
             self._piece(asker, text)
 
     def answered(self, session: Session, work: Work, text: str, source: str) -> None:
-        """An answer is whole."""
+        """An answer is whole. One that was not streamed comes as a single piece all the same."""
+        if not work.text:
+            self.spoken(session, work, text)
         now = self._clock()
         first = work.first_at if work.first_at is not None else now
         done = m.Done(
@@ -369,6 +390,7 @@ class Gateway:
 
     def progressed(self, work: Work, node: str, state: str, done: int, total: int) -> None:
         """A node of the content pipeline changed state."""
+        work.heard = self._clock()
         if work.final is None:
             progress = m.Progress(node=node, state=state, done=done, total=total)
             for asker in work.askers:
@@ -430,6 +452,8 @@ class Gateway:
         if known.final is not None:
             client.send({"t": known.final[0], "re": re, "d": known.final[1]})
             return None
+        known.heard = self._clock()
+        session.running.add(known)
         known.askers.append(asker)
         if known.text:
             self._piece(asker, known.text)
@@ -445,7 +469,8 @@ class Gateway:
         for work in session.running:
             if any(asker.peer is client and asker.re == re for asker in work.askers):
                 raise ProtocolError("bad_message", f"request {re} is still under way")
-        work = Work(t, self._clock(), key, [Asker(client, re)])
+        now = self._clock()
+        work = Work(t, now, now, key, [Asker(client, re)])
         session.running.add(work)
         return work
 
@@ -460,6 +485,20 @@ class Gateway:
         if work.key is not None and work.final is None and code in RETRYABLE:
             session.keys.forget(work.key)
         self._settle(session, work, "error", d)
+
+    def _give_up(self, session: Session, work: Work) -> None:
+        """Tell that no answer came. Under its key an answer that comes later is kept for who asks."""
+        reason = f"no answer within {self._settings.answer_s:g} s"
+        if work.key is None or work.t == "say":
+            cancel = work.cancel
+            self._fail(session, work, "no_answer", reason)
+            if cancel is not None:
+                cancel()
+            return
+        session.running.discard(work)
+        for asker in work.askers:
+            asker.peer.send(error_message(asker.re, "no_answer", reason))
+        work.askers = []
 
     def _settle(self, session: Session, work: Work, t: str, d: dict[str, Any]) -> None:
         if work.final is not None:

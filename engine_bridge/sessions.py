@@ -41,10 +41,14 @@ class Asker:
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """A request under way, or what became of it. Repeating its key adds an asker."""
+    """A request under way, or what became of it. Repeating its key adds an asker.
+
+    `heard` is when something last came of it.
+    """
 
     t: str
     started: float
+    heard: float
     key: str | None = None
     askers: list[Asker] = field(default_factory=list)
     text: str = ""

@@ -33,6 +33,7 @@ class BridgeSettings(BaseModel):
     flood: float = Field(default=200.0, gt=0, description="frames refused in a row before 4003")
     in_flight: int = Field(default=32, ge=1, le=1024, description="requests under way, a session")
 
+    answer_s: float = Field(default=60.0, gt=0, description="then a request ends with no_answer")
     hello_s: float = Field(default=5.0, gt=0)
     heartbeat_s: float = Field(default=10.0, gt=0)
     close_s: float = Field(default=5.0, gt=0, description="how long a closing socket may take")

@@ -95,6 +95,7 @@ class FakeStage:
         self.contents: list[tuple[Any, Any]] = []
         self.ready = True
         self.refuse: tuple[str, str] | None = None
+        self.refuse_leave: tuple[str, str] | None = None
         self.hold_proposals = False
         self.held: list[Callable[[], None]] = []
         self._watchers: dict[int, Callable[[Frame], None]] = {}
@@ -220,7 +221,12 @@ class FakeStage:
         self._thread.submit(make)
 
     def leave(self, entity: int, on_outcome: Callable[[FakeOutcome], None] | None = None) -> None:
+        refusal = self.refuse_leave
+
         def take() -> None:
+            if refusal is not None and on_outcome is not None:
+                on_outcome(FakeOutcome(self.tick, False, *refusal, entity=entity))
+                return
             with self._lock:
                 self.left.append(entity)
                 self.rows.pop(entity, None)

@@ -408,6 +408,15 @@ def test_nothing_follows_the_end_of_an_answer(hall: Hall) -> None:
     assert not peer.sent
 
 
+def test_an_answer_that_was_not_streamed_comes_as_one_piece(hall: Hall) -> None:
+    peer, number, listener = talk(hall)
+    listener.on_done("Well met.", "reflex", None)
+    assert [(m["t"], m["re"], m["d"]["text"]) for m in peer.sent] == [
+        ("speech", number, "Well met."),
+        ("done", number, "Well met."),
+    ]
+
+
 def test_a_line_nobody_can_hear_is_an_error(hall: Hall) -> None:
     peer = hall.player()
     assert peer.code("say", {"to": 7, "text": "hi", "key": "s"}) == "no_such_entity"
@@ -646,6 +655,56 @@ def test_keys_and_running_work_stay_bounded_over_many_requests() -> None:
     assert peer.session is not None
     assert len(peer.session.keys) == 8
     assert not peer.session.running
+
+
+def test_a_body_that_may_not_leave_now_is_taken_out_later() -> None:
+    hall = make(resume_s=1.0)
+    peer = hall.player()
+    hall.gateway.lost(peer)
+    hall.stage.refuse_leave = ("retry", "too much is waiting")
+    hall.now = 2.0
+    hall.gateway.expire()
+    hall.settle()
+    assert hall.stage.left == []
+    hall.stage.refuse_leave = None
+    hall.gateway.expire()
+    hall.settle()
+    assert hall.stage.left == [1001]
+    hall.gateway.expire()
+    hall.settle()
+    assert hall.stage.left == [1001]
+
+
+def test_a_request_without_an_answer_ends_and_its_key_still_finds_what_came_of_it() -> None:
+    hall = make(answer_s=60.0, in_flight=1)
+    peer = hall.player()
+    hall.stage.hold_proposals = True
+    lost = peer.ask("move", {"x": 1, "y": 1, "key": "m"})
+    hall.now = 59.0
+    hall.gateway.expire()
+    assert peer.take("error") == []
+    hall.now = 60.0
+    hall.gateway.expire()
+    (error,) = peer.take("error")
+    assert (error["re"], error["d"]["code"]) == (lost, "no_answer")
+    assert error["d"]["retryable"]
+    again = peer.ask("move", {"x": 1, "y": 1, "key": "m"})
+    hall.stage.release()
+    hall.settle()
+    assert [m["re"] for m in peer.take("committed")] == [again]
+    assert len(hall.stage.proposals) == 1
+
+
+def test_a_voice_that_falls_silent_is_given_up_but_not_while_it_speaks(hall: Hall) -> None:
+    peer, number, listener = talk(hall)
+    for hall.now in (50.0, 100.0):
+        listener.on_text("and ")
+        hall.gateway.expire()
+    assert peer.take("error") == []
+    hall.now = 161.0
+    hall.gateway.expire()
+    assert [(m["re"], m["d"]["code"]) for m in peer.take("error")] == [(number, "no_answer")]
+    assert hall.stage.lines[0].cancelled
 
 
 # ---------------------------------------------------------------- who hears what
