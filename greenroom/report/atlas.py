@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,7 +21,7 @@ from scipy import ndimage
 from greenroom.report.painting import paint
 from greenroom.report.palette import FAINT, INK, PAPER, RULE, SANS, SERIF, colour_of, new_figure
 from greenroom.report.run import RunData
-from world.clock import day, minute
+from greenroom.report.telling import clock, told
 from world.compiled import Place
 from world.maths import TILE
 
@@ -69,7 +69,10 @@ def draw_map(run: RunData, path: Path) -> None:
     for group in dots:
         _scatter(axes, group)
     renderer = _renderer(figure.canvas)
-    _labels(axes, run.places, renderer)
+    crowd = np.concatenate(
+        [np.column_stack([group.x, group.y]) for group in dots] or [np.zeros((0, 2))]
+    )
+    _labels(axes, run.places, crowd, renderer)
     _frame(axes, run.tiles.shape)
     _legend(figure.add_axes((0.812, 0.028, 0.172, 0.944)), run, dots)
     figure.savefig(path, facecolor=PAPER)
@@ -120,10 +123,7 @@ def _footfall(axes: Axes, run: RunData) -> None:
 def _trails(axes: Axes, run: RunData) -> None:
     """Draw the last day's way of whoever is rare: packs, covens; a crowd's ways are its footfall."""
     names = [look.name for look in run.species]
-    counts = np.bincount(run.final_species, minlength=len(names))
     for trail in run.trails:
-        if counts[trail.species] > 12:
-            continue
         points = trail.points / TILE
         pieces = np.stack([points[:-1], points[1:]], axis=1)
         near = np.abs(pieces[:, 0] - pieces[:, 1]).max(axis=1) < 24
@@ -173,58 +173,80 @@ def _scatter(axes: Axes, dots: Dots) -> None:
     )
 
 
-def _labels(axes: Axes, places: Sequence[Place], renderer: RendererAgg) -> None:
-    """Name the places, grand ones first, each where its name hides no other; leave out what won't fit."""
+def _labels(
+    axes: Axes, places: Sequence[Place], crowd: NDArray[np.float64], renderer: RendererAgg
+) -> None:
+    """Name the places, grand ones first, where a name hides no other and few of those about.
+
+    A name that fits nowhere is left out.
+    """
     named = [place for place in places if place.kind not in _UNNAMED]
     named.sort(key=lambda place: (place.kind not in _GRAND, -place.radius, place.name))
     taken: list[Bbox] = []
-    bounds = axes.get_window_extent(renderer)
+    bounds = axes.get_window_extent(renderer).padded(-6.0)
+    pixels = axes.transData.transform(crowd) if len(crowd) else crowd
     for place in named[:_MOST_LABELS]:
-        x, y = place.x / TILE, place.y / TILE
         grand = place.kind in _GRAND
-        radius = min(place.radius / TILE, 9.0)
-        for reach in (0.55, 0.9, 1.3):
-            if _try_label(axes, place.name, (x, y), radius * reach, grand, taken, bounds, renderer):
-                break
-
-
-def _try_label(
-    axes: Axes,
-    name: str,
-    at: tuple[float, float],
-    radius: float,
-    grand: bool,
-    taken: list[Bbox],
-    bounds: Bbox,
-    renderer: RendererAgg,
-) -> bool:
-    text = name[:1].upper() + name[1:]
-    for dx, dy, across, down in _AROUND:
-        label: Text = axes.text(
-            at[0] + dx * radius,
-            at[1] + dy * radius,
-            text,
-            ha=across,
-            va=down,
+        label = axes.text(
+            0.0,
+            0.0,
+            place.name[:1].upper() + place.name[1:],
             color=INK,
-            fontsize=10.5 if grand else 8.0,
+            fontsize=11.5 if grand else 8.6,
             fontfamily=SERIF,
             fontstyle="italic" if grand else "normal",
             path_effects=[withStroke(linewidth=2.6, foreground="#fbf6ea", alpha=0.92)],
             zorder=6,
         )
-        box = label.get_window_extent(renderer).padded(3.0)
-        inside = (
-            box.x0 > bounds.x0 + 6
-            and box.x1 < bounds.x1 - 6
-            and box.y0 > bounds.y0 + 6
-            and box.y1 < bounds.y1 - 6
-        )
-        if inside and not any(box.overlaps(other) for other in taken):
-            taken.append(box)
-            return True
-        label.remove()
-    return False
+        best: tuple[float, float, str, str] | None = None
+        least = np.inf
+        for x, y, across, down, cost in _candidates(place):
+            box = _place(label, x, y, across, down, renderer)
+            if not _within(box, bounds) or any(box.overlaps(other) for other in taken):
+                continue
+            hidden = cost + _covered(box, pixels)
+            if hidden < least:
+                best, least = (x, y, across, down), hidden
+        if best is None:
+            label.remove()
+            continue
+        taken.append(_place(label, *best, renderer))
+
+
+def _candidates(place: Place) -> Iterator[tuple[float, float, str, str, float]]:
+    """Yield spots for a name around its place, with what each costs: the farther, the dearer."""
+    x, y = place.x / TILE, place.y / TILE
+    radius = min(place.radius / TILE, 10.0)
+    for number, reach in enumerate((0.75, 1.0, 1.35)):
+        for side, (dx, dy, across, down) in enumerate(_AROUND):
+            yield (
+                x + dx * radius * reach,
+                y + dy * radius * reach,
+                across,
+                down,
+                number + side * 0.1,
+            )
+
+
+def _place(label: Text, x: float, y: float, across: str, down: str, renderer: RendererAgg) -> Bbox:
+    label.set_position((x, y))
+    label.set_horizontalalignment(across)  # type: ignore[arg-type]
+    label.set_verticalalignment(down)  # type: ignore[arg-type]
+    return label.get_window_extent(renderer).padded(3.0)
+
+
+def _within(box: Bbox, bounds: Bbox) -> bool:
+    return bool(
+        box.x0 > bounds.x0 and box.x1 < bounds.x1 and box.y0 > bounds.y0 and box.y1 < bounds.y1
+    )
+
+
+def _covered(box: Bbox, pixels: NDArray[np.float64]) -> float:
+    """Return how many of the points lie under a box."""
+    if not len(pixels):
+        return 0.0
+    inside = (pixels > (box.x0, box.y0)) & (pixels < (box.x1, box.y1))
+    return float(inside.all(axis=1).sum())
 
 
 def _frame(axes: Axes, shape: tuple[int, ...]) -> None:
@@ -296,12 +318,11 @@ def _legend(axes: Axes, run: RunData, dots: Sequence[Dots]) -> None:
     axes.set_axis_off()
     axes.set_xlim(0, 1)
     axes.set_ylim(1, 0)
-    end = minute(run.last_tick, run.day_ticks)
     ticks = run.last_tick - run.first_tick
     axes.text(0.0, 0.0, run.scene.replace("_", " ").capitalize(), fontsize=22, color=INK,
               fontfamily=SERIF, va="top")  # fmt: skip
     facts = (
-        f"day {day(run.last_tick, run.day_ticks) + 1}, {end // 60:02d}:{end % 60:02d}",
+        clock(run.last_tick, run.day_ticks),
         f"after {ticks:,} ticks",
         f"seed {run.seed}",
         f"state {run.state_hash}",
@@ -315,7 +336,9 @@ def _legend(axes: Axes, run: RunData, dots: Sequence[Dots]) -> None:
     things = [d for d in dots if d.marker != "o"]
     if things:
         y = _legend_part(axes, "Things", things, y + 0.018)
-    y += 0.03
+    if run.moments:
+        y = _lately(axes, run, y + 0.022)
+    y += 0.02
     axes.plot([0.0, 1.0], [y, y], color=RULE, linewidth=0.8)
     notes = [
         "Lines: ways of the rarer kinds",
@@ -332,6 +355,22 @@ def _legend(axes: Axes, run: RunData, dots: Sequence[Dots]) -> None:
             fontfamily=SANS,
             va="top",
         )
+
+
+def _lately(axes: Axes, run: RunData, y: float) -> float:
+    """List the latest moments, newest first, as many as there is room for."""
+    axes.text(0.0, y, "Lately", fontsize=12, color=INK, fontfamily=SERIF, va="center")
+    axes.plot([0.0, 1.0], [y + 0.016, y + 0.016], color=RULE, linewidth=0.8)
+    y += 0.036
+    room = max(0, min(14, int((0.9 - y) / 0.031)))
+    for moment in list(run.moments)[::-1][:room]:
+        text = told(moment)
+        axes.text(0.0, y, clock(moment.tick, run.day_ticks), fontsize=7.5, color=FAINT,
+                  fontfamily=SANS, va="center")  # fmt: skip
+        axes.text(0.0, y + 0.0135, text if len(text) <= 34 else text[:33] + "…", fontsize=9,
+                  color=INK, fontfamily=SANS, va="center")  # fmt: skip
+        y += 0.031
+    return y
 
 
 def _legend_part(axes: Axes, title: str, dots: Sequence[Dots], y: float) -> float:

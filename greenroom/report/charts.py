@@ -23,11 +23,14 @@ from greenroom.report.palette import (
     quiet_axes,
 )
 from greenroom.report.run import RunData
-from world.clock import minute
 
 WIDTH, HEIGHT, DPI = 15.0, 10.4, 130
 
 _MOST_KINDS: Final = 9
+
+_UNTOLD: Final = frozenset({"despawned", "moved_in", "tiles", "time_of_day"})
+"""Kinds that the clock or bookkeeping brings: the table has them, the chart needn't."""
+
 _COLUMNS: Final = 96
 """Spans of time in the chart of events."""
 
@@ -40,10 +43,10 @@ def draw_charts(run: RunData, path: Path) -> None:
     """Write the four charts as PNG, WIDTH * DPI by HEIGHT * DPI pixels."""
     figure = new_figure(WIDTH, HEIGHT, DPI)
     grid = figure.add_gridspec(
-        2, 2, left=0.055, right=0.935, top=0.865, bottom=0.06, hspace=0.36, wspace=0.26
+        2, 2, left=0.078, right=0.935, top=0.865, bottom=0.06, hspace=0.36, wspace=0.26
     )
     figure.text(
-        0.055, 0.955, f"{run.scene.replace('_', ' ').capitalize()}, seed {run.seed}",
+        0.078, 0.955, f"{run.scene.replace('_', ' ').capitalize()}, seed {run.seed}",
         fontsize=20, color=INK, fontfamily=SERIF, va="center",
     )  # fmt: skip
     ticks = run.last_tick - run.first_tick
@@ -163,7 +166,7 @@ def _events(axes: Axes, run: RunData, hours: Floats) -> None:
     """Draw a row for each kind and a disc for each span of time, its area the count."""
     quiet_axes(axes, "What happens", "events by kind; a disc's area is their number")
     axes.grid(visible=False)
-    kinds = [kind for kind in run.event_totals if kind != "time_of_day"][:_MOST_KINDS]
+    kinds = [kind for kind in run.event_totals if kind not in _UNTOLD][:_MOST_KINDS]
     if not kinds:
         axes.text(
             0.5, 0.5, "nothing worth telling", transform=axes.transAxes, ha="center",
@@ -247,9 +250,3 @@ def _end_labels_log(axes: Axes, mean: float, most: float) -> None:
             textcoords="offset points", va="center", fontsize=8.5, color="#2f6f73",
             fontfamily=SANS, annotation_clip=False,
         )  # fmt: skip
-
-
-def clock(tick: int, day_ticks: int) -> str:
-    """Return a tick as "day 3, 14:05"."""
-    now = minute(tick, day_ticks)
-    return f"day {(tick + day_ticks // 4) // day_ticks + 1}, {now // 60:02d}:{now % 60:02d}"

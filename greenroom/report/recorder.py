@@ -20,7 +20,10 @@ from world.maths import TILE
 from world.ruleset import Ruleset
 
 MOST_SAMPLES: Final = 2_000
-MOST_TRAILS: Final = 160
+MOST_TRAILS: Final = 64
+RARE: Final = 12
+"""A species of so many or fewer has its ways drawn."""
+
 TRAIL_POINTS: Final = 400
 MOST_KINDS: Final = 64
 """Kinds of events counted by name; more than that are counted as "other"."""
@@ -103,8 +106,6 @@ class RunRecorder:
         self._moments: deque[EventRow] = deque(maxlen=MOST_MOMENTS)
         self._steps = _StepTimes()
         self._footfall = np.zeros(world.tiles.shape, dtype=np.int64)
-        self._last_x: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
-        self._last_id: NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
         self._trails: dict[int, deque[tuple[int, int]]] = {}
         self._trail_every = max(1, world.day_ticks // TRAIL_POINTS)
         self._frame: Frame | None = None
@@ -133,7 +134,7 @@ class RunRecorder:
             bucket.events[kind] += 1
             self._totals[kind] += 1
             if event.kind in _MOMENTS:
-                self._remember(event)
+                self._remember(event, frame)
         if bucket.ticks >= self._stride:
             self._measure(bucket, frame)
         if frame.tick % self._trail_every == 0:
@@ -149,16 +150,24 @@ class RunRecorder:
             self._stride *= 2
         self._buckets.append(_Bucket(tick))
 
-    def _remember(self, event: Event) -> None:
-        names = self._world.names
-        self._moments.append(
-            EventRow(
-                tick=event.tick,
-                kind=event.kind,
-                who=names.get(event.entity, ""),
-                whom=names.get(event.target, ""),
-            )
-        )
+    def _remember(self, event: Event, frame: Frame) -> None:
+        by = event.data.get("by")
+        other = event.target or (by if isinstance(by, int) else 0)
+        who, whom = self._called(event.entity, frame), self._called(other, frame)
+        self._moments.append(EventRow(event.tick, event.kind, who, whom))
+
+    def _called(self, entity: int, frame: Frame) -> str:
+        """Return a name, or "a wolf" for one without, or "" for nobody."""
+        if not entity:
+            return ""
+        name = self._world.names.get(entity)
+        if name:
+            return name
+        row = int(np.searchsorted(frame.id, np.uint64(entity)))
+        if row < len(frame.id) and int(frame.id[row]) == entity:
+            species = self._world.ruleset.species_names[int(frame.species[row])]
+            return f"a {species.replace('_', ' ')}"
+        return ""
 
     def _measure(self, bucket: _Bucket, frame: Frame) -> None:
         alive = (frame.flags & FLAG_DEAD) == 0
@@ -186,26 +195,24 @@ class RunRecorder:
         rows, columns = self._world.tiles.shape
         inside = (x >= 0) & (x < columns) & (y >= 0) & (y < rows)
         np.add.at(self._footfall, (y[inside], x[inside]), 1)
-        if not self._trails:
-            self._choose(frame)
-        at = {int(i): n for n, i in enumerate(frame.id.tolist())}
+        here = dict(zip(frame.id.tolist(), range(len(frame.id)), strict=True))
+        for entity in [entity for entity in self._trails if entity not in here]:
+            del self._trails[entity]
+        self._choose(frame)
         for entity, trail in self._trails.items():
-            row = at.get(entity)
-            if row is not None and not frame.flags[row] & FLAG_DEAD:
+            row = here[entity]
+            if not frame.flags[row] & FLAG_DEAD:
                 trail.append((int(frame.x[row]), int(frame.y[row])))
 
     def _choose(self, frame: Frame) -> None:
-        """Follow the named, the rarest species first: packs and covens before a crowd of villagers."""
-        names = self._world.names
-        counts = np.bincount(frame.species)
-        alive = self._alive_species()
-        named = [
-            (int(counts[species]), int(entity))
-            for entity, species in zip(frame.id.tolist(), frame.species.tolist(), strict=True)
-            if alive[species] and int(entity) in names
-        ]
-        for _, entity in sorted(named)[:MOST_TRAILS]:
-            self._trails[entity] = deque(maxlen=TRAIL_POINTS)
+        """Follow those of rare species, packs and covens, while there is room; a crowd has its footfall."""
+        counts = np.bincount(frame.species, minlength=len(self._world.ruleset.species_names))
+        rare = self._alive_species() & (counts <= RARE)
+        for entity in frame.id[rare[frame.species]].tolist():
+            if len(self._trails) >= MOST_TRAILS:
+                return
+            if entity not in self._trails:
+                self._trails[entity] = deque(maxlen=TRAIL_POINTS)
 
     def data(self) -> RunData:
         """Return what was recorded. Raises ValueError before the first sample."""

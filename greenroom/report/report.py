@@ -10,8 +10,9 @@ import numpy as np
 
 from greenroom.report import page
 from greenroom.report.atlas import draw_map
-from greenroom.report.charts import clock, draw_charts
+from greenroom.report.charts import draw_charts
 from greenroom.report.run import RunData
+from greenroom.report.telling import clock, told
 from world.maths import TILE
 
 
@@ -107,15 +108,7 @@ def _html(run: RunData, content: dict[str, Any], out: Path) -> str:
         for name, line in content["population"].items()
     ]
     events = [(kind.replace("_", " "), count) for kind, count in content["events"].items()]
-    moments = [
-        (
-            clock(row.tick, run.day_ticks),
-            row.kind.replace("_", " "),
-            row.who or "–",
-            row.whom or "–",
-        )
-        for row in run.moments[-60:]
-    ]
+    moments = [(clock(row.tick, run.day_ticks), told(row)) for row in run.moments[-60:]]
     parts = [
         (
             "Where everyone is",
@@ -129,7 +122,7 @@ def _html(run: RunData, content: dict[str, Any], out: Path) -> str:
         ("Events", page.table(("kind", "number"), events)),
     ]
     if moments:
-        parts.append(("The latest moments", page.table(("when", "what", "who", "whom"), moments)))
+        parts.append(("The latest moments", page.table(("when", "what"), moments)))
     title = run.scene.replace("_", " ").capitalize()
     note = f"Seed {run.seed}, to {content['end']}. State {run.state_hash}."
     return page.page(title, note, tiles, parts)
