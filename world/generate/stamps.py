@@ -282,6 +282,8 @@ def fold(
     stamped = building(tiles, x, y, width, height, towards)
     left, top = x - width // 2, y - height // 2
     tiles[top + 1 : top + height - 1, left + 1 : left + width - 1] = Tile.GRASS
+    fence = tiles[top : top + height, left : left + width]
+    fence[fence == Tile.FLOOR] = Tile.ROAD
     if width < 9 or height < 7:
         return stamped
     # The hut keeps out of the gate's way: it stands in a northern corner, away from an eastern gate.
