@@ -126,11 +126,10 @@ def _report(
     for name, kind in sorted(after["kinds"].items()):
         handled = kind["handled"] - before["kinds"].get(name, {}).get("handled", 0)
         results.append(_result(f"messages handled by {name}", "messages", handled))
-    for key in ("batch_fill_mean", "mean_batch_fill"):
-        if key in engine.get("engine", engine):
-            results.append(
-                _result("mean batch fill", "sequences", engine.get("engine", engine)[key])
-            )
+    steps = engine["engine"].get("steps", 0)
+    if steps:
+        fill = engine["engine"]["sequences"] / steps
+        results.append(_result("mean batch fill", "sequences", round(fill, 2)))
     return {
         "bench": "serve",
         "machine": machine(),

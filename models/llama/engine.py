@@ -25,7 +25,7 @@ from models.llama.prefix import SequenceTable, common
 from models.llama.sampling import sample, unit
 from models.llama.settings import EngineSettings
 from models.llama.template import ChatTemplate
-from models.llama.text import TextStream
+from models.text import TextStream
 
 HEARTBEAT_S = 0.5
 _SHARED_LEAST = 16
@@ -69,7 +69,7 @@ class Engine:
         self._open = True
         self._totals = dict.fromkeys(
             ("asked", "done", "failed", "steps", "prompt_tokens", "cached_tokens", "read_tokens",
-             "completion_tokens", "preempted"), 0,
+             "completion_tokens", "preempted", "sequences"), 0,
         )  # fmt: skip
         self._busy_s = 0.0
 
@@ -267,6 +267,7 @@ class Engine:
             return
         count = sum(len(part[2]) for part in parts)
         self._totals["steps"] += 1
+        self._totals["sequences"] += len(jobs)
         if self._vocabulary.unspeakable.size and len(logits):
             logits[:, self._vocabulary.unspeakable] = -np.inf
         row = 0
