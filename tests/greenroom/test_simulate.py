@@ -1,0 +1,85 @@
+"""Headless runs: the same seed gives the same world, a replay gives the same hashes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+GREENROOM = Path(sys.executable).with_name("greenroom")
+TICKS = 400
+# The names numpy heeds: every vector extension of today's x86-64 that its kernels differ by.
+PLAIN_CPU = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR"}
+
+
+def run(*arguments: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [str(GREENROOM), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | (env or {}),
+        timeout=150,
+        check=False,
+    )
+
+
+def simulate(out: Path, seed: int = 7, env: dict[str, str] | None = None) -> dict[str, Any]:
+    flags = ("--scene", "valley", "--ticks", TICKS, "--seed", seed, "--no-models", "--json")
+    done = run("simulate", *map(str, flags), "--out", out, env=env)
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return simulate(tmp_path_factory.mktemp("runs") / "first")
+
+
+def test_the_same_seed_gives_the_same_world(first: dict[str, Any], tmp_path: Path) -> None:
+    assert simulate(tmp_path / "again")["state_hash"] == first["state_hash"]
+
+
+def test_another_seed_gives_another_world(first: dict[str, Any], tmp_path: Path) -> None:
+    assert simulate(tmp_path / "other", seed=8)["state_hash"] != first["state_hash"]
+
+
+def test_the_world_is_the_same_without_vector_extensions(
+    first: dict[str, Any], tmp_path: Path
+) -> None:
+    assert simulate(tmp_path / "plain", env=PLAIN_CPU)["state_hash"] == first["state_hash"]
+
+
+def test_a_replay_finds_every_hash_again(first: dict[str, Any]) -> None:
+    done = run("replay", first["out"], "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["same"], result["ticks"], result["first_tick"]) == (True, TICKS, 1)
+    assert result["final_hash"] == first["state_hash"]
+
+
+def test_a_run_leaves_pictures_and_a_report(first: dict[str, Any]) -> None:
+    out = Path(first["out"])
+    assert json.loads((out / "report.json").read_text())
+    for picture in ("map.png", "charts.png"):
+        assert (out / picture).read_bytes().startswith(b"\x89PNG"), picture
+
+
+def test_a_second_run_into_the_same_folder_is_refused(first: dict[str, Any]) -> None:
+    done = run("simulate", "--ticks", "10", "--no-models", "--out", first["out"])
+    assert done.returncode == 2
+    assert "already holds a world" in done.stderr
+    assert "name another folder" in done.stderr
+
+
+def test_an_unknown_scene_is_named_with_what_is_there(tmp_path: Path) -> None:
+    done = run("simulate", "--scene", "vally", "--ticks", "10", "--out", tmp_path / "run")
+    assert done.returncode == 1
+    assert "vally" in done.stderr
+    assert "did you mean 'valley'" in done.stderr
+    assert not (tmp_path / "run").exists()
