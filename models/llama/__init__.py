@@ -11,5 +11,4 @@
     template.py   chat messages to tokens; player text can never become a control token
     prefix.py     which KV sequences hold which tokens, and what may be shared or evicted
     sampling.py   logits to a token, seeded
-    text.py       bytes to streamed text: whole characters, stop strings held back
 """

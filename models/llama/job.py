@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.llama.text import TextStream
+from models.text import TextStream
 
 RESERVE = 64
 """Cells set aside for a reply under way; longer ones take their chance with what is free."""

@@ -1,4 +1,4 @@
-"""Turns a sequence's bytes into streamed text: whole characters, stop strings, trimmed ends."""
+"""Turns a reply's bytes into streamed text: whole characters, stop strings, trimmed ends."""
 
 from __future__ import annotations
 

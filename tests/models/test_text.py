@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.llama.text import TextStream
+from models.text import TextStream
 
 spoken = st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), max_size=60)
 
