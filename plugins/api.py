@@ -14,7 +14,7 @@ from __future__ import annotations
 import pluggy
 
 from foundation.strict import StrictModel
-from world.considerations import at_home, chase, closeness, flat, near_point, nobody, stay
+from world.aims import at_home, chase, closeness, flat, health, near_point, nobody, roam_near, stay
 from world.effects import (
     Bear,
     Begin,
@@ -100,9 +100,11 @@ __all__ = [
     "chase",
     "closeness",
     "flat",
+    "health",
     "hookimpl",
     "isqrt",
     "near_point",
     "nobody",
+    "roam_near",
     "stay",
 ]

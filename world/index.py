@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from world.entities import Ints, Rows
 from world.state import State
@@ -29,7 +30,7 @@ class Index:
         self._leaders: dict[int, int] | None = None
         self._members: dict[int, Rows] = {}
 
-    def of_species(self, codes: np.ndarray) -> Rows:
+    def of_species(self, codes: NDArray[np.bool_]) -> Rows:
         """Rows on their feet of the species whose flag is set in `codes` (bool per species)."""
         self._fresh()
         key = codes.tobytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from world import maths
 from world.entities import Ints, Rows
@@ -58,7 +59,7 @@ def walk(state: State, paths: Paths, events: list[Event]) -> None:
 
 
 def _slide(
-    state: State, rows: Rows, x: Ints, y: Ints, nx: Ints, ny: Ints, blocked: np.ndarray
+    state: State, rows: Rows, x: Ints, y: Ints, nx: Ints, ny: Ints, blocked: NDArray[np.bool_]
 ) -> None:
     """Where the step is blocked, keep the part of it along x or y that is free, in place."""
     at = blocked.nonzero()[0]

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from world import tactics
 from world.combat import STRIKE_COOLDOWN, damage
 from world.commit import Commit
-from world.entities import NEVER, Ints, Rows
+from world.entities import Ints, Rows
 from world.events import Event
-from world.maths import clip
+from world.maths import TILE, clip
 from world.paths import clear
 from world.ruleset import Aim, Consideration
 from world.senses import perceive
 from world.state import State
 from world.tiles import Tile
-from world.view import FAR, View
+from world.view import View
 
 DECIDE_EVERY: Final = 4
 """Decisions fall due on every fourth tick, so that many are taken in one go."""
@@ -70,7 +72,7 @@ class Reflexes:
         for i in (((now > 0) != (before > 0)) & told).nonzero()[0].tolist():
             entity = int(c.id[rows[i]])
             if now[i]:
-                tiles = int(np.sqrt(float(view.sense.threat_d2[rows[i]]))) // 256
+                tiles = isqrt(int(view.sense.threat_d2[rows[i]])) // TILE
                 species = state.rules.species_names[int(c.species[other[i]])]
                 data = {"species": species, "distance": tiles}
                 self._commit.events.append(Event(state.tick, "threat", entity, int(now[i]), data))
@@ -202,7 +204,7 @@ class Reflexes:
         victims = c.rows_of(c.target[rows])
         lost = (victims < 0) | (c.died[victims] >= 0) | (c.downed_until[victims] >= 0)
         lost |= tables.shuns_floors[c.species[rows]] & (
-            state.tiles[c.y[victims] // 256, c.x[victims] // 256] == Tile.FLOOR
+            state.tiles[c.y[victims] // TILE, c.x[victims] // TILE] == Tile.FLOOR
         )
         if lost.any():
             self._let_go(rows[lost])
@@ -224,7 +226,7 @@ class Reflexes:
         state.write("action_until", rows, 0)
         state.write("next_decision", rows[state.columns.player[rows] == 0], state.tick)
 
-    def _follow(self, rows: Rows, victims: Rows, close: np.ndarray) -> None:
+    def _follow(self, rows: Rows, victims: Rows, close: NDArray[np.bool_]) -> None:
         state = self._state
         c = state.columns
         chases = state.rules.tables.act_chases[c.action[rows]] & (c.player[rows] == 0)
@@ -262,6 +264,3 @@ class Reflexes:
 def _here(state: State, rows: Rows) -> Aim:
     c = state.columns
     return Aim(c.x[rows].copy(), c.y[rows].copy(), np.zeros(rows.size, dtype=np.int64))
-
-
-__all__ = ["DECIDE_EVERY", "FAR", "NEVER", "Reflexes"]

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from world import clock, maths
-from world.entities import Rows
+from world.entities import Ints, Rows
 from world.frame import Near, Situation
 from world.maths import TILE
 from world.state import State
@@ -74,7 +74,7 @@ def situation(state: State, view: View, entity: int, radius: int) -> Situation |
     )
 
 
-def _within(state: State, row: int, radius: int) -> tuple[Rows, np.ndarray]:
+def _within(state: State, row: int, radius: int) -> tuple[Rows, Ints]:
     c = state.columns
     n = c.high
     d2 = (c.x[:n] - c.x[row]) ** 2 + (c.y[:n] - c.y[row]) ** 2

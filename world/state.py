@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from world import hashing
 from world.clock import DAY_TICKS
 from world.compiled import CompiledScene, GroupInfo, Place
-from world.entities import HOT, INDEX, NAMES, NEVER, Columns, Ints, Rows
+from world.entities import HOT, INDEX, NEVER, Columns, Ints, Rows
 from world.errors import StateError
 from world.frame import TileChange
 from world.maths import MASK, TILE, mix
@@ -357,6 +357,3 @@ def _translate(columns: Columns, column: str, was: list[str], now: tuple[str, ..
                 "load the mod that defines it",
             )
     values[rows] = np.array([table[int(v)] for v in values[rows]], dtype=np.int64)
-
-
-assert set(HOT) <= set(NAMES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from world.entities import Ints, Rows
 from world.maths import RING, TILE, compass
@@ -77,11 +78,10 @@ def _slots(view: View, rows: Rows, victims: Rows, dx: Ints, dy: Ints) -> tuple[I
     return slot, count, front
 
 
-def _all_ready(victims: Rows, placed: np.ndarray) -> np.ndarray:
+def _all_ready(victims: Rows, placed: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Whether two thirds of those after the same victim have taken their places."""
     unique, which = np.unique(victims, return_inverse=True)
     total = np.bincount(which, minlength=unique.size)
-    there = np.bincount(which, weights=None, minlength=unique.size) * 0
-    np.add.at(there, which, placed.astype(there.dtype))
-    out: np.ndarray = (there * 3 >= total * 2)[which]
+    there = np.bincount(which[placed], minlength=unique.size)
+    out: NDArray[np.bool_] = (there * 3 >= total * 2)[which]
     return out

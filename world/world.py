@@ -278,6 +278,3 @@ class World:
         world = cls.__new__(cls)
         world._take(State.from_state(state, ruleset))
         return world
-
-
-__all__ = ["NAV_INTERVAL", "StepResult", "World"]

@@ -11,9 +11,9 @@ def greenroom_species() -> list[Species]:
         Species(
             "wolf",
             "beasts",
-            hp=45,
+            hp=60,
             attack=8,
-            defence=2,
+            defence=4,
             speed=58,
             perception=18 * TILE,
             diet=("deer", "sheep", "hare"),

@@ -42,7 +42,7 @@ def _slow(nav: np.ndarray, goal: int) -> dict[int, int]:
 
 
 @st.composite
-def maps(draw) -> np.ndarray:  # type: ignore[no-untyped-def]
+def maps(draw) -> np.ndarray:
     height, width = draw(st.integers(2, 12)), draw(st.integers(2, 12))
     cells = st.lists(st.sampled_from(KINDS), min_size=height * width, max_size=height * width)
     return np.array(draw(cells), dtype=np.uint8).reshape(height, width)
@@ -50,7 +50,7 @@ def maps(draw) -> np.ndarray:  # type: ignore[no-untyped-def]
 
 @settings(max_examples=80, deadline=None)
 @given(maps(), st.data())
-def test_distances_are_the_shortest_and_ways_follow_them(nav, data) -> None:  # type: ignore[no-untyped-def]
+def test_distances_are_the_shortest_and_ways_follow_them(nav, data) -> None:
     free = np.flatnonzero(WALKABLE[nav].reshape(-1)).tolist()
     if not free:
         return
@@ -74,7 +74,7 @@ def test_distances_are_the_shortest_and_ways_follow_them(nav, data) -> None:  # 
 
 @settings(max_examples=40, deadline=None)
 @given(maps(), st.data())
-def test_what_was_asked_before_changes_no_answer(nav, data) -> None:  # type: ignore[no-untyped-def]
+def test_what_was_asked_before_changes_no_answer(nav, data) -> None:
     free = np.flatnonzero(WALKABLE[nav].reshape(-1)).tolist()
     if not free:
         return

@@ -128,7 +128,7 @@ steps = st.lists(st.lists(plausible(), max_size=4), min_size=1, max_size=12)
 
 @SLOW
 @given(steps, st.integers(1, 60))
-def test_rules_never_leave_the_bounds_and_hashes_agree(make_world, steps, gap) -> None:  # type: ignore[no-untyped-def]
+def test_rules_never_leave_the_bounds_and_hashes_agree(make_world, steps, gap) -> None:
     world = make_world()
     for drafts in steps:
         result = world.step(aimed(world, drafts))
@@ -143,7 +143,7 @@ def test_rules_never_leave_the_bounds_and_hashes_agree(make_world, steps, gap) -
 
 @settings(SLOW, max_examples=150)
 @given(st.lists(hostile, max_size=5))
-def test_hostile_inputs_are_rejected_and_change_nothing(make_world, inputs) -> None:  # type: ignore[no-untyped-def]
+def test_hostile_inputs_are_rejected_and_change_nothing(make_world, inputs) -> None:
     world, twin = make_world(), make_world()
     result, quiet = world.step(inputs), twin.step()
     assert len(result.accepted) + len(result.rejections) == len(inputs)
@@ -154,7 +154,7 @@ def test_hostile_inputs_are_rejected_and_change_nothing(make_world, inputs) -> N
 
 @SLOW
 @given(st.lists(plausible(), max_size=8))
-def test_rejected_inputs_leave_the_world_as_if_never_made(make_world, drafts) -> None:  # type: ignore[no-untyped-def]
+def test_rejected_inputs_leave_the_world_as_if_never_made(make_world, drafts) -> None:
     world, twin = make_world(), make_world()
     result = world.step(aimed(world, drafts))
     again = twin.step(result.inputs)
@@ -165,7 +165,7 @@ def test_rejected_inputs_leave_the_world_as_if_never_made(make_world, drafts) ->
 
 @SLOW
 @given(st.lists(plausible(), max_size=8), st.randoms(use_true_random=False))
-def test_the_order_inputs_are_handed_in_does_not_matter(make_world, drafts, random) -> None:  # type: ignore[no-untyped-def]
+def test_the_order_inputs_are_handed_in_does_not_matter(make_world, drafts, random) -> None:
     world, twin = make_world(), make_world()
     inputs = aimed(world, drafts)
     shuffled = list(inputs)
@@ -178,7 +178,7 @@ def test_the_order_inputs_are_handed_in_does_not_matter(make_world, drafts, rand
 
 @settings(SLOW, max_examples=15)
 @given(steps, st.integers(0, 200))
-def test_a_restored_world_lives_on_hash_for_hash(make_world, steps, warmup) -> None:  # type: ignore[no-untyped-def]
+def test_a_restored_world_lives_on_hash_for_hash(make_world, steps, warmup) -> None:
     world = make_world()
     for _ in range(warmup):
         world.step()
@@ -192,12 +192,12 @@ def test_a_restored_world_lives_on_hash_for_hash(make_world, steps, warmup) -> N
         assert ours.events == theirs.events
 
 
-def test_the_same_seed_lives_the_same_life(make_world) -> None:  # type: ignore[no-untyped-def]
+def test_the_same_seed_lives_the_same_life(make_world) -> None:
     one, two = make_world(seed=5), make_world(seed=5)
     assert [one.step().hash for _ in range(500)] == [two.step().hash for _ in range(500)]
 
 
-def test_another_seed_lives_another_life(make_world) -> None:  # type: ignore[no-untyped-def]
+def test_another_seed_lives_another_life(make_world) -> None:
     one, two = make_world(seed=5), make_world(seed=6)
     assert one.hash() != two.hash()
     hashes = {w.step().hash for w in (one, two) for _ in range(100)}
@@ -206,7 +206,7 @@ def test_another_seed_lives_another_life(make_world) -> None:  # type: ignore[no
 
 @settings(SLOW, max_examples=10)
 @given(st.data())
-def test_any_flipped_bit_of_any_column_changes_the_hash(make_world, data) -> None:  # type: ignore[no-untyped-def]
+def test_any_flipped_bit_of_any_column_changes_the_hash(make_world, data) -> None:
     world = make_world()
     for _ in range(40):
         world.step()
@@ -224,7 +224,7 @@ def test_any_flipped_bit_of_any_column_changes_the_hash(make_world, data) -> Non
 
 
 @pytest.mark.parametrize("part", ["tiles", "nav", "names", "globals", "tick", "seed", "births"])
-def test_every_other_part_of_the_state_is_hashed_too(make_world, part) -> None:  # type: ignore[no-untyped-def]
+def test_every_other_part_of_the_state_is_hashed_too(make_world, part) -> None:
     world = make_world()
     truth = world.full_hash()
     state = world._state
@@ -241,7 +241,7 @@ def test_every_other_part_of_the_state_is_hashed_too(make_world, part) -> None: 
     assert world.full_hash() != truth
 
 
-def test_the_epoch_is_no_part_of_the_hash(make_world) -> None:  # type: ignore[no-untyped-def]
+def test_the_epoch_is_no_part_of_the_hash(make_world) -> None:
     world = make_world()
     before = world.hash()
     world.epoch = 9

@@ -11,14 +11,14 @@ from world.maths import TILE
 from world.tiles import Tile
 
 
-def one(result) -> Accepted | Rejection:  # type: ignore[no-untyped-def]
+def one(result) -> Accepted | Rejection:
     """The outcome of the only input."""
     assert len(result.accepted) + len(result.rejections) == 1
     return (result.accepted + result.rejections)[0]
 
 
 @pytest.fixture
-def stage(make_world, at, who):  # type: ignore[no-untyped-def]
+def stage(make_world, at, who):
     """A player between a villager, a wolf and a well, all close; a deer far away."""
     world = make_world(
         at("villager", 16, 22, name="Ada"),
@@ -33,7 +33,7 @@ def stage(make_world, at, who):  # type: ignore[no-untyped-def]
     return world, player, ids
 
 
-def test_a_player_walks_to_a_point_and_stops_there(stage, propose, middle) -> None:  # type: ignore[no-untyped-def]
+def test_a_player_walks_to_a_point_and_stops_there(stage, propose, middle) -> None:
     world, player, _ = stage
     x, y = middle(22, 26)
     assert isinstance(one(world.step([propose("move", player, x=x, y=y)])), Accepted)
@@ -44,7 +44,7 @@ def test_a_player_walks_to_a_point_and_stops_there(stage, propose, middle) -> No
     assert (c.x[row], c.y[row], c.pace[row]) == (x, y, 0)
 
 
-def test_nobody_but_the_player_moves_the_players_body(stage) -> None:  # type: ignore[no-untyped-def]
+def test_nobody_but_the_player_moves_the_players_body(stage) -> None:
     world, player, _ = stage
     c = world.columns
     before = int(c.x[c.row_of(player)]), int(c.y[c.row_of(player)])
@@ -54,7 +54,7 @@ def test_nobody_but_the_player_moves_the_players_body(stage) -> None:  # type: i
     assert (int(c.x[c.row_of(player)]), int(c.y[c.row_of(player)])) == before
 
 
-def test_an_attack_hurts_and_cools_down(stage, propose) -> None:  # type: ignore[no-untyped-def]
+def test_an_attack_hurts_and_cools_down(stage, propose) -> None:
     world, player, ids = stage
     first = world.step([propose("attack", player, target=ids["Hop"])])
     hurt = one(first).detail["damage"]
@@ -68,7 +68,7 @@ def test_an_attack_hurts_and_cools_down(stage, propose) -> None:  # type: ignore
     assert refused.code in ("cooling_down", "no_valid_target")
 
 
-def test_speech_is_heard_by_those_in_earshot(stage, propose) -> None:  # type: ignore[no-untyped-def]
+def test_speech_is_heard_by_those_in_earshot(stage, propose) -> None:
     world, player, ids = stage
     result = world.step([propose("say", player, to=ids["Ada"], text="Hello, Ada")])
     said = next(e for e in result.events if e.kind == "said")
@@ -81,7 +81,7 @@ def test_speech_is_heard_by_those_in_earshot(stage, propose) -> None:  # type: i
     ("need", "thing"),
     [("fatigue", "well"), ("fear", "hearth"), ("mood", "shrine"), ("hunger", "food")],
 )
-def test_things_do_good(make_world, at, propose, who, need, thing) -> None:  # type: ignore[no-untyped-def]
+def test_things_do_good(make_world, at, propose, who, need, thing) -> None:
     world = make_world(at("villager", 16, 22, name="Ada"), at(thing, 17, 22))
     ada, it = who(world, "Ada"), who(world, thing)
     twin = make_world(at("villager", 16, 22, name="Ada"), at(thing, 17, 22))
@@ -92,7 +92,7 @@ def test_things_do_good(make_world, at, propose, who, need, thing) -> None:  # t
     assert (used > unused) if need == "mood" else (used < unused or unused == 0)
 
 
-def test_the_lever_breaks_the_dam_once(make_world, at, propose, who) -> None:  # type: ignore[no-untyped-def]
+def test_the_lever_breaks_the_dam_once(make_world, at, propose, who) -> None:
     world = make_world(at("villager", 30, 9, name="Ada"), at("dam_lever", 30, 8))
     ada, lever = who(world, "Ada"), who(world, "dam_lever")
     result = world.step([propose("use", ada, target=lever)])
@@ -106,7 +106,7 @@ def test_the_lever_breaks_the_dam_once(make_world, at, propose, who) -> None:  #
     assert again.code == "no_valid_target"
 
 
-def test_painting_changes_the_map_and_tells(stage, propose) -> None:  # type: ignore[no-untyped-def]
+def test_painting_changes_the_map_and_tells(stage, propose) -> None:
     world, _, _ = stage
     data = bytes([Tile.WATER] * 6)
     result = world.step([propose("tiles", 0, x=40, y=50, w=3, h=2, data=data)])
@@ -117,7 +117,7 @@ def test_painting_changes_the_map_and_tells(stage, propose) -> None:  # type: ig
     ]
 
 
-def test_an_order_reaches_the_whole_group_for_its_time(make_world, propose, who) -> None:  # type: ignore[no-untyped-def]
+def test_an_order_reaches_the_whole_group_for_its_time(make_world, propose, who) -> None:
     world = make_world()
     result = world.step([propose("order", 0, group=1, tactic="retreat", ticks=50)])
     c = world.columns
@@ -129,7 +129,7 @@ def test_an_order_reaches_the_whole_group_for_its_time(make_world, propose, who)
     ]
 
 
-def test_globals_and_names_are_set_and_notes_change_nothing(stage, propose) -> None:  # type: ignore[no-untyped-def]
+def test_globals_and_names_are_set_and_notes_change_nothing(stage, propose) -> None:
     world, _, ids = stage
     world.step([propose("global", 0, key="weather", value=3)])
     world.step([propose("name", ids["Doe"], text="Bambi")])
@@ -138,7 +138,7 @@ def test_globals_and_names_are_set_and_notes_change_nothing(stage, propose) -> N
     assert world.frame().names_changed == {ids["Doe"]: "Bambi"}
 
 
-def test_despawned_entities_are_gone(stage, propose) -> None:  # type: ignore[no-untyped-def]
+def test_despawned_entities_are_gone(stage, propose) -> None:
     world, _, ids = stage
     result = world.step([propose("despawn", ids["Doe"])])
     assert [e.kind for e in result.events if e.entity == ids["Doe"]] == ["despawned"]
@@ -172,7 +172,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("kind", "body", "code"), REFUSED)
-def test_what_cannot_be_done_is_refused_with_its_code(stage, kind, body, code) -> None:  # type: ignore[no-untyped-def]
+def test_what_cannot_be_done_is_refused_with_its_code(stage, kind, body, code) -> None:
     world, player, ids = stage
     known = {**ids, "self": player}
     body = {k: known.get(v, v) if k in ("target", "to") else v for k, v in body.items()}
@@ -200,7 +200,7 @@ SYSTEM_REFUSED = [
 
 
 @pytest.mark.parametrize(("kind", "body", "code"), SYSTEM_REFUSED)
-def test_system_kinds_are_checked_as_strictly(make_world, kind, body, code) -> None:  # type: ignore[no-untyped-def]
+def test_system_kinds_are_checked_as_strictly(make_world, kind, body, code) -> None:
     world = make_world()
     refused = one(world.step([Input(kind, 0, "director", 0, body)]))
     assert isinstance(refused, Rejection)
@@ -209,7 +209,7 @@ def test_system_kinds_are_checked_as_strictly(make_world, kind, body, code) -> N
 
 @pytest.mark.parametrize("kind", ["spawn", "despawn", "tiles", "order", "global", "note", "name"])
 @pytest.mark.parametrize("proposer", ["client:pia", "npc:5"])
-def test_clients_and_minds_cannot_use_system_kinds(make_world, kind, proposer) -> None:  # type: ignore[no-untyped-def]
+def test_clients_and_minds_cannot_use_system_kinds(make_world, kind, proposer) -> None:
     bodies = {
         "spawn": {"species": "deer", "x": 1, "y": 1},
         "tiles": {"x": 0, "y": 0, "w": 1, "h": 1, "data": b"\3"},
@@ -223,7 +223,7 @@ def test_clients_and_minds_cannot_use_system_kinds(make_world, kind, proposer) -
     assert refused.code == "not_yours"
 
 
-def test_each_acts_for_its_own_only(make_world, propose, who) -> None:  # type: ignore[no-untyped-def]
+def test_each_acts_for_its_own_only(make_world, propose, who) -> None:
     world = make_world()
     ada, ben, ash = (who(world, n) for n in ("Ada", "Ben", "Ash"))
     for proposer, entity in ((f"npc:{ben}", ada), ("client:x", ada), ("group:2", ash)):
@@ -239,7 +239,7 @@ def test_each_acts_for_its_own_only(make_world, propose, who) -> None:  # type: 
     assert isinstance(one(world.step([own])), Accepted)
 
 
-def test_the_fallen_and_things_do_not_act(make_world, at, propose, who) -> None:  # type: ignore[no-untyped-def]
+def test_the_fallen_and_things_do_not_act(make_world, at, propose, who) -> None:
     world = make_world(
         at("hare", 15, 23, name="Hop"), at("guard", 15, 24, name="Dag"), at("well", 3, 3)
     )
@@ -256,7 +256,7 @@ def test_the_fallen_and_things_do_not_act(make_world, at, propose, who) -> None:
 
 def test_speech_reaches_at_most_thirty_two_and_the_one_addressed(
     make_world, at, propose, who
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     crowd = [at("villager", 15, 22, name=f"V{i}") for i in range(40)]
     world = make_world(
         at("villager", 15, 22, name="Ada"), at("villager", 20, 22, name="Far"), *crowd
@@ -269,7 +269,7 @@ def test_speech_reaches_at_most_thirty_two_and_the_one_addressed(
     assert far in said.data["heard_by"]
 
 
-def test_new_bodies_stand_on_walkable_ground(make_world, propose) -> None:  # type: ignore[no-untyped-def]
+def test_new_bodies_stand_on_walkable_ground(make_world, propose) -> None:
     world = make_world()
     wall = {"x": 7 * TILE, "y": 7 * TILE}
     done = one(world.step([propose("spawn", 0, species="traveller", player=True, **wall)]))
@@ -277,7 +277,7 @@ def test_new_bodies_stand_on_walkable_ground(make_world, propose) -> None:  # ty
     assert world.view().walkable(done.detail["x"], done.detail["y"])
 
 
-def test_the_same_moment_can_bear_many_with_ids_of_their_own(make_world, propose) -> None:  # type: ignore[no-untyped-def]
+def test_the_same_moment_can_bear_many_with_ids_of_their_own(make_world, propose) -> None:
     world = make_world()
     spawns = [propose("spawn", 0, n=i, species="hare", x=2560, y=6000) for i in range(50)]
     ids = {a.detail["entity"] for a in world.step(spawns).accepted}
@@ -286,7 +286,7 @@ def test_the_same_moment_can_bear_many_with_ids_of_their_own(make_world, propose
     assert len({a.detail["entity"] for a in world.step(twins).accepted}) == 5
 
 
-def test_columns_handed_out_refuse_writing(make_world) -> None:  # type: ignore[no-untyped-def]
+def test_columns_handed_out_refuse_writing(make_world) -> None:
     world = make_world()
     with pytest.raises(ValueError, match="read-only"):
         world.columns.hp[0] = 1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from world import space
 
 
-def _slow(x, y, rows, candidates, reach):  # type: ignore[no-untyped-def]
+def _slow(x, y, rows, candidates, reach):
     out = []
     for row, far in zip(rows, reach, strict=True):
         seen = [
@@ -25,7 +25,7 @@ def _slow(x, y, rows, candidates, reach):  # type: ignore[no-untyped-def]
 
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.booleans())
-def test_the_nearest_is_found_as_if_each_pair_was_measured(data, many) -> None:  # type: ignore[no-untyped-def]
+def test_the_nearest_is_found_as_if_each_pair_was_measured(data, many) -> None:
     n = data.draw(st.integers(1, 60))
     points = st.lists(st.integers(0, 50_000), min_size=n, max_size=n)
     x = np.array(data.draw(points), dtype=np.int64)
