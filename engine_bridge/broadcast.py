@@ -115,7 +115,7 @@ class Broadcast:
         seen = np.zeros(len(events), dtype=np.bool_)
         for view in (before, session.seen):
             if view is not None:
-                seen |= np.isin(actors, view.ids) | np.isin(targets, view.ids)
+                seen |= view.holds(actors) | view.holds(targets)
         watching = session.interest is not None
         mine = session.entity
         for (event, d, size), visible in zip(events, seen.tolist(), strict=True):

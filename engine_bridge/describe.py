@@ -348,6 +348,26 @@ _ENDING: Final = """
 Beside these the WebSocket's own codes appear: 1000 when the client closes, 1009 for a frame beyond
 four times the limit.
 
+## Over HTTP
+
+The pages listen on a port of their own. Tools that don't speak WebSocket can ask there:
+`POST /api/request` takes one request as `application/json`, `{"t": "join", "d": {"name": "Ann",
+"key": "k1"}}`, and answers `{"session": …, "t": "joined", "d": …}`. Send `session` with the next
+request to act as the same player; between requests it lives as long as one whose socket was lost.
+Asked for `text/event-stream`, the answer is one event a reply, so speech streams. All requests but
+`hello`, `resume`, `watch`, `cancel` and `ack` can be asked so.
+
+| path | |
+|---|---|
+| `/` | the dashboard |
+| `/health/live`, `/health/ready` | 200 when the process answers; when the world runs, else 503 |
+| `/metrics` | for Prometheus |
+| `/api/status`, `/api/actors`, `/api/world`, `/api/entities/ID` | the server, its actors, its world, one entity |
+| `/api/request` | one request of this protocol |
+| `/api/openapi.json` | the same for tools |
+
+Where the server asks for a token, `/api/` and `/metrics` want `Authorization: Bearer TOKEN`.
+
 ## Golden vectors
 
 `tests/vectors/index.json` lists one frame of every message in both encodings (`NAME.bin`,

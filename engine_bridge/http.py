@@ -23,13 +23,16 @@ from engine_bridge.feed import Feed
 from engine_bridge.gateway import Gateway
 from engine_bridge.metrics import BridgeMetrics, StatusCollector
 from engine_bridge.origins import host_allowed, hostname, origin_allowed
+from engine_bridge.sessions import Sessions
 from engine_bridge.settings import BridgeSettings
 from engine_bridge.stage import Stage
+from engine_bridge.visits import add_requests
 
 log = logging.getLogger("greenroom.bridge")
 
 DASHBOARD: Final = Path(__file__).parent / "dashboard"
 _ANSWER_S: Final = 5.0
+_MOST_REQUESTS: Final = 256
 _GUARDED: Final = ("/api/", "/metrics")
 
 
@@ -49,13 +52,16 @@ class House(Protocol):
     def gateway(self) -> Gateway: ...
 
     @property
+    def sessions(self) -> Sessions: ...
+
+    @property
     def metrics(self) -> BridgeMetrics: ...
 
     def status(self) -> Mapping[str, Any]: ...
 
 
 def create_app(house: House) -> FastAPI:
-    """The application. All handlers run on the bridge's loop and never block it."""
+    """The application, made on the bridge's loop. All handlers run there and never block it."""
     app = FastAPI(title="Greenroom", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     stage = house.stage
     numbers = CollectorRegistry()
@@ -115,6 +121,7 @@ def create_app(house: House) -> FastAPI:
             return _error(404, "unknown_entity", f"there is no entity {entity}")
         return JSONResponse({**panel, "entity": entity})
 
+    add_requests(app, house)
     if DASHBOARD.is_dir():
         app.mount("/", StaticFiles(directory=DASHBOARD, html=True), name="dashboard")
     app.add_middleware(Guard, house=house)
@@ -219,6 +226,7 @@ class HttpServer:
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=2,
+            limit_concurrency=_MOST_REQUESTS,
         )
         self._server = uvicorn.Server(config)
         self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]))

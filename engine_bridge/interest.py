@@ -68,6 +68,15 @@ class View:
             {name: column[rows] for name, column in self.columns.items()},
         )
 
+    def holds(self, wanted: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """For each of the wanted ids whether it is seen. A fraction of what `np.isin` takes."""
+        ids = self.ids
+        if not ids.size:
+            return np.zeros(wanted.size, dtype=np.bool_)
+        at = np.minimum(np.searchsorted(ids, wanted), ids.size - 1)
+        found: NDArray[np.bool_] = ids[at] == wanted
+        return found
+
     def row(self, entity: int) -> int | None:
         """The row of an entity, None when it isn't seen."""
         row = int(np.searchsorted(self.ids, np.uint64(entity)))
@@ -116,7 +125,7 @@ class Interest:
         if seen is not None and len(seen):
             edge = np.flatnonzero(~near & (distance <= (self.radius + _MARGIN) ** 2))
             if edge.size:
-                near[edge] = np.isin(world.ids[edge], seen.ids)
+                near[edge] = seen.holds(world.ids[edge])
         rows = np.flatnonzero(near)
         if rows.size > self.most:
             nearest = np.argsort(distance[rows], kind="stable")[: self.most]

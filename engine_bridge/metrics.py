@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -48,11 +48,28 @@ class BridgeMetrics:
         self.resumes = Counter(
             "greenroom_bridge_resumes", "Sessions resumed", registry=self.registry
         )
+        self.first_words = Histogram(
+            "greenroom_bridge_first_words_seconds",
+            "From a player's line to the first piece of the answer",
+            ["by"],
+            buckets=(0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0),
+            registry=self.registry,
+        )
         self.dropped = Gauge(
             "greenroom_bridge_events_dropped",
             "Events lost because the bridge fell behind the world",
             registry=self.registry,
         )
+
+    def note(self, t: str, d: Mapping[str, Any]) -> None:
+        """Count what a message to a client tells of."""
+        if t == "error":
+            self.errors.labels(d["code"]).inc()
+        elif t == "resumed":
+            self.resumes.inc()
+        elif t == "done":
+            by = "reflex" if d["source"] == "reflex" else "model"
+            self.first_words.labels(by).observe(d["first_token_ms"] / 1000)
 
 
 class StatusCollector(Collector):

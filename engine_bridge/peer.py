@@ -78,19 +78,16 @@ class SocketPeer:
         """Queue a message. Too much waiting closes the connection (4004)."""
         if self._closing:
             return
-        t = message["t"]
         try:
             frame = self._codec.encode(message)
         except ValueError:
-            log.exception("%s can't be sent", t)
+            log.exception("%s can't be sent", message["t"])
             if "re" not in message:
                 return
-            t = "error"
-            frame = self._codec.encode(
-                error_message(message["re"], "internal", "the answer can't be sent")
-            )
-        if t == "error":
-            self._hall.metrics.errors.labels(message["d"].get("code", "internal")).inc()
+            message = error_message(message["re"], "internal", "the answer can't be sent")
+            frame = self._codec.encode(message)
+        t = message["t"]
+        self._hall.metrics.note(t, message["d"])
         self._outbox.append((t, frame))
         self._waiting_bytes += len(frame)
         settings = self._hall.settings

@@ -32,6 +32,8 @@ log = logging.getLogger("greenroom.bridge")
 
 _START_S = 30.0
 _PATHS = ("/", "/ws")
+# Beyond max_clients, for those who are about to say hello or to resume.
+_SPARE_SOCKETS = 32
 # Above our own limit, so that a frame a little too large gets our close code and its reason.
 _LIBRARY_FRAMES = 4
 
@@ -189,6 +191,10 @@ class Bridge:
         if codec is None:
             self.metrics.closes.labels(str(int(CloseCode.VERSION))).inc()
             await socket.close(CloseCode.VERSION, f"offer {' or '.join(self._codecs)}")
+            return
+        if len(self._peers) >= self.settings.max_clients + _SPARE_SOCKETS:
+            self.metrics.closes.labels(str(int(CloseCode.FULL))).inc()
+            await socket.close(CloseCode.FULL, "this server takes no more sockets")
             return
         _shrink_send_buffer(socket, self.settings.send_buffer)
         peer = SocketPeer(socket, codec, self)

@@ -180,6 +180,15 @@ class Sessions:
             session.base = None
             session.detached_at = now
 
+    def find(self, token: str) -> Session | None:
+        """The session of a token, attached or waiting."""
+        return self._by_token.get(token)
+
+    def touch(self, session: Session, now: float) -> None:
+        """A waiting session was used: its window begins anew."""
+        if session.detached_at is not None:
+            session.detached_at = now
+
     def drop(self, session: Session) -> None:
         """End a session at once."""
         session.over = True

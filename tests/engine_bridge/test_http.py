@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bridge_fakes import Bridges, FakeStage, wire
+from bridge_fakes import Bridges, FakeStage, eventually, wire
 
 from engine_bridge import http as http_module
 from engine_bridge.metrics import flat
@@ -80,22 +82,24 @@ def test_actors_world_and_entities_are_shown(pages: Callable[..., str]) -> None:
 def test_metrics_count_frames_and_show_the_stages_numbers(
     stage: FakeStage, bridges: Bridges
 ) -> None:
-    import asyncio
-
     bridge = bridges(stage, http_port=0)
 
     async def visit() -> None:
         async with wire(bridge) as client:
-            await client.ask("ping")
             await client.ask("dance")
+            await client.join()
+            number = await client.send("say", {"to": 100, "text": "hi", "key": "s"})
+            stage.answer(await asyncio.to_thread(stage.wait_line), "Well met.")
+            await client.until("done", number)
 
     asyncio.run(visit())
     status, headers, text = get(f"{bridge.http_address}/metrics")
     assert status == 200
     assert headers["content-type"].startswith("text/plain")
     lines = text.decode().splitlines()
-    assert "greenroom_bridge_frames_in_total 3.0" in lines
+    assert "greenroom_bridge_frames_in_total 4.0" in lines
     assert 'greenroom_bridge_errors_total{code="unknown_type"} 1.0' in lines
+    assert 'greenroom_bridge_first_words_seconds_count{by="model"} 1.0' in lines
     assert "greenroom_metronome_p99_ms 1.5" in lines
     assert "greenroom_ready 1.0" in lines
 
@@ -183,3 +187,113 @@ def test_no_page_loads_anything_from_elsewhere(pages: Callable[..., str]) -> Non
     base = pages()
     assert get(f"{base}/docs")[0] == 404
     assert body(get(f"{base}/api/openapi.json"))["info"]["title"] == "Greenroom"
+
+
+# ---------------------------------------------------------------- requests without a socket
+
+
+def post(base: str, message: Any, **headers: str) -> Answer:
+    data = message if isinstance(message, bytes) else json.dumps(message).encode()
+    request = urllib.request.Request(
+        f"{base}/api/request",
+        data=data,
+        headers={"Content-Type": "application/json", **headers},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=20) as response:
+            return response.status, dict(response.headers), response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, dict(error.headers), error.read()
+
+
+def test_a_tool_joins_talks_and_leaves_without_a_socket(
+    stage: FakeStage, pages: Callable[..., str]
+) -> None:
+    base = pages()
+    joined = body(post(base, {"t": "join", "d": {"name": "Ann", "key": "j"}}))
+    assert joined["t"] == "joined"
+    token = joined["session"]
+    threading.Thread(
+        target=lambda: stage.answer(stage.wait_line(), "Well ", "met."), daemon=True
+    ).start()
+    say = {"t": "say", "d": {"to": 100, "text": "hi", "key": "s"}, "session": token}
+    done = body(post(base, say))
+    assert (done["t"], done["d"]["text"]) == ("done", "Well met.")
+    assert body(post(base, say))["d"]["text"] == "Well met."
+    assert len(stage.lines) == 1
+    left = body(post(base, {"t": "leave", "d": {"key": "l"}, "session": token}))
+    assert (left["t"], left["session"]) == ("left", token)
+
+
+def test_an_answer_streams_as_server_sent_events(
+    stage: FakeStage, pages: Callable[..., str]
+) -> None:
+    base = pages()
+    token = body(post(base, {"t": "join", "d": {"name": "Ann", "key": "j"}}))["session"]
+    threading.Thread(
+        target=lambda: stage.answer(stage.wait_line(), "Well ", "met."), daemon=True
+    ).start()
+    say = {"t": "say", "d": {"to": 100, "text": "hi", "key": "s"}, "session": token}
+    status, headers, text = post(base, say, Accept="text/event-stream")
+    assert status == 200
+    assert headers["content-type"].startswith("text/event-stream")
+    events = [part.splitlines() for part in text.decode().strip().split("\n\n")]
+    assert [lines[0] for lines in events] == [
+        "event: session", "event: speech", "event: speech", "event: done"
+    ]  # fmt: skip
+    assert json.loads(events[-1][1].removeprefix("data: "))["text"] == "Well met."
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "code"),
+    [
+        (b"{", 400, "bad_message"),
+        (b"[]", 400, "bad_message"),
+        (b"\xff", 400, "bad_message"),
+        (b'"' + b"x" * 70_000 + b'"', 413, "too_large"),
+        ({"t": "hello", "d": {}}, 400, "unknown_type"),
+        ({"t": "watch", "d": {}}, 400, "unknown_type"),
+        ({"t": "say", "d": {"to": "x"}}, 400, "bad_message"),
+        ({"t": "ping", "id": 1, "re": 2}, 400, "bad_message"),
+        ({"t": "ping", "session": "gone"}, 404, "resume_failed"),
+        ({"t": "ping", "session": 7}, 404, "resume_failed"),
+        ({"t": "inspect", "d": {"entity": 5}}, 404, "unknown_entity"),
+        ({"t": "move", "d": {"x": 1, "y": 1, "key": "m"}}, 409, "not_joined"),
+        ({"t": "act", "d": {"action": "spawn", "key": "m"}}, 409, "unknown_action"),
+    ],
+)
+def test_what_is_asked_wrongly_has_a_status_and_a_code(
+    pages: Callable[..., str], message: Any, status: int, code: str
+) -> None:
+    answer = post(pages(), message)
+    assert answer[0] == status
+    assert json.loads(answer[2])["d"]["code"] == code
+
+
+def test_a_form_from_a_web_page_is_no_request(stage: FakeStage, pages: Callable[..., str]) -> None:
+    base = pages()
+    join = {"t": "join", "d": {"name": "Ann", "key": "j"}}
+    assert post(base, join, **{"Content-Type": "text/plain"})[0] == 400
+    assert post(base, join, Origin="https://evil.example")[0] == 403
+    assert stage.joins == []
+
+
+def test_too_many_requests_are_told_to_wait(pages: Callable[..., str]) -> None:
+    base = pages(rate=0.001, burst=2.0)
+    assert [post(base, {"t": "ping"})[0] for _ in range(4)] == [200, 200, 429, 429]
+
+
+def test_requests_ask_for_the_token_too(pages: Callable[..., str]) -> None:
+    base = pages(token="correct horse")
+    assert post(base, {"t": "ping"})[0] == 401
+    assert post(base, {"t": "ping"}, Authorization="Bearer correct horse")[0] == 200
+
+
+def test_a_visitor_who_stays_away_is_gone_from_the_world(
+    stage: FakeStage, bridges: Bridges
+) -> None:
+    bridge = bridges(stage, http_port=0, resume_s=0.1)
+    post(str(bridge.http_address), {"t": "join", "d": {"name": "Ann", "key": "j"}})
+    asyncio.run(eventually(lambda: stage.left == [1001], "the body leaving"))
+    assert len(bridge.sessions) == 0

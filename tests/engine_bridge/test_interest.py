@@ -110,6 +110,13 @@ def ids(view: View) -> list[int]:
     return seen
 
 
+@given(st.sets(st.integers(1, 50)), st.lists(st.integers(1, 50)))
+def test_a_view_knows_whom_it_holds(here: set[int], wanted: list[int]) -> None:
+    view = view_of(make_frame({entity: {} for entity in here}))
+    asked = np.array(wanted, dtype=np.uint64)
+    assert view.holds(asked).tolist() == [entity in here for entity in wanted]
+
+
 def test_a_client_sees_whoever_is_within_its_radius_and_no_other() -> None:
     world = view_of(make_frame(line_of(9)))
     assert ids(Interest(5, 2 * 256, False, 100).select(world, None)) == [3, 4, 5, 6, 7]

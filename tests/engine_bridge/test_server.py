@@ -326,6 +326,19 @@ async def test_a_session_resumed_elsewhere_closes_the_first_socket_4008(
         assert await first.closed() == 4008
 
 
+@live
+async def test_sockets_beyond_all_bounds_are_turned_away_4010(
+    stage: FakeStage, bridges: Bridges
+) -> None:
+    bridge = bridges(stage, max_clients=1, hello_s=30.0)
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(33):
+            await stack.enter_async_context(wire(bridge, hello=False))
+        await eventually(lambda: len(bridge._peers) == 33)
+        late = await stack.enter_async_context(wire(bridge, hello=False))
+        assert await late.closed() == 4010
+
+
 # ---------------------------------------------------------------- who may knock
 
 
@@ -441,6 +454,24 @@ async def test_strangers_that_speak_no_websocket_leave_no_traceback(
         assert (await client.ask("ping"))["t"] == "pong"
     assert "Traceback" not in caplog.text
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@live
+async def test_an_answer_that_cannot_be_written_is_an_internal_error_and_no_more(
+    stage: FakeStage,
+    bridges: Bridges,
+    encoding: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    panel = {"name": "odd", "species": "odd", "thing": object()}
+    monkeypatch.setattr(stage, "situation", lambda entity, on_result: on_result(panel))
+    async with wire(bridges(stage), encoding) as client:
+        answer = await client.ask("inspect", {"entity": 100})
+        assert answer["d"]["code"] == "internal"
+        assert (await client.ask("ping"))["t"] == "pong"
+    assert "entity can't be sent" in caplog.text
 
 
 @live
