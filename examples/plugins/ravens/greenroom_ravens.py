@@ -113,11 +113,12 @@ def ravens_only(view: View) -> NDArray[np.bool_]:
 
 
 def fallen_near(view: View, rows: Rows) -> Ints:
-    """The nearest in sight that has lost more than half its strength; the dead have lost it all."""
+    """The nearest in sight that has lost half its strength (the dead: all) and has nobody by it."""
     c, n = view.c, view.c.high
     weak = c.hp[:n] * 2 < c.max_hp[:n]
     meat = view.tables.alive & ~ravens_only(view)
     fallen = np.flatnonzero(weak & meat[c.species[:n]])
+    fallen = fallen[person_near(view, fallen) < 0]
     return nearest(view, rows, fallen, c.perception[rows])
 
 
