@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
+from engine_bridge.broadcast import CARRIED_APART, FOR_ALL
 from engine_bridge.codec import JsonCodec
 from engine_bridge.errors import CLOSE_MEANINGS, ERROR_MEANINGS, RETRYABLE
 from engine_bridge.examples import example, vectors
@@ -22,6 +23,7 @@ from engine_bridge.interest import WIRE
 from engine_bridge.messages import CLIENT, SERVER, Kind, PackedColumns
 from engine_bridge.settings import BridgeSettings
 from foundation.strict import StrictModel
+from world.events import KINDS
 
 VERSION: Final = "1.0.0"
 _LONGEST_EXAMPLE: Final = 900
@@ -99,8 +101,11 @@ def _page() -> Iterator[str]:
         in_flight=defaults.in_flight,
         max_radius=defaults.max_radius,
         max_visible=defaults.max_visible,
+        row_bytes=sum(kind.itemsize for kind in WIRE.values()),
+        kinds=", ".join(f"`{kind}`" for kind in KINDS if kind not in CARRIED_APART),
+        for_all=" and ".join(f"`{kind}`" for kind in sorted(FOR_ALL)),
     ).splitlines()
-    yield from ("## Columns", "")
+    yield from ("", "## Columns", "")
     yield from _columns()
     yield from ("", "## From client to server", "")
     for kind in CLIENT.values():
@@ -275,7 +280,7 @@ Requests with unknown fields are refused.
 
 At most {max_frame:,} bytes from client to server and {max_depth} levels deep, the frame's own map
 counting as one. Frames from the server can be larger: a snapshot holds the map's tiles (one byte
-each) and 39 bytes and a name for each entity in sight.
+each) and {row_bytes} bytes and a name for each entity in sight.
 
 Keys are strings, none twice in one map. Integers fit into signed 64 bits. Numbers are finite. Text
 is UTF-8 without NUL. There are no extension types. JSON writes bytes as `{{"$bin": "<base64>"}}`;
@@ -303,7 +308,8 @@ Requests that change the world carry a `key` of the client's choice. Sent again 
 (after a cut, say) the request happens once, and the answer is the same; the server remembers the
 last {keys} keys of a session. A `say` that is still being answered is told from its beginning: a
 `speech` with `n` 0 and all text so far, then what follows. An answer with a retryable error frees
-its key. A key can't be used for another request.
+its key, but `no_answer` keeps it: what came of the request is found under it later. A key can't
+be used for another request.
 
 `committed`, `joined` and `left` are sent once the change is safely stored: it survives the
 server's sudden end.
@@ -326,7 +332,10 @@ in the body beside `n` and `names`. `names` maps ids written in decimal to names
 Apply `leave`, `enter`, `change` and `names` in this order. Positions are in units: 256 make a tile.
 
 Events and `tiles` are reliable and sent before the state of the same tick; they may name entities
-that are not in sight yet, or no longer.
+that are not in sight yet, or no longer. A session hears events whose `entity` or `target` is in its
+sight or its own body, and voices that its body hears; who watches hears {for_all} and
+events of the world itself (`entity` 0) wherever they are. The core's kinds are {kinds};
+mods may add others.
 
 ## Life signs and limits
 
