@@ -6,6 +6,7 @@ A channel is used once: `open`, `send` any number of times, then it ends by itse
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import re
@@ -23,6 +24,8 @@ from typing import IO, Any, Protocol
 from models.errors import ModelError, ModelFileError
 from models.llama import frames
 from models.llama.settings import EngineSettings
+
+_log = logging.getLogger("greenroom.models.llama")
 
 Frame = Mapping[str, Any]
 
@@ -126,7 +129,8 @@ class ProcessChannel:
         try:
             while (frame := frames.read(pipe)) is not None:
                 self._on_frame(frame)
-        except frames.FrameError as error:
+        except (frames.FrameError, LookupError, TypeError, ValueError) as error:
+            _log.exception("the engine's frames make no sense")
             fault = f"it sent nonsense: {error}"
             self.kill()
         self._outbox.put(None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -32,6 +33,8 @@ _WATCH_S = 0.01
 
 def main() -> int:
     """Serve the host on the other end of the pipes; returns the exit code."""
+    # A Ctrl-C in the terminal is for the host, which closes the engine in good order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Frames get descriptors of their own: what a library prints must not end up between them.
     source = os.fdopen(os.dup(0), "rb")
     target = os.fdopen(os.dup(1), "wb")

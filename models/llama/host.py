@@ -15,6 +15,7 @@ error that made it `failed`) at once. Pauses double from `backoff_s` to `backoff
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -45,6 +46,7 @@ _TICK_S = 0.25
 _GOODBYE_S = 2.0
 _DEADLINE_GRACE_S = 1.0
 _MAX_PROMPT_CHARS = 1_000_000
+_MAX_TOKENS = 1 << 20
 _GIB = 1 << 30
 _ERRORS: dict[str, type[ModelError]] = {
     kind.code: kind
@@ -176,12 +178,12 @@ class LlamaHost:
                 {
                     "t": "ask",
                     "id": request.id,
-                    "messages": [[m["role"], m["content"]] for m in request.messages],
-                    "max_tokens": request.max_tokens,
+                    "messages": [[m["role"], _sound(m["content"])] for m in request.messages],
+                    "max_tokens": min(request.max_tokens, _MAX_TOKENS),
                     "temperature": request.temperature,
                     "top_p": request.top_p,
-                    "seed": request.seed,
-                    "stop": list(request.stop),
+                    "seed": request.seed % (1 << 64),
+                    "stop": [_sound(text) for text in request.stop],
                     "grammar": schema.grammar if schema else None,
                     "priority": int(request.priority),
                     "seconds_left": request.deadline_s,
@@ -455,6 +457,11 @@ def _size_of(path: Path) -> int:
         return 0
 
 
+def _sound(text: str) -> str:
+    """The text without lone surrogates, which no encoding can carry."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _check(request: ModelRequest) -> None:
     if not request.messages:
         raise RequestRefused("the request has no messages")
@@ -465,5 +472,12 @@ def _check(request: ModelRequest) -> None:
         )
     if request.max_tokens < 1:
         raise RequestRefused(f"max_tokens is {request.max_tokens}", "ask for at least one token")
+    if not 0.0 <= request.temperature <= 100.0 or not 0.0 <= request.top_p <= 1.0:
+        raise RequestRefused(
+            f"temperature {request.temperature} and top_p {request.top_p} make no sense",
+            "give a temperature from 0 to 100 and a top_p from 0 to 1",
+        )
+    if not math.isfinite(request.deadline_s):
+        raise RequestRefused(f"deadline_s is {request.deadline_s}", "give a number of seconds")
     if len(request.stop) > 16:
         raise RequestRefused(f"{len(request.stop)} stop strings were given", "give 16 at most")

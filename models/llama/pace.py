@@ -32,7 +32,7 @@ class Pace:
         """How many tokens the next step may take: between 16 and the batch's size."""
         known = [bucket for bucket, s in self._seconds.items() if s <= self._step_s]
         if not known:
-            return min(self._most, _LEAST if self._seconds else 4 * _LEAST)
+            return min(self._most, _LEAST)
         best = max(known)
         over = [bucket for bucket in self._seconds if bucket > best]
         tokens = 1 << (best if over else best + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -309,8 +310,11 @@ def test_a_prompt_that_leaves_no_room_is_refused_with_the_limit(
         (request(max_tokens=0), "max_tokens is 0"),
         (request("x" * 1_000_001), "1000017 characters"),
         (request(stop=["a"] * 17), "17 stop strings"),
+        (request(temperature=math.nan), "temperature nan"),
+        (request(top_p=-0.1), "top_p -0.1"),
+        (request(deadline_s=math.inf), "deadline_s is inf"),
     ],
-    ids=["nothing", "no tokens", "too much", "too many stops"],
+    ids=["nothing", "no tokens", "too much", "stops", "temperature", "top_p", "deadline"],
 )
 def test_what_cannot_be_asked_is_refused(
     gguf_factory: Factory, host_factory: Hosts, question: ModelRequest, fault: str
@@ -318,6 +322,13 @@ def test_what_cannot_be_asked_is_refused(
     error = ask(host_factory(gguf_factory()), question).error
     assert isinstance(error, RequestRefused)
     assert fault in error.message
+
+
+def test_strange_text_and_seeds_are_taken(gguf_factory: Factory, host_factory: Hosts) -> None:
+    host = host_factory(gguf_factory())
+    for seed in (-1, 2**80):
+        question = request("a\ud800b\0c\U0010ffff", seed=seed, temperature=1.0, max_tokens=3)
+        assert ask(host, question).reply.completion_tokens == 3
 
 
 def test_a_listener_that_raises_harms_nobody_else(
