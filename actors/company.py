@@ -481,6 +481,7 @@ class Company:
             "minds": len(ledger.minds),
             "groups": len(ledger.groups),
             "model": self.backend.name if self.backend is not None else "",
+            "models": dict(self.backend.status()) if self.backend is not None else {},
             "pace": asdict(ledger.pace.snapshot()),
             "proposals_waiting": ledger.desk.waiting,
             "outcomes_waiting": ledger.desk.unsynced,
