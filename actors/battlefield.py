@@ -18,8 +18,8 @@ from world.world import World
 __all__ = ["Alarms", "distances_to_players", "group_view", "groups_of"]
 
 MAX_FIGHTERS: Final = 24
-SIGHT: Final = 24 * TILE
-"""How far from a group's middle its leader sees foes, in units."""
+SIGHT: Final = 18 * TILE
+"""How far from any member foes are seen, in units."""
 _ALARMING: Final = frozenset({"attacked", "threat", "died", "downed"})
 _GROUND: Final = {
     Tile.FOREST: "forest",
@@ -46,8 +46,8 @@ def groups_of(world: World, entities: Collection[int]) -> dict[int, int]:
 def group_view(world: World, group: int, info: GroupInfo | None) -> GroupView | None:
     """What the group's leader sees; None when nobody of it is on their feet.
 
-    Foes are those a member is hostile to, and whoever struck one last, within SIGHT of the group's
-    middle, nearest first; at most MAX_FIGHTERS a side.
+    Foes are those a member is hostile to, and whoever struck one last, within SIGHT of a member,
+    nearest first; at most MAX_FIGHTERS a side.
     """
     columns, rules = world.columns, world.ruleset
     high = columns.high
@@ -63,7 +63,9 @@ def group_view(world: World, group: int, info: GroupInfo | None) -> GroupView | 
     hostile = foes_of[species]
     struck = np.isin(columns.id[:high], columns.aggressor[mine][columns.aggressor[mine] > 0])
     others = np.flatnonzero(up & (hostile | struck) & (columns.group[:high] != group))
-    d2 = (columns.x[others] - middle_x) ** 2 + (columns.y[others] - middle_y) ** 2
+    across = columns.x[others][:, None] - columns.x[mine][None, :]
+    down = columns.y[others][:, None] - columns.y[mine][None, :]
+    d2 = (across**2 + down**2).min(axis=1)
     seen = d2 <= SIGHT * SIGHT
     others, d2 = others[seen], d2[seen]
     others = others[np.lexsort((columns.id[others], d2))][:MAX_FIGHTERS]

@@ -18,6 +18,7 @@ import pykka
 from pydantic import ValidationError
 
 from actors.actor import GreenActor, tell_first
+from actors.attention import Question
 from actors.conversation import Conversations, SpeechListener, SpeechStream
 from actors.coordinator import Coordinator, CoordinatorMind
 from actors.director import Director
@@ -361,15 +362,27 @@ class Company:
     def _await_answers(self, tick: int) -> None:
         questions = self.ledger.questions
         deadline = time.monotonic() + self.settings.patience_s
-        while questions.waited_for(tick):
+        while waited := questions.waited_for(tick):
+            if self.dispatcher.is_down(self.director):
+                return  # only the clock, which moves with the step, brings it back
             left = deadline - time.monotonic()
-            if left <= 0:
-                for question in questions.waited_for(tick):
+            for question in waited:
+                if left <= 0 or self._is_down(question):
                     self._tell(Overdue(question.token, question.stream))
+            if not self.dispatcher.pump():
+                self.dispatcher.wait(min(max(left, 0.0), 0.5))
                 self.dispatcher.pump()
-                return
-            self.dispatcher.wait(min(left, 0.5))
-            self.dispatcher.pump()
+
+    def _is_down(self, question: Question) -> bool:
+        """Whether the one who is to answer waits for a restart, which no waiting here brings on."""
+        ledger = self.ledger
+        asked = {
+            "speech": [ledger.minds.get(question.entity)],
+            "decision": [ledger.minds.get(question.entity)],
+            "plan": [ledger.coordinator, ledger.groups.get(question.entity)],
+            "flood": [ledger.builder],
+        }[question.kind]
+        return any(ref is None or self.dispatcher.is_down(ref) for ref in asked)
 
     def _step_until(self, tick: int) -> None:
         """Step once; a director that fails and comes back, or waits for storage, tries again."""

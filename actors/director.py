@@ -89,6 +89,14 @@ class Director(GreenActor):
         self._ledger = ledger
         self._told = _Told(ledger.counts)
 
+    def on_stop(self) -> None:
+        closing = Outcome(self._ledger.world.tick, False, "retry", "the world is closing")
+        for on_outcome in self._ledger.desk.clear():
+            self._told.one(on_outcome, closing)
+        for question in self._ledger.questions.close_all():
+            if question.stream is not None:
+                question.stream.reject(closing.code, closing.reason)
+
     # -- the tick ----------------------------------------------------------------------------------
 
     @receives(Step)

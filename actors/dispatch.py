@@ -178,6 +178,11 @@ class Dispatcher:
             ref.actor_stopped.set()
             self._retire(mailbox)
 
+    def is_down(self, ref: pykka.ActorRef[Any]) -> bool:
+        """Whether an actor is dead or waits for a restart."""
+        inbox = ref.actor_inbox
+        return not ref.is_alive() or (isinstance(inbox, Mailbox) and inbox.suspended)
+
     def new_mailbox(self, kind: type[GreenActor]) -> Mailbox:
         """A mailbox for an actor of `kind`, held until the actor is admitted."""
         if self._closed:

@@ -142,7 +142,7 @@ def company(make_world: Callable[..., World]) -> Iterator[Callable[..., Company]
 
     yield make
     for one in made:
-        one.stop(WAIT)
+        one.stop(1.0)
 
 
 class Heard:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -139,8 +141,6 @@ def test_a_failing_disk_pauses_the_world_before_the_journal_has_a_hole(
     stalled = c.ledger.counts
 
     def until(done: Callable[[], bool]) -> None:
-        import time
-
         deadline = time.monotonic() + 30
         while not done() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -316,8 +316,6 @@ def test_a_listener_that_fails_does_not_disturb_the_tick(company: Make, enter: A
 
 @pytest.mark.parametrize("what", ["about", "status", "inspect"])
 def test_operators_get_plain_values(company: Make, what: str) -> None:
-    import json
-
     c = company()
     c.run_headless(2)
     json.dumps(getattr(c, what)())
