@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -246,20 +248,32 @@ def test_what_is_late_is_told_so(gguf_factory: Factory, host_factory: Hosts) -> 
     assert isinstance(long.error, DeadlineExceeded)
 
 
+def engine_figure(host: Any, name: str, least: int) -> int:
+    """A figure of the engine's status, which is told every half second, once it is high enough."""
+    end = time.monotonic() + 20.0
+    while (figure := host.status()["engine"].get(name, 0)) < least:
+        assert time.monotonic() < end, f"{name} stayed at {figure}"
+        time.sleep(0.02)
+    return int(figure)
+
+
 def test_the_urgent_overtake_the_others_who_finish_later_unchanged(
     gguf_factory: Factory, host_factory: Hosts
 ) -> None:
-    settings = EngineSettings(threads=1, n_ctx=2048, n_seq=4, n_parallel=2, exact=True)
+    settings = EngineSettings(threads=1, n_ctx=4096, n_seq=4, n_parallel=2, exact=True)
     host = host_factory(gguf_factory(), settings=settings)
-    expected = ask(host, request("Dream", max_tokens=400)).reply.text
-    patient = [
-        ask(host, request("Dream", max_tokens=400, priority=Priority.OFFSTAGE)) for _ in range(4)
+    dreams = [
+        request(f"{n}: dream", system=f"{n} sleeps.", max_tokens=700, priority=Priority.OFFSTAGE)
+        for n in range(4)
     ]
-    urgent = ask(host, request("Help!", max_tokens=4, priority=Priority.SPEECH))
-    urgent.wait()
-    assert sum(not recorder.ended.is_set() for recorder in patient) >= 3
-    assert {recorder.reply.text for recorder in patient} == {expected}
-    assert sum(recorder.reply.total_s > urgent.reply.total_s for recorder in patient) >= 3
+    patient = [ask(host, dream) for dream in dreams]
+    assert patient[0].spoke.wait(20)
+    assert patient[1].spoke.wait(20)
+    urgent = ask(host, request("Help!", max_tokens=4, priority=Priority.SPEECH)).reply
+    assert all(recorder.reply.total_s > urgent.total_s for recorder in patient)
+    assert engine_figure(host, "preempted", 1) >= 1
+    texts = [recorder.reply.text for recorder in patient]
+    assert [ask(host, replace(dream, seed=1)).reply.text for dream in dreams] == texts
 
 
 def test_more_than_memory_holds_take_turns_and_all_are_answered(
@@ -270,6 +284,7 @@ def test_more_than_memory_holds_take_turns_and_all_are_answered(
     questions = [request(f"{n}?", system=f"{n} is a number.", max_tokens=200) for n in range(8)]
     crowded = [ask(host, question) for question in questions]
     texts = [recorder.reply.text for recorder in crowded]
+    assert engine_figure(host, "preempted", 1) >= 1
     roomy = host_factory(gguf_factory(), settings=EXACT)
     assert [ask(roomy, question).reply.text for question in questions] == texts
 
