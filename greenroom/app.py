@@ -26,6 +26,7 @@ log = structlog.get_logger("greenroom")
 
 # A step must get the interpreter back quickly from whatever else runs Python beside it.
 SWITCH_INTERVAL_S = 1e-4
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class App:
@@ -117,12 +118,13 @@ class App:
 
     def _bridge_settings(self) -> BridgeSettings:
         server = self.settings.server
-        return BridgeSettings(
-            host=server.host,
-            port=server.port,
-            http_port=server.http_port,
-            max_clients=server.max_clients,
-        )
+        if server.token is None and server.host not in _LOOPBACK:
+            log.warning(
+                "anyone who reaches this address may play, watch and administer",
+                host=server.host,
+                mend="set GREENROOM_SERVER__TOKEN",
+            )
+        return BridgeSettings(**server.model_dump())
 
     def _send_strays_home(self) -> None:
         """Players' bodies whose sessions ended with the last process leave the world."""

@@ -22,12 +22,19 @@ class _Section(BaseModel):
 
 
 class ServerSettings(_Section):
-    """Where the game socket and the HTTP pages listen."""
+    """Where the game socket and the HTTP pages listen, and who may come in.
+
+    Beyond loopback set a `token`: clients send it in hello, pages and administration as a bearer.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(8765, ge=0, le=65535)
     http_port: int = Field(8766, ge=0, le=65535)
     max_clients: int = Field(256, ge=1, le=10_000)
+    token: str | None = Field(None, min_length=8, max_length=256)
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    spectators: bool = True
 
 
 class WorldSettings(_Section):
