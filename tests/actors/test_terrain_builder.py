@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from actors import terrain_builder
 from actors.company import Company
 from actors.flood import patches, slices, spill
 from actors.messages import DamBroken, Propose
@@ -109,15 +110,22 @@ def test_the_broken_dam_floods_the_fields_over_seconds_and_no_tick_waits(
     assert world.globals["flood"] == 0
 
 
-def test_the_flood_is_computed_off_the_dispatcher_when_live(company: Make, make_world: Any) -> None:
-
+def test_the_flood_is_computed_off_the_dispatcher_when_live(
+    company: Make, make_world: Any, monkeypatch: Any
+) -> None:
     done = threading.Event()
-    c = company(headless=False)
+    threads: list[str] = []
+
+    def watched(tiles: Any, breach: Any, volume: int) -> Any:
+        threads.append(threading.current_thread().name)
+        return spill(tiles, breach, volume)
 
     def watch(frame: Any) -> None:
         if any(event.kind == "tiles" for event in frame.events) and frame.tick > 1:
             done.set()
 
+    monkeypatch.setattr(terrain_builder, "spill", watched)
+    c = company(headless=False)
     c.subscribe(watch)
     question = c.ledger.questions.ask("flood", 0, 1, 1)
     tiles = np.array(make_world().tiles)
