@@ -31,7 +31,7 @@ class Router:
     """Answers by the first rung that can.
 
     `rungs`: best first; a bare backend is labelled by its place ("0", "1" …). `routes` maps a
-    purpose to labels in order. While another rung waits below, a rung gets `patience` of the time
+    purpose to labels in order; `default` names those for every other purpose (None: all). While another rung waits below, a rung gets `patience` of the time
     that is left, so that a hanging one still leaves time for the next. Raises ValueError for a
     route to an unknown label or labels used twice.
     """
@@ -41,6 +41,7 @@ class Router:
         rungs: Sequence[Backend | Rung],
         *,
         routes: Mapping[str, Sequence[str]] | None = None,
+        default: Sequence[str] | None = None,
         patience: float = 0.6,
     ) -> None:
         named = [
@@ -51,7 +52,8 @@ class Router:
         if len(self._rungs) < len(named):
             raise ValueError("two rungs have the same label")
         self._routes = {purpose: tuple(labels) for purpose, labels in (routes or {}).items()}
-        for purpose, labels in self._routes.items():
+        self._default = tuple(self._rungs if default is None else default)
+        for purpose, labels in {**self._routes, "any other": self._default}.items():
             unknown = [label for label in labels if label not in self._rungs]
             if unknown:
                 raise ValueError(f"the route of {purpose!r} names unknown rungs: {unknown}")
@@ -69,10 +71,8 @@ class Router:
 
     def ladder(self, purpose: str) -> tuple[Rung, ...]:
         """The rungs that a purpose tries, in order."""
-        labels = self._routes.get(purpose)
-        return tuple(
-            self._rungs.values() if labels is None else (self._rungs[label] for label in labels)
-        )
+        labels = self._routes.get(purpose, self._default)
+        return tuple(self._rungs[label] for label in labels)
 
     def submit(self, request: ModelRequest, listener: Listener) -> Handle:
         """Try the rungs in order (see `Backend`)."""

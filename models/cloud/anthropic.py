@@ -44,15 +44,12 @@ _QUOTED = 300
 
 @dataclass(frozen=True, slots=True)
 class AnthropicSettings:
-    """How to reach the service and how much to ask of it.
+    """How much to ask of the service, and how patiently.
 
     `stall_s`: the longest silence within a reply. `concurrent` calls run at once, `waiting` more may
     wait. `thinking`: "disabled" keeps `max_tokens` for the reply; None leaves it to the model.
     """
 
-    model: str
-    price: Price
-    base_url: str | None = None
     per_minute: float = 60.0
     concurrent: int = 8
     waiting: int = 64
@@ -89,16 +86,28 @@ class _Answer:
 
 
 class AnthropicBackend:
-    """One Claude model. `api_key` is passed in, never looked for.
+    """One Claude model. `api_key` is passed in, never looked for; so is every other setting.
 
-    Raises anthropic.AnthropicError when the SDK can't be set up as asked.
+    `price` gives replies their `cost_usd`; without one they cost nothing here, and a ledger around
+    the backend charges its own price. Raises anthropic.AnthropicError when the SDK can't be set up
+    as asked.
     """
 
-    def __init__(self, api_key: str, settings: AnthropicSettings) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        *,
+        model: str,
+        api_key: str,
+        base_url: str | None = None,
+        price: Price | None = None,
+        settings: AnthropicSettings | None = None,
+    ) -> None:
+        self._model = model
+        self._price = price or Price()
+        self._settings = settings = settings or AnthropicSettings()
         self._client = anthropic.AsyncAnthropic(
             api_key=api_key,
-            base_url=settings.base_url or "https://api.anthropic.com",
+            base_url=base_url or "https://api.anthropic.com",
             max_retries=0,
             timeout=httpx2.Timeout(settings.stall_s, connect=settings.connect_s),
             open_telemetry=False,
@@ -119,7 +128,7 @@ class AnthropicBackend:
     @property
     def name(self) -> str:
         """The model's name and whose it is."""
-        return f"{self._settings.model} (Anthropic)"
+        return f"{self._model} (Anthropic)"
 
     def submit(self, request: ModelRequest, listener: Listener) -> Handle:
         """Hand a request to the loop and return at once (see `Backend`)."""
@@ -259,7 +268,7 @@ class AnthropicBackend:
         """The request as the SDK's arguments. Raises RequestRefused for an unfit schema."""
         system = "\n\n".join(m["content"] for m in request.messages if m["role"] == "system")
         call: dict[str, Any] = {
-            "model": self._settings.model,
+            "model": self._model,
             "max_tokens": request.max_tokens,
             "messages": [
                 {"role": m["role"], "content": m["content"]}
@@ -377,7 +386,7 @@ class AnthropicBackend:
         )
 
     def _cost(self, answer: _Answer) -> float:
-        price = self._settings.price
+        price = self._price
         cached = answer.cache_written * _CACHE_WRITE + answer.cache_read * _CACHE_READ
         return (
             price.cost(answer.input_tokens, answer.output_tokens) + cached * price.input_usd / 1e6

@@ -116,6 +116,18 @@ def test_a_purpose_takes_its_own_route() -> None:
     assert isinstance(ask(router, silent).error, ModelUnavailable)
 
 
+def test_a_purpose_without_a_route_takes_the_default() -> None:
+    router = Router(
+        [Rung("cloud", answering("cloud")), Rung("local", answering("local"))],
+        routes={"plan": ("cloud", "local")},
+        default=("local",),
+    )
+    assert ask(router, request()).reply.text == "local"
+    assert ask(router, ModelRequest(request().messages, "plan")).reply.text == "cloud"
+    with pytest.raises(ValueError, match="any other"):
+        Router([], default=("nowhere",))
+
+
 def test_no_second_voice_goes_on_with_a_sentence_begun() -> None:
     above, below = Manual(), answering("below")
     recorder = ask(Router([above, below]), request())

@@ -59,10 +59,11 @@ class Stage:
         settings.setdefault("retry", FAST)
         settings.setdefault("per_minute", 6000)
         backend = cloud.AnthropicBackend(
-            "test-key",
-            cloud.AnthropicSettings(
-                model="claude-test", price=PRICE, base_url=self.server.url, **settings
-            ),
+            model="claude-test",
+            api_key="test-key",
+            base_url=self.server.url,
+            price=PRICE,
+            settings=cloud.AnthropicSettings(**settings),
         )
         self._open += [backend, self.server]
         return backend
