@@ -43,7 +43,7 @@ def column(page: str, heading: str, number: int = 0) -> list[str]:
     part = page.split(f"\n{heading}\n", 1)[1]
     part = re.split(r"^#", part, maxsplit=1, flags=re.MULTILINE)[0]
     rows = [line for line in part.splitlines() if line.startswith("| `")]
-    cells = [line.strip("|").split(" | ")[number].strip() for line in rows]
+    cells = [line.strip("|").split("|")[number].strip() for line in rows]
     return [cell.strip("` ") for cell in cells]
 
 
