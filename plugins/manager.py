@@ -181,7 +181,8 @@ def _entries(plugin: str, hook: str, found: object) -> tuple[Any, ...]:
             raise PluginError(plugin, f"{hook} gave more than {MAX_ENTRIES} entries")
         if not isinstance(entry, _KINDS[hook]):
             kind = _KINDS[hook].__name__
-            raise PluginError(plugin, f"{hook} gave a {type(entry).__name__} among its {kind}s")
+            found_kind = type(entry).__name__
+            raise PluginError(plugin, f"{hook} gave a {found_kind} where only {kind} fits")
         if isinstance(entry, ActionSpec) and entry.name in SYSTEM:
             raise PluginError(plugin, f"the action name {entry.name!r} is the system's")
         entries.append(entry)

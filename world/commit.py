@@ -35,6 +35,8 @@ from world.view import View
 CORPSE_TICKS: Final = 400
 DOWNED_TICKS: Final = 1200
 PLAYER_DOWNED_TICKS: Final = 200
+LOOK_UP: Final = 40
+"""Ticks after which one who is bound by a choice looks for danger again."""
 MAX_GLOBALS: Final = 256
 MAX_NAME: Final = 48
 MAX_EFFECTS: Final = 256
@@ -259,7 +261,7 @@ class Commit:
             action=code,
             intent=-1,
             action_until=e.until,
-            next_decision=NEVER if player else e.until,
+            next_decision=NEVER if player else min(e.until, state.tick + LOOK_UP),
             target=e.target,
             way_x=here[0],
             way_y=here[1],

@@ -1,4 +1,4 @@
-"""Hunger, fatigue, fear, mood and healing: a hundredth of all beings each tick."""
+"""Hunger, fatigue, fear, mood and healing: a few of all beings at a time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ from world.state import State
 
 PERIOD: Final = 100
 """Ticks between two changes of one being's needs."""
+STRIDE: Final = 4
+"""Every so many ticks it is the turn of so many phases at once."""
 _CALM: Final = 400
 _SATED, _RESTED = 100, 40
 
 
 def drift(state: State, events: list[Event]) -> None:
     """Change the needs of those whose phase it is."""
+    if state.tick % STRIDE:
+        return
     c, tables = state.columns, state.rules.tables
-    rows = (c.phase[: c.high] == state.tick % PERIOD).nonzero()[0]
+    turn = state.tick // STRIDE % (PERIOD // STRIDE)
+    rows = (c.phase[: c.high] // STRIDE == turn).nonzero()[0]
     rows = rows[c.died[rows] < 0]
     if not rows.size:
         return

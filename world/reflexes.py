@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from world import tactics
 from world.combat import STRIKE_COOLDOWN, damage
-from world.commit import Commit
+from world.commit import LOOK_UP, Commit
 from world.entities import Ints, Rows
 from world.events import Event
 from world.maths import TILE, clip
@@ -25,7 +25,6 @@ DECIDE_EVERY: Final = 4
 """Decisions fall due on every fourth tick, so that many are taken in one go."""
 CHASE_EVERY: Final = 4
 _LOYALTY: Final = 40
-_LOOK_UP: Final = 40
 MAX_FAULTS: Final = 64
 
 
@@ -41,10 +40,8 @@ class Reflexes:
     # -- deciding ----------------------------------------------------------------------------
 
     def decide(self) -> None:
-        """Let all who are due perceive, weigh and choose."""
+        """Let all who are due perceive, weigh and choose; meant for every DECIDE_EVERY-th tick."""
         state = self._state
-        if state.tick % DECIDE_EVERY:
-            return
         c = state.columns
         n = c.high
         rows = (c.next_decision[:n] <= state.tick).nonzero()[0]
@@ -93,7 +90,7 @@ class Reflexes:
         flees = c.action[rows] == state.rules.activity_code["flee"]
         held &= ~danger | brave | strikes | flees
         kept = rows[held]
-        later = np.minimum(c.action_until[kept], state.tick + _LOOK_UP)
+        later = np.minimum(c.action_until[kept], state.tick + LOOK_UP)
         state.write("next_decision", kept, later)
         return rows[~held]
 

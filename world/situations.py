@@ -146,7 +146,7 @@ def _trouble(state: State, view: View, row: int) -> tuple[str, ...]:
     if wounded.size:
         other = int(wounded[0])
         found.append(f"{view.name(int(c.id[other]))} lies wounded at {_place(state, other)[1]}")
-    fighting = rows[up & (state.tick - c.hurt_at[rows] < 100) & (c.hurt_at[rows] > 0)]
+    fighting = rows[(state.tick - c.hurt_at[rows] < 100) & (c.hurt_at[rows] > 0)]
     if fighting.size:
         found.append(f"a fight at {_place(state, int(fighting[0]))[1]}")
     if state.globals.get("flood", 0) > 0:

@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from world.entities import Ints, Rows
-from world.maths import RING, TILE, compass
+from world.maths import RING, TILE, clip, compass
 from world.ruleset import TACTICS
 from world.view import View
 
 FOCUS, FLANK, SURROUND = (TACTICS.index(t) for t in ("focus", "flank", "surround"))
 HOLD, PROTECT, RETREAT = (TACTICS.index(t) for t in ("hold", "protect", "retreat"))
-_RING_RADIUS: Final = 4
-_CLOSE: Final = 3 * TILE
+_RING_RADIUS: Final = 5
+_CLOSE: Final = 5 * TILE // 2
 _IN_PLACE: Final = 2 * TILE
+_TURN: Final = 3
 _FLANKS: Final = np.array([0, 4, 12, 3, 13, 5, 11, 8], dtype=np.int64)
 
 
@@ -47,19 +48,26 @@ def approach(view: View, rows: Rows, victims: Rows) -> tuple[Ints, Ints]:
     ring = (tactic == SURROUND) & (count > 1)
     flank = (tactic == FLANK) & (slot > 0)
     if ring.any() or flank.any():
-        around = (front + 8 + slot * 16 // np.maximum(count, 1)) % 16
+        slots = (front + 8 + slot * 16 // np.maximum(count, 1)) % 16
         beside = (front + 8 + _FLANKS[slot % len(_FLANKS)]) % 16
-        side = np.where(flank, beside, around)
+        side = _around(compass(-dx, -dy), np.where(flank, beside, slots))
         sx = x + RING[side, 0] * _RING_RADIUS
         sy = y + RING[side, 1] * _RING_RADIUS
         ox, oy = sx - c.x[rows], sy - c.y[rows]
-        placed = (ox * ox + oy * oy <= _IN_PLACE * _IN_PLACE) | ~far
+        last = side == np.where(flank, beside, slots)
+        placed = (last & (ox * ox + oy * oy <= _IN_PLACE * _IN_PLACE)) | ~far
         ready = _all_ready(victims, placed)
         waits = (ring & far & ~ready) | (flank & far & ~placed)
         x, y = np.where(waits, sx, x), np.where(waits, sy, y)
     holds = tactic == HOLD
     x, y = np.where(holds, c.x[rows], x), np.where(holds, c.y[rows], y)
     return view.clamp(x, y)
+
+
+def _around(here: Ints, there: Ints) -> Ints:
+    """The next bearing on the way round from one to another: three sixteenths of the circle at most."""
+    turn = (there - here + 8) % 16 - 8
+    return (here + clip(turn, -_TURN, _TURN)) % 16
 
 
 def _slots(view: View, rows: Rows, victims: Rows, dx: Ints, dy: Ints) -> tuple[Ints, Ints, Ints]:

@@ -213,9 +213,10 @@ class World:
                 rejections.append(outcome)
         if state.tick % NAV_INTERVAL == 0 and state.refresh_nav():
             self._paths.reset(state.nav)
-        lives.pass_on(state, self._commit)
-        self._view.refresh()
-        self._reflexes.decide()
+        if state.tick % reflexes.DECIDE_EVERY == 0:
+            lives.pass_on(state, self._commit)
+            self._view.refresh()
+            self._reflexes.decide()
         self._reflexes.act()
         movement.walk(state, self._paths, self._events)
         needs.drift(state, self._events)

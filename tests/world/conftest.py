@@ -39,7 +39,7 @@ def hamlet(spawns: tuple[Spawn, ...]) -> CompiledScene:
     tiles[:, 32:35] = Tile.WATER
     tiles[30, 32:35] = Tile.BRIDGE
     tiles[8, 32:35] = Tile.DAM
-    tiles[18, 5:44] = Tile.ROAD
+    tiles[18, 5:32] = Tile.ROAD
     _house(tiles, 10, 10)
     _house(tiles, 20, 10)
     places = {
