@@ -116,13 +116,20 @@ def floor_plan(width: int, height: int, biome: str, seed: int) -> FloorPlan:
     _front_door(boxes, exits, tiles, draw)
     uses = _USES["den" if biome in _WILD_BIOMES else "house"]
     rooms = []
+    names: set[str] = set()
     for number, box in enumerate(boxes):
         use, things = uses[0] if number == 0 else draw.pick(uses)
+        name = room_name(draw, use)
+        for _ in range(8):
+            if name not in names:
+                break
+            name = room_name(draw, use)
+        names.add(name)
         rooms.append(
             RoomBase(
                 index=number,
                 use=use,
-                name=room_name(draw, use),
+                name=name,
                 x=box.x,
                 y=box.y,
                 width=box.width,

