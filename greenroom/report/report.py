@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from greenroom.report import page
 from greenroom.report.atlas import draw_map
 from greenroom.report.charts import draw_charts
+from greenroom.report.page import page, picture, table, write_whole
 from greenroom.report.run import RunData
 from greenroom.report.telling import clock, told
 from world.maths import TILE
@@ -25,8 +25,8 @@ def write_report(run: RunData, out: Path) -> dict[str, Any]:
     content = summary(run)
     draw_map(run, out / "map.png")
     draw_charts(run, out / "charts.png")
-    page.write_whole(out / "report.json", json.dumps(content, indent=1) + "\n")
-    page.write_whole(out / "report.html", _html(run, content, out))
+    write_whole(out / "report.json", json.dumps(content, indent=1) + "\n")
+    write_whole(out / "report.html", _html(run, content, out))
     return content
 
 
@@ -112,17 +112,17 @@ def _html(run: RunData, content: dict[str, Any], out: Path) -> str:
     parts = [
         (
             "Where everyone is",
-            page.picture(out / "map.png", "map of the world at the end of the run"),
+            picture(out / "map.png", "map of the world at the end of the run"),
         ),
         (
             "How it went",
-            page.picture(out / "charts.png", "population, moods, events and tick times"),
+            picture(out / "charts.png", "population, moods, events and tick times"),
         ),
-        ("Population", page.table(("species", "first", "last", "least", "most"), population)),
-        ("Events", page.table(("kind", "number"), events)),
+        ("Population", table(("species", "first", "last", "least", "most"), population)),
+        ("Events", table(("kind", "number"), events)),
     ]
     if moments:
-        parts.append(("The latest moments", page.table(("when", "what"), moments)))
+        parts.append(("The latest moments", table(("when", "what"), moments)))
     title = run.scene.replace("_", " ").capitalize()
     note = f"Seed {run.seed}, to {content['end']}. State {run.state_hash}."
-    return page.page(title, note, tiles, parts)
+    return page(title, note, tiles, parts)
