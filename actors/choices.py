@@ -6,14 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pydantic import Field
+
 from models.prompts import Decision, parse_choice, tame
 from world.frame import Situation
 
-__all__ = ["Choice", "match", "options"]
+__all__ = ["Choice", "DecisionReply", "match", "options"]
 
 MAX_CHOICES: Final = 12
 _CLOSE: Final = 12 * 256
 """Nobody farther than this, in units, is offered to be fled from or fought."""
+
+
+class DecisionReply(Decision):
+    """A `Decision` in plain letters: its longest reply is short, so that long personas leave room."""
+
+    action: str = Field(min_length=1, max_length=24, pattern=r"^[A-Za-z _-]*$")
+    target: str = Field(min_length=1, max_length=48, pattern=r"^[A-Za-z0-9 ',-]*$")
+    reason: str = Field(max_length=60, pattern=r"^[A-Za-z0-9 ',;-]*$")
 
 
 @dataclass(frozen=True, slots=True)

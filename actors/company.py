@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from actors.actor import GreenActor, tell_first
 from actors.attention import Question
+from actors.choices import DecisionReply
 from actors.conversation import Conversations, SpeechListener, SpeechStream
 from actors.coordinator import Coordinator, CoordinatorMind
 from actors.director import Director
@@ -47,11 +48,13 @@ from actors.metronome import Metronome
 from actors.monster_group import GroupActor, GroupMind
 from actors.npc import Mind, MindCounts, NpcActor
 from actors.pipeline import ContentListener, Pipeline, PipelineCounts, RunContent
+from actors.plans import OrdersReply
 from actors.settings import CompanySettings
 from actors.supervision import Child, ChildSpec, Incident, RestartPolicy, Supervisor, supervise
 from actors.terrain_builder import BuilderCounts, TerrainBuilder
 from foundation.errors import UsageError
-from models.prompts import Persona
+from models.grammar import longest_tokens
+from models.prompts import OrdersSituation, Panel, Persona, decide, orders, speech
 from models.request import Backend
 from world.compiled import PersonaCard
 from world.content import ContentRequest
@@ -177,6 +180,8 @@ class Company:
         self._pipeline = self._employ("pipeline", lambda: Pipeline(self.pipeline_counts))
         ledger.builder, ledger.coordinator = builder, coordinator
         self._cast()
+        if self.backend is not None:
+            _warm()
         self._keep_first()
         if self._store is not None:
             self._undo_synced = self._store.on_synced(self._synced)
@@ -563,6 +568,17 @@ def _public(situation: Situation) -> dict[str, Any]:
         "alive": situation.alive,
         "downed": situation.downed,
     }
+
+
+def _warm() -> None:
+    """Make grammars and templates ready, so that no first handler pays for them."""
+    panel = Panel(time="noon", mood="calm", place="here")
+    someone = Persona(name="n", trade="t", place="p", temper="t")
+    speech(someone, [], panel, "n", "l")
+    decide(someone, panel, ["wait"])
+    orders("g", "s", 1, ["hold"], OrdersSituation())
+    for reply in (DecisionReply, OrdersReply):
+        longest_tokens(reply)
 
 
 def _persona(card: PersonaCard) -> Persona | None:

@@ -14,7 +14,7 @@ import pykka
 
 from actors.actor import GreenActor, receives
 from actors.asking import Relay
-from actors.choices import Choice, match
+from actors.choices import Choice, DecisionReply, match
 from actors.errors import MailboxFull
 from actors.mailbox import MailboxSpec, Policy
 from actors.messages import (
@@ -30,6 +30,7 @@ from actors.messages import (
 from actors.plans import (
     BattleExecutionPlan,
     MonsterIntent,
+    OrdersReply,
     focus_of,
     intents,
     tactic_by_rule,
@@ -219,10 +220,10 @@ class Coordinator(GreenActor):
         return ModelRequest(
             messages=orders(view.name, view.species, len(view.members), view.tactics, situation),
             purpose="plan",
-            max_tokens=longest_tokens(Orders),
+            max_tokens=longest_tokens(OrdersReply),
             temperature=0.3,
             seed=(view.group * 0x9E3779B1 + view.tick) & 0x7FFFFFFF,
-            schema=Orders,
+            schema=OrdersReply,
             priority=Priority.BATTLE,
             deadline_s=limit,
             epoch=view.epoch,
@@ -248,10 +249,10 @@ class Coordinator(GreenActor):
         return ModelRequest(
             messages=decide(persona, panel, [choice.text for choice in choices]),
             purpose="decide",
-            max_tokens=longest_tokens(Decision),
+            max_tokens=longest_tokens(DecisionReply),
             temperature=0.3,
             seed=(member.id * 0x85EBCA6B + view.tick) & 0x7FFFFFFF,
-            schema=Decision,
+            schema=DecisionReply,
             priority=Priority.BATTLE,
             deadline_s=limit,
             epoch=view.epoch,

@@ -14,7 +14,7 @@ import pykka
 
 from actors.actor import GreenActor, receives
 from actors.asking import Relay
-from actors.choices import Choice, match, options
+from actors.choices import Choice, DecisionReply, match, options
 from actors.conversation import Conversations
 from actors.errors import MailboxFull
 from actors.lines import check, panel_of, persona_of, reflex_line
@@ -297,10 +297,10 @@ class NpcActor(GreenActor):
         request = ModelRequest(
             messages=decide(self._persona, panel, [choice.text for choice in choices]),
             purpose="decide",
-            max_tokens=longest_tokens(Decision),
+            max_tokens=longest_tokens(DecisionReply),
             temperature=0.3,
             seed=self._seed(message.situation.tick),
-            schema=Decision,
+            schema=DecisionReply,
             priority=Priority.BATTLE if message.situation.threat else Priority.NEAR,
             deadline_s=limit,
             epoch=message.epoch,

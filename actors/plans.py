@@ -8,11 +8,13 @@ from pydantic import Field
 
 from actors.messages import Fighter, GroupView
 from foundation.strict import StrictModel
+from models.prompts import Orders
 from world.maths import TILE
 
 __all__ = [
     "BattleExecutionPlan",
     "MonsterIntent",
+    "OrdersReply",
     "focus_of",
     "intent_of",
     "intents",
@@ -23,6 +25,14 @@ Intent = Literal["attack", "approach", "flee", "guard", "hold"]
 
 WEAK: Final = 350
 """A fighter with fewer thousandths of its health than this saves itself."""
+
+
+class OrdersReply(Orders):
+    """`Orders` in plain letters: its longest reply is short."""
+
+    tactic: str = Field(min_length=1, max_length=24, pattern=r"^[A-Za-z _-]*$")
+    focus: str = Field(min_length=1, max_length=48, pattern=r"^[A-Za-z0-9 ',-]*$")
+    reason: str = Field(max_length=60, pattern=r"^[A-Za-z0-9 ',;-]*$")
 
 
 class MonsterIntent(StrictModel):

@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 
 from actors.attention import Attention
 from actors.battlefield import group_view
+from actors.choices import DecisionReply
 from actors.company import Company
 from actors.coordinator import Coordinator, CoordinatorMind
 from actors.dispatch import Dispatcher, GreenActor
 from actors.messages import Answer, Battle, Fighter, GroupPercept, GroupView, Obey, Propose
 from actors.monster_group import GroupActor, GroupMind
-from actors.plans import BattleExecutionPlan, focus_of, intents, tactic_by_rule
+from actors.plans import BattleExecutionPlan, OrdersReply, focus_of, intents, tactic_by_rule
 from actors.settings import CompanySettings
 from models.errors import ModelError
-from models.prompts import Decision, Orders, Persona
+from models.prompts import Persona
 from models.request import ModelRequest
 from models.scripted import ScriptedBackend
 from world.events import Event
@@ -196,9 +197,9 @@ def test_without_a_model_the_plan_comes_from_rules_at_once() -> None:
 
 def test_a_models_orders_and_the_members_own_decisions_make_the_plan() -> None:
     def general(request: ModelRequest) -> Any:
-        if request.schema is Orders:
-            return Orders(tactic="flank", focus="F101", reason="from the side")
-        return Decision(action="flee", target="f101", reason="afraid")
+        if request.schema is OrdersReply:
+            return OrdersReply(tactic="flank", focus="F101", reason="from the side")
+        return DecisionReply(action="flee", target="f101", reason="afraid")
 
     lady = Persona(name="Lady", trade="vampire", place="Varn", temper="cold")
     backend = ScriptedBackend(general)
@@ -217,7 +218,7 @@ def test_a_models_orders_and_the_members_own_decisions_make_the_plan() -> None:
     "answer",
     [
         ModelError("no"),
-        Orders(tactic="charge", focus="none", reason="no such tactic"),
+        OrdersReply(tactic="charge", focus="none", reason="no such tactic"),
     ],
 )
 def test_a_model_that_fails_or_invents_a_tactic_leaves_the_plan_to_rules(answer: Any) -> None:

@@ -13,11 +13,13 @@ import pykka
 import pytest
 
 from actors.actor import GreenActor, receives
+from actors.choices import DecisionReply
 from actors.company import Company
 from actors.dispatch import Dispatcher
 from actors.messages import Propose, Step
 from actors.metronome import Metronome
 from actors.pace import Pace
+from actors.plans import OrdersReply
 from foundation.errors import UsageError
 from models.prompts import Decision, Orders
 from models.request import Handle, Listener, ModelRequest, Reply
@@ -54,10 +56,10 @@ class Erratic:
     def _answer(self, request: ModelRequest, listener: Listener) -> None:
         chance = digest(request)
         parsed: Any = None
-        if request.schema is Decision:
+        if request.schema is DecisionReply:
             verbs = ("work", "rest", "wait", "flee", "eat")
             parsed = Decision(action=verbs[chance % 5], target="none", reason="so")
-        elif request.schema is Orders:
+        elif request.schema is OrdersReply:
             tactics = ("focus", "flank", "surround", "hold")
             parsed = Orders(tactic=tactics[chance % 4], focus="none", reason="so")
         text = parsed.model_dump_json() if parsed else f"I say {chance % 1000}."

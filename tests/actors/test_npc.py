@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from actors.choices import DecisionReply
 from actors.company import Company
 from actors.conversation import MAX_TURNS, Conversations
 from actors.messages import Propose
@@ -423,7 +424,8 @@ def test_a_threat_makes_an_npc_think_and_its_choice_reaches_the_world(
         if mine:
             break
     ((request, listener),) = mine
-    assert request.schema is Decision
+    assert request.schema is DecisionReply
+    assert request.max_tokens < 200
     assert request.priority is Priority.BATTLE
     assert "flee from Snarl" in request.messages[-1]["content"]
     decision = Decision(action="flee", target="Snarl", reason="teeth")
