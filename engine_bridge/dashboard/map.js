@@ -11,6 +11,9 @@ const WORDS_MS = 5200;
 const BLOW_MS = 400;
 const MAX_BUBBLES = 12;
 const NAMES_FROM_ZOOM = 11;
+const THINGS_FROM_ZOOM = 20;
+const RIM_TILES = 7;
+const MOST_RIM = 60;
 const REACH_PIXELS = 16;
 const CLICK_SLACK = 5;
 const WRAP_AFTER = 34;
@@ -34,10 +37,12 @@ export class MapView {
     this.mirror = null;
     this.terrain = null;
     this.species = [];
+    this.factions = [];
     this.chosen = 0;
     this.hovered = 0;
     this.zoom = 5;
     this.centre = { x: 96, y: 96 };
+    this.fitted = true;
     this.glide = null;
     this.words = new Map();
     this.blows = new Map();
@@ -56,6 +61,7 @@ export class MapView {
     this.mirror = mirror;
     this.terrain = terrain;
     this.species = world.species;
+    this.factions = world.factions;
     if (fresh) this.fit();
   }
 
@@ -64,12 +70,14 @@ export class MapView {
     if (!this.terrain) return;
     const { width, height } = this.terrain;
     this.centre = { x: width / 2, y: height / 2 };
-    this.zoom = this.bounded(Math.max(this.width / width, this.height / height));
+    this.zoom = this.bounded(Math.min(this.width / width, this.height / height));
     this.glide = null;
+    this.fitted = true;
   }
 
   /** Moves the view to someone, closer if it is far. */
   show(entity) {
+    this.fitted = false;
     const zoom = Math.max(this.zoom, 14);
     if (this.calm.matches) {
       this.centre = { x: entity.x, y: entity.y };
@@ -101,6 +109,7 @@ export class MapView {
     this.canvas.width = Math.round(this.width * ratio);
     this.canvas.height = Math.round(this.height * ratio);
     this.ratio = ratio;
+    if (this.fitted) this.fit();
   }
 
   // --- drawing ---
@@ -152,15 +161,21 @@ export class MapView {
     const { canvas } = this.terrain;
     pen.drawImage(canvas, origin.x, origin.y, canvas.width * scale, canvas.height * scale);
     this.drawLight(origin, canvas.width * scale, canvas.height * scale);
+    this.drawRim(origin, canvas.width * scale, canvas.height * scale);
     const seen = [...this.mirror.byId.values()].filter((entity) => this.inView(entity));
     seen.sort((a, b) => rank(a) - rank(b) || a.shown.y - b.shown.y || a.id - b.id);
     for (const entity of seen) this.drawStrife(entity);
     for (const entity of seen) this.drawEntity(entity, now);
-    for (const entity of seen) this.drawName(entity);
+    this.drawNames(seen);
+    this.drawTalk(now);
+  }
+
+  drawTalk(now) {
+    const taken = [];
     for (const [id, words] of this.words) {
       const speaker = this.mirror.byId.get(id);
       if (!speaker || now > words.until) this.words.delete(id);
-      else if (this.inView(speaker)) this.drawWords(speaker, words, now);
+      else if (this.inView(speaker)) this.drawWords(speaker, words, now, taken);
     }
   }
 
@@ -187,9 +202,31 @@ export class MapView {
     pen.globalCompositeOperation = "source-over";
   }
 
+  /** The map ends softly, like a painting. */
+  drawRim(left, width, height) {
+    const { pen } = this;
+    const paper = getComputedStyle(this.canvas).backgroundColor;
+    const clear = `rgb(${paper.match(/\d+/g).slice(0, 3).join(" ")} / 0)`;
+    const rim = Math.min(MOST_RIM, this.zoom * RIM_TILES);
+    const right = left.x + width;
+    const bottom = left.y + height;
+    const sides = [
+      [left.x, left.y, rim, 0], [right, left.y, -rim, 0],
+      [left.x, left.y, 0, rim], [left.x, bottom, 0, -rim],
+    ];
+    for (const [x, y, dx, dy] of sides) {
+      const fade = pen.createLinearGradient(x, y, x + dx, y + dy);
+      fade.addColorStop(0, paper);
+      fade.addColorStop(1, clear);
+      pen.fillStyle = fade;
+      if (dx) pen.fillRect(Math.min(x, x + dx) - (dx > 0 ? 2 : 0), y, rim + 2, height);
+      else pen.fillRect(x, Math.min(y, y + dy) - (dy > 0 ? 2 : 0), width, rim + 2);
+    }
+  }
+
   radius(entity) {
     const size = Math.max(3, Math.min(15, this.zoom * 0.5));
-    return entity.id === this.chosen || entity.id === this.hovered ? size * 1.2 : size;
+    return this.isNear(entity) ? size * 1.2 : size;
   }
 
   drawStrife(entity) {
@@ -251,30 +288,56 @@ export class MapView {
     pen.globalAlpha = 1;
   }
 
-  drawName(entity) {
-    const near = entity.id === this.chosen || entity.id === this.hovered;
-    if (!entity.name || (!near && this.zoom < NAMES_FROM_ZOOM)) return;
+  /** Names where there is room: the chosen first, then people, then things. */
+  drawNames(seen) {
+    const taken = [];
+    const order = (entity) => (this.isNear(entity) ? 0 : 1) + (this.isThing(entity) ? 2 : 0);
+    for (const entity of [...seen].sort((a, b) => order(a) - order(b))) {
+      const from = this.isThing(entity) ? THINGS_FROM_ZOOM : NAMES_FROM_ZOOM;
+      if (!entity.name || (!this.isNear(entity) && this.zoom < from)) continue;
+      this.drawName(entity, taken);
+    }
+  }
+
+  drawName(entity, taken) {
     const { pen } = this;
     const { x, y } = this.toScreen(entity.shown.x, entity.shown.y);
-    pen.font = `${near ? 600 : 500} 12px system-ui, sans-serif`;
+    const top = y + this.radius(entity) + 4;
+    pen.font = `${this.isNear(entity) ? 600 : 500} 12px system-ui, sans-serif`;
+    const half = pen.measureText(entity.name).width / 2 + 2;
+    const overlaps = (box) => Math.abs(box.x - x) < box.half + half && Math.abs(box.top - top) < 14;
+    if (taken.some(overlaps)) return;
+    taken.push({ x, top, half });
     pen.textAlign = "center";
     pen.textBaseline = "top";
     pen.lineJoin = "round";
     pen.lineWidth = 3.5;
     pen.strokeStyle = "rgb(20 22 20 / 0.6)";
-    pen.strokeText(entity.name, x, y + this.radius(entity) + 4);
+    pen.strokeText(entity.name, x, top);
     pen.fillStyle = "#fdfaf2";
-    pen.fillText(entity.name, x, y + this.radius(entity) + 4);
+    pen.fillText(entity.name, x, top);
   }
 
-  drawWords(entity, words, now) {
+  isNear(entity) {
+    return entity.id === this.chosen || entity.id === this.hovered;
+  }
+
+  isThing(entity) {
+    return this.factions[entity.faction] === "things";
+  }
+
+  drawWords(entity, words, now, taken) {
     const { pen } = this;
     const at = this.toScreen(entity.shown.x, entity.shown.y);
     pen.font = "13px system-ui, sans-serif";
     const width = Math.max(...words.lines.map((text) => pen.measureText(text).width)) + 18;
     const height = words.lines.length * 17 + 12;
     const left = Math.min(this.width - width - 4, Math.max(4, at.x - width / 2));
-    const top = at.y - this.radius(entity) - height - 10;
+    let top = at.y - this.radius(entity) - height - 10;
+    // Who stands close together speaks one above the other.
+    const below = (box) => left < box.right && box.left < left + width && top < box.bottom && box.top < top + height;
+    for (let box = taken.find(below); box; box = taken.find(below)) top = box.top - height - 6;
+    taken.push({ left, top, right: left + width, bottom: top + height });
     pen.globalAlpha = Math.min(1, (words.until - now) / 500);
     pen.fillStyle = "#fdf9ee";
     pen.strokeStyle = "rgb(60 50 40 / 0.35)";
@@ -359,6 +422,7 @@ export class MapView {
   }
 
   keepInside() {
+    this.fitted = false;
     if (!this.terrain) return;
     this.centre.x = Math.min(this.terrain.width, Math.max(0, this.centre.x));
     this.centre.y = Math.min(this.terrain.height, Math.max(0, this.centre.y));

@@ -53,7 +53,7 @@ def test_a_player_is_answered_in_pieces_that_add_up(server: Any, play: Any) -> N
         for event in told["said"]["events"]
     )
     assert told["nobody"]["ok"] is False
-    assert told["nobody"]["reply"]["code"] in ("no_such_entity", "unknown_entity")
+    assert told["nobody"]["reply"]["code"] == "no_valid_target"
 
 
 def test_a_player_hunts_a_beast_and_the_blow_is_committed_and_seen(server: Any, play: Any) -> None:

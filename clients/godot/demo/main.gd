@@ -6,7 +6,8 @@ extends Node2D
 const PLAYER_NAME := "Traveller"
 const DEFAULT_URL := "ws://127.0.0.1:8765"
 const HOSTILE_REACH := 3.0
-const USE_REACH := 2.5
+const USE_REACH := 2.0
+const EARSHOT := 8.0
 const CLICK_REACH := 0.9
 const MAX_LOG_LINES := 60
 const SECONDS_DEAD := 3.0
@@ -78,7 +79,7 @@ static func _server_url() -> String:
 
 # A click on someone chooses them to talk to or to strike; anywhere else it is where to walk.
 func _on_click(place: Vector2) -> void:
-	var hit: int = Greenroom.entities.nearest(place, CLICK_REACH, 0, Greenroom.me)
+	var hit: int = Greenroom.entities.nearest(place, CLICK_REACH, Greenroom.me)
 	if hit != 0:
 		_chosen = hit
 	else:
@@ -96,6 +97,9 @@ func _on_line_submitted(text: String) -> void:
 		_note("Nobody is near enough to hear you.")
 		return
 	_chosen = to
+	if not await Greenroom.walk_up_to(to, EARSHOT):
+		_note("There is no way to %s." % _name(to))
+		return
 	_bubbles.begin(to)
 	_bubbles.say(Greenroom.me, text)
 	Greenroom.say(to, text)
@@ -104,7 +108,7 @@ func _on_line_submitted(text: String) -> void:
 func _strike() -> void:
 	var target := _chosen
 	if target == 0 or Greenroom.entities.is_dead(target) or not Greenroom.entities.has(target):
-		target = Greenroom.entities.nearest(Greenroom.my_position(), HOSTILE_REACH, 0, Greenroom.me)
+		target = Greenroom.entities.nearest(Greenroom.my_position(), HOSTILE_REACH, Greenroom.me)
 	if target == 0:
 		_note("There is nobody to strike.")
 		return
@@ -113,7 +117,7 @@ func _strike() -> void:
 
 
 func _use() -> void:
-	var target := _chosen if _chosen != 0 else Greenroom.entities.nearest(Greenroom.my_position(), USE_REACH, 0, Greenroom.me)
+	var target := _chosen if _chosen != 0 else Greenroom.entities.nearest(Greenroom.my_position(), USE_REACH, Greenroom.me)
 	if target != 0:
 		Greenroom.use(target)
 

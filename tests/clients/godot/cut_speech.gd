@@ -1,5 +1,5 @@
 ## Asks a question and lets the line be cut in the middle of the answer.
-extends "res://tests/talk.gd"
+extends "res://tests/scenario.gd"
 
 
 func run() -> void:
@@ -15,7 +15,8 @@ func run() -> void:
 	greenroom.connect_to(arguments[0], "Robin", {"radius": 60})
 	var me: int = await greenroom.joined
 	await until(func() -> bool: return greenroom.entities.has(me))
-	var to: int = await go_to_speaker()
+	var to: int = greenroom.nearest_speaker()
+	await greenroom.walk_up_to(to)
 	var talk: RefCounted = greenroom.say(to, "Tell me all you know of the valley, from end to end.")
 	await talk.wait()
 	# The answer may have been whole before the cut; what matters is the line that was lost.

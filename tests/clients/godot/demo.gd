@@ -7,14 +7,9 @@ func run() -> void:
 	var main: Node = load("res://demo/main.tscn").instantiate()
 	root.add_child(main)
 	await greenroom.joined
-	await until(func() -> bool: return greenroom.nearest_speaker(40.0) != 0)
+	await until(func() -> bool: return greenroom.nearest_speaker() != 0)
 	var bubbles: Control = main.get_node("Overlay/Bubbles")
 	var line: LineEdit = main.get_node("Overlay/Line")
-	var to: int = greenroom.nearest_speaker(40.0)
-	while greenroom.my_position().distance_to(greenroom.entities.position_of(to)) > 3.0:
-		greenroom.move_to(greenroom.entities.position_of(to))
-		var pause := Time.get_ticks_msec() + 400
-		await until(func() -> bool: return Time.get_ticks_msec() > pause)
 	var done := []
 	greenroom.speech_done.connect(func(speaker: int, text: String, _source: String) -> void: done.append([speaker, text]))
 	line.text_submitted.emit("What is the news?")

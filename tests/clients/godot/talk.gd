@@ -20,7 +20,8 @@ func run() -> void:
 		"me": me, "in_sight": in_sight, "name": greenroom.entities.name_of(me),
 		"player": greenroom.entities.is_player(me), "place": str(greenroom.my_position()),
 	})
-	var to: int = await go_to_speaker()
+	var to: int = greenroom.nearest_speaker()
+	await greenroom.walk_up_to(to)
 	var panel: Dictionary = await greenroom.inspect(to).wait()
 	report("panel", panel)
 	var talk: RefCounted = greenroom.say(to, "Good evening! What news from the mill?")
@@ -34,18 +35,3 @@ func run() -> void:
 	var nobody: RefCounted = greenroom.say(281474976710655, "Is anybody there?")
 	await nobody.wait()
 	report("nobody", {"ok": nobody.ok, "reply": nobody.reply})
-
-
-# Who is nearest and speaks, walked up to if need be.
-func go_to_speaker() -> int:
-	var best := 0
-	var started := Time.get_ticks_msec()
-	while Time.get_ticks_msec() - started < 60_000:
-		best = greenroom.nearest_speaker(60.0)
-		if best != 0 and greenroom.my_position().distance_to(greenroom.entities.position_of(best)) < 4.0:
-			return best
-		if best != 0:
-			greenroom.move_to(greenroom.entities.position_of(best))
-		var pause := Time.get_ticks_msec() + 400
-		await until(func() -> bool: return Time.get_ticks_msec() > pause)
-	return best

@@ -85,16 +85,16 @@ func describe(id: int) -> Dictionary:
 	return found
 
 
-## The nearest entity to `place` (in tiles) within `reach` tiles that carries all of `flags` and
-## is not dead; 0 when there is none. `besides` is left out: usually one's own body.
-func nearest(place: Vector2, reach := INF, flags := 0, besides := 0) -> int:
+## The nearest entity to `place` (in tiles) within `reach` tiles that carries all flags of `with`
+## and none of `without`; 0 when there is none. `besides` is left out: usually one's own body.
+func nearest(place: Vector2, reach := INF, besides := 0, with := 0, without: int = Flag.DEAD) -> int:
 	var xs: PackedInt32Array = columns.x
 	var ys: PackedInt32Array = columns.y
 	var all_flags: PackedInt32Array = columns.flags
 	var best := 0
 	var best_distance := reach * reach
 	for row in ids.size():
-		if ids[row] == besides or all_flags[row] & Flag.DEAD or all_flags[row] & flags != flags:
+		if ids[row] == besides or all_flags[row] & with != with or all_flags[row] & without:
 			continue
 		var distance := place.distance_squared_to(Vector2(xs[row], ys[row]) / units_per_tile)
 		if distance <= best_distance:

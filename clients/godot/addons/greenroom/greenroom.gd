@@ -1,8 +1,10 @@
 ## The autoload `Greenroom`: a game's door to a Greenroom server.
 ##
 ##     Greenroom.connect_to("ws://127.0.0.1:8765", "Robin")
-##     await Greenroom.joined
-##     Greenroom.say(Greenroom.nearest_speaker(), "Good evening! What news?")
+##     await Greenroom.entities_changed
+##     var npc := Greenroom.nearest_speaker()
+##     await Greenroom.walk_up_to(npc)
+##     Greenroom.say(npc, "Good evening! What news?")
 ##
 ## Positions are in tiles, ids are ints. Every call returns at once with a request whose
 ## `wait()` gives the answer; what goes on by itself arrives as the signals below.
@@ -39,7 +41,8 @@ const Request := preload("request.gd")
 
 const MAX_PENDING := 128
 const TIMEOUT_MS := 60_000
-const SPEAKING_DISTANCE := 12.0
+const STEP_SECONDS := 0.4
+const STUCK_STEPS := 12
 
 ## Everyone in sight.
 var entities := Entities.new()
@@ -81,7 +84,7 @@ func _process(_delta: float) -> void:
 
 
 func _exit_tree() -> void:
-	_connection.close()
+	disconnect_from_server()
 
 
 # --- the connection ---
@@ -104,8 +107,10 @@ func connect_to(url: String, player_name := "", options := {}) -> void:
 	_connection.open(url, "godot" if client.strip_edges() == "" else client.left(64), str(options.get("token", "")))
 
 
-## Leaves for good.
+## Takes your body out of the world and ends the connection.
 func disconnect_from_server() -> void:
+	if me != 0:
+		_connection.send("leave", {"key": _new_key()})
 	_connection.close()
 	_fail_all("disconnected", "the connection was closed")
 	_forget_world()
@@ -179,9 +184,27 @@ func my_position() -> Vector2:
 	return entities.position_of(me)
 
 
-## Who is nearest to you and would answer; 0 when nobody is within `reach` tiles.
-func nearest_speaker(reach := SPEAKING_DISTANCE) -> int:
-	return entities.nearest(my_position(), reach, Entities.Flag.SPEAKS, me)
+## Who in sight is nearest and would answer; 0 when nobody is within `reach` tiles.
+func nearest_speaker(reach := INF) -> int:
+	var without := Entities.Flag.DEAD | Entities.Flag.PLAYER
+	return entities.nearest(my_position(), reach, me, Entities.Flag.SPEAKS, without)
+
+
+## Walks up to someone, wherever they go; to be waited for. False when they are gone, or there is no way.
+func walk_up_to(id: int, distance := 3.0) -> bool:
+	var nearest := INF
+	var stuck := 0
+	while stuck <= STUCK_STEPS and entities.has(id) and entities.has(me):
+		var left := my_position().distance_to(entities.position_of(id))
+		if left <= distance:
+			return true
+		if left < nearest - 0.1:
+			nearest = left
+			stuck = 0
+		stuck += 1
+		move_to(entities.position_of(id))
+		await get_tree().create_timer(STEP_SECONDS).timeout
+	return false
 
 
 ## The kind of tile at `place`; -1 outside the map.

@@ -1,0 +1,119 @@
+// The figures below the map and the engine's page: pace, models, actors, who lives here.
+
+import { Population, Sparkline } from "./charts.js";
+import { fetchStatus } from "./status.js";
+
+const EVERY_MS = 1000;
+const $ = (id) => document.getElementById(id);
+
+export class Figures {
+  constructor(world) {
+    this.world = world;
+    this.pace = new Sparkline($("tick-chart"), { colours: ["--series", "--series-2"], least: 2 });
+    this.queue = new Sparkline($("queue-chart"), { colours: ["--series-2"], least: 4 });
+    this.population = new Population($("population"));
+  }
+
+  start() {
+    if (this.timer) return;
+    this.timer = setInterval(() => this.ask(), EVERY_MS);
+    this.ask();
+  }
+
+  /** Who lives, by species. */
+  count(living) {
+    const counts = new Map();
+    for (const entity of living) {
+      const { name, colour } = this.world.kind(entity);
+      const entry = counts.get(name) ?? { name, colour, count: 0 };
+      entry.count += 1;
+      counts.set(name, entry);
+    }
+    this.population.show([...counts.values()]);
+    $("alive-now").textContent = living.length.toLocaleString();
+  }
+
+  async ask() {
+    if (document.hidden || this.asking) return;
+    this.asking = true;
+    const { status } = await fetchStatus();
+    this.asking = false;
+    if (status) this.show(status);
+  }
+
+  show(status) {
+    const { pace = {} } = status;
+    this.pace.push(pace.took_p50_ms ?? NaN, pace.took_p99_ms ?? NaN);
+    $("tick-now").textContent = milliseconds(pace.took_p50_ms);
+    $("tick-note").textContent = pace.steps === undefined ? ""
+      : `99 of 100 within ${milliseconds(pace.took_p99_ms)} · ${plural(pace.missed, "tick")} missed`;
+    const open = status.questions_open ?? NaN;
+    this.queue.push(open);
+    $("queue-now").textContent = Number.isFinite(open) ? open : "";
+    $("queue-note").textContent = modelNote(status);
+    this.showEngine(status);
+  }
+
+  showEngine(status) {
+    facts($("engine-facts"), {
+      model: status.model || "none: reflexes and rules alone",
+      actors: status.actors?.toLocaleString(),
+      clients: status.bridge?.connections,
+      stored: status.synced_tick === undefined ? undefined : `up to tick ${status.synced_tick.toLocaleString()}`,
+      failures: status.incidents,
+      storage: status.storage_fault || undefined,
+    });
+    const rows = Object.values(status.kinds ?? {})
+      .filter((kind) => kind.alive > 0 || kind.failures > 0)
+      .sort((a, b) => b.alive - a.alive || (a.kind < b.kind ? -1 : 1))
+      .map((kind) => row(words(kind.kind), kind.alive, kind.queued, kind.handled, kind.restarts));
+    $("actors").replaceChildren(...rows);
+  }
+}
+
+function modelNote(status) {
+  const did = status.minds_did;
+  if (!did) return status.model ?? "";
+  const lines = `${plural(did.model_lines, "line")} by ${status.model ? "the model" : "models"}, ${did.reflex_lines} by reflex`;
+  return status.model ? lines : `no model · ${plural(did.reflex_lines, "line")} by reflex`;
+}
+
+function row(name, ...numbers) {
+  const line = document.createElement("tr");
+  const head = line.appendChild(document.createElement("td"));
+  head.textContent = name;
+  for (const number of numbers) {
+    const cell = line.appendChild(document.createElement("td"));
+    cell.className = "number";
+    cell.textContent = number.toLocaleString();
+  }
+  return line;
+}
+
+/** Fills a list of terms; what is undefined is left out. */
+export function facts(list, given) {
+  const parts = [];
+  for (const [term, value] of Object.entries(given)) {
+    if (value === undefined || value === "") continue;
+    const dt = document.createElement("dt");
+    const dd = document.createElement("dd");
+    dt.textContent = term;
+    dd.textContent = value;
+    parts.push(dt, dd);
+  }
+  list.replaceChildren(...parts);
+}
+
+/** "TerrainBuilder" → "Terrain builder". */
+function words(name) {
+  const spaced = name.replace(/Actor$/, "").replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
+  return spaced === "npc" ? "NPC" : spaced.charAt(0).toUpperCase() + spaced.slice(1);
+}
+
+function milliseconds(value) {
+  return value === undefined ? "" : `${value.toFixed(value < 10 ? 1 : 0)} ms`;
+}
+
+function plural(count, noun) {
+  return `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
+}
