@@ -66,6 +66,11 @@ class PluginManager:
         return tuple(sorted(self._contributions))
 
     @property
+    def contributions(self) -> tuple[Contribution, ...]:
+        """What each plugin in use gives, by name."""
+        return tuple(self._contributions[name] for name in self.names)
+
+    @property
     def versions(self) -> dict[str, str]:
         """Plugin name -> version of the distribution it came from ("" if it has none)."""
         return {name: self._contributions[name].version for name in self.names}
