@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib.util
+import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,6 +48,38 @@ def ravens(ravens_file: Path) -> Iterator[ModuleType]:
     spec.loader.exec_module(module)
     yield module
     del sys.modules[name]
+
+
+@pytest.fixture
+def installed(ravens_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What pip would leave in site-packages for the plugin, on the path for one test; its version."""
+    config = configparser.ConfigParser()
+    config.read(ravens_file.parent / "setup.cfg", encoding="utf-8")
+    name, version = config["metadata"]["name"], config["metadata"]["version"]
+    module = config["options"]["py_modules"]
+    entries = config["options.entry_points"]["greenroom.plugins"].strip()
+    site = tmp_path / "site"
+    info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[greenroom.plugins]\n{entries}\n")
+    shutil.copy(ravens_file.with_name(f"{module}.py"), site)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.syspath_prepend(str(site))
+    return version
+
+
+@pytest.fixture
+def pond(root: Path, tmp_path: Path) -> Path:
+    """A copy of the mill pond with the ravens that docs/plugins.md adds to its scene."""
+    page = (root / "docs" / "plugins.md").read_text(encoding="utf-8")
+    herd = re.search(r"^```toml ravens in a scene\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert herd is not None
+    folder = tmp_path / "millpond"
+    shutil.copytree(root / "examples" / "scenes" / "millpond", folder)
+    with (folder / "scene.toml").open("a", encoding="utf-8") as file:
+        file.write(f"\n{herd[1]}")
+    return folder
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import configparser
-import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -214,24 +212,10 @@ def test_the_plugin_imports_plugins_api_alone_and_no_other_part_of_greenroom(
     assert {name.split(".")[0] for name in imported} <= {"plugins", "numpy", "typing", "__future__"}
 
 
-@pytest.mark.usefixtures("ravens")
-def test_greenroom_finds_the_package_by_the_entry_point_in_its_setup_cfg(
-    ravens_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = configparser.ConfigParser()
-    config.read(ravens_file.parent / "setup.cfg", encoding="utf-8")
-    name, version = config["metadata"]["name"], config["metadata"]["version"]
-    assert config["options"]["py_modules"] == ravens_file.stem
-    entries = config["options.entry_points"]["greenroom.plugins"].strip()
-    # What pip would leave behind in site-packages.
-    info = tmp_path / f"{re.sub('[-_.]+', '_', name)}-{version}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    (info / "entry_points.txt").write_text(f"[greenroom.plugins]\n{entries}\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+def test_greenroom_finds_the_package_by_the_entry_point_in_its_setup_cfg(installed: str) -> None:
     manager = load_builtin_and_installed()
     rules = manager.ruleset()
-    assert manager.errors == [] and manager.versions["ravens"] == version
+    assert manager.errors == [] and manager.versions["ravens"] == installed
     assert "raven" in rules.species and "caw" in rules.actions
 
 
