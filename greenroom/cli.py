@@ -11,6 +11,7 @@ from greenroom.commands import (
     bench,
     bots,
     doctor,
+    generate,
     inspect,
     models,
     plugins,
@@ -50,6 +51,7 @@ app.command("serve")(serve.serve)
 app.command("talk")(talk.talk)
 app.command("simulate")(simulate.simulate)
 app.command("replay")(replay.replay)
+app.command("generate")(generate.generate)
 app.command("bots")(bots.bots)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
