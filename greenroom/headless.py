@@ -20,6 +20,8 @@ from world.world import World
 
 WORLD_FOLDER = "world"
 MOST_CHECKPOINTS = 64
+# Whoever wants every sample and place reads report.json.
+_TOO_LONG = ("series", "final")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
             gathered.router.close()
         opened.store.close()
     return {
-        **report,
+        **{key: value for key, value in report.items() if key not in _TOO_LONG},
         "state_hash": f"{opened.world.hash():016x}",
         "scene": request.scene,
         "seed": request.seed,

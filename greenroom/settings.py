@@ -38,12 +38,11 @@ class ServerSettings(_Section):
 
 
 class WorldSettings(_Section):
-    """Which world, how big, how fast, and where it is kept."""
+    """Which world, how big, and where it is kept."""
 
     scene: str = "valley"
     seed: int = Field(7, ge=0, lt=2**63)
     npcs: int | None = Field(None, ge=0, le=20_000)
-    hz: int = Field(20, ge=1, le=60)
     data: Path | None = None
     checkpoint_ticks: int = Field(1200, ge=20, le=1_000_000)
 

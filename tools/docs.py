@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 
 from engine_bridge import describe
@@ -42,10 +42,10 @@ def settings_page() -> str:
         if not hasattr(kind, "model_fields"):
             lines += [f"`{name}` (`GREENROOM_{name.upper()}`): default `{section.default}`", ""]
             continue
-        lines += [f"## [{name}]", "", (kind.__doc__ or "").strip(), ""]
+        lines += [f"## [{name}]", "", inspect.getdoc(kind) or "", ""]
         lines += ["| key | environment | type | default |", "|---|---|---|---|"]
         for key, field in kind.model_fields.items():
-            type_name = re.sub(r"[\w.]+\.", "", str(field.annotation)).replace("|", "or")
+            type_name = re.sub(r"\b\w+\.(?=\w)", "", str(field.annotation)).replace("|", "or")
             type_name = re.sub(r"<class '(\w+)'>", r"\1", type_name)
             environment = f"GREENROOM_{name.upper()}__{key.upper()}"
             lines.append(f"| `{key}` | `{environment}` | {type_name} | `{field.default}` |")
@@ -55,8 +55,7 @@ def settings_page() -> str:
 
 def cli_page() -> str:
     """docs/cli.md from the command line's own help."""
-    group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
+    group: Any = typer.main.get_command(app)
     lines = [
         "# Command line",
         "",
@@ -70,31 +69,29 @@ def cli_page() -> str:
     return "\n".join(lines)
 
 
-def _command_section(group: click.Group, prefix: str) -> list[str]:
+def _command_section(group: Any, prefix: str) -> list[str]:
     lines: list[str] = []
-    for name in group.list_commands(click.Context(group)):
-        command = group.get_command(click.Context(group), name)
-        assert command is not None
-        if isinstance(command, click.Group):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
             lines += _command_section(command, f"{prefix} {name}")
             continue
         lines += [f"## {prefix} {name}", "", (command.help or "").strip(), ""]
-        rows = []
-        for parameter in command.params:
-            if parameter.name == "help":
-                continue
-            label = (
-                ", ".join(f"`{opt}`" for opt in (*parameter.opts, *parameter.secondary_opts))
-                if isinstance(parameter, click.Option)
-                else f"`{(parameter.name or '').upper()}`"
-            )
-            text = getattr(parameter, "help", "") or ""
-            default = parameter.default
-            shown = "" if default in (None, False, ()) or callable(default) else f"`{default}`"
-            rows.append(f"| {label} | {text} | {shown} |")
+        rows = [_option_row(one) for one in command.params if one.name != "help"]
         if rows:
             lines += ["| option | what | default |", "|---|---|---|", *rows, ""]
     return lines
+
+
+def _option_row(one: Any) -> str:
+    names = (*one.opts, *one.secondary_opts)
+    label = (
+        f"`{one.name.upper()}`"
+        if one.param_type_name == "argument"
+        else ", ".join(f"`{option}`" for option in names)
+    )
+    default = one.default
+    shown = "" if default in (None, False, ()) or callable(default) else f"`{default}`"
+    return f"| {label} | {getattr(one, 'help', '') or ''} | {shown} |"
 
 
 def pages() -> dict[Path, str]:
