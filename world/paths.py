@@ -26,7 +26,7 @@ _BATCH: Final = 16
 _PER_CELL: Final = 30
 _STRAIGHT, _SLANT = 5, 7
 _STEPS: Final = ((0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
-_BUDGET: Final = 64 * 2**20
+_LEAST, _MOST, _FIELDS = 64 * 2**20, 512 * 2**20, 256
 _SAMPLES: Final = 48
 SIGHT: Final = 12 * TILE
 """How far a clear line is looked for before a field is asked."""
@@ -54,8 +54,9 @@ class _Field:
 class Paths:
     """Distance fields over one map; past `budget` bytes the least recently used are dropped."""
 
-    def __init__(self, nav: NDArray[np.uint8], budget: int = _BUDGET) -> None:
-        self.budget = budget
+    def __init__(self, nav: NDArray[np.uint8], budget: int | None = None) -> None:
+        roomy = min(_MOST, max(_LEAST, _FIELDS * nav.size * 4))
+        self.budget = roomy if budget is None else budget
         self.reset(nav)
 
     def reset(self, nav: NDArray[np.uint8]) -> None:

@@ -145,7 +145,8 @@ class World:
     @property
     def columns(self) -> Columns:
         """The columns behind views that refuse writing; take them anew after each step."""
-        return self._state.columns.read_only()
+        self._view.refresh()
+        return self._view.c
 
     @property
     def names(self) -> Mapping[int, str]:
