@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Callable
@@ -11,7 +12,10 @@ from types import ModuleType
 from typing import get_args
 
 import pytest
+from rich.console import Console
 
+from greenroom import console
+from greenroom.commands.plugins import list_plugins
 from plugins import hookspecs
 from plugins.errors import PluginError
 from plugins.manager import HOOKS, PluginManager, load_builtin_and_installed
@@ -244,6 +248,20 @@ def test_a_consideration_that_fails_counts_as_nothing_and_is_named(
         done.update(world.columns.action[ravens].tolist())
     assert fault in world.faults["shy_of_people"]
     assert world.ruleset.activity_code["wander"] in done, "its other reasons still count"
+
+
+@pytest.mark.usefixtures("installed")
+def test_plugins_list_prints_what_the_page_shows(
+    blocks: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = io.StringIO()
+    monkeypatch.setattr(console, "people", Console(file=printed, width=160))
+    list_plugins(json=False)
+    lines = [" ".join(line.split()) for line in printed.getvalue().splitlines()]
+    shown = next(text for mark, text in blocks if mark == "plugins list")
+    told = [" ".join(line.split()) for line in shown.splitlines()]
+    assert told[:2] == lines[:2]
+    assert told[2].split()[0] == lines[2].split()[0]
 
 
 # Its scene
