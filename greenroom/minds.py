@@ -49,8 +49,7 @@ def gather(settings: ModelSettings) -> Minds | None:
         )
         rungs.insert(0, Rung(CLOUD, Budgeted(cloud, ledger, _CLOUD_PRICE)))
         routes = {purpose: [CLOUD, LOCAL] for purpose in CLOUD_PURPOSES}
-    others = {purpose: [LOCAL] for purpose in ("speech", "decide")}
-    return Minds(Router(rungs, routes={**others, **routes}), engine)
+    return Minds(Router(rungs, routes=routes, default=[LOCAL]), engine)
 
 
 def model_file(settings: ModelSettings) -> Path:
