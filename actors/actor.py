@@ -9,15 +9,13 @@ import traceback
 from collections.abc import Callable, Collection
 from enum import IntEnum
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pykka
 from pykka._envelope import Envelope
 
-from actors.mailbox import Mailbox, MailboxSpec
-
-if TYPE_CHECKING:
-    from actors.dispatch import Dispatcher
+from actors.errors import ActorError
+from actors.mailbox import Mailbox, MailboxSpec, Scheduler
 
 __all__ = [
     "ActorDied",
@@ -48,13 +46,28 @@ class Level(IntEnum):
 class Here(threading.local):
     """What this thread is running now."""
 
-    dispatcher: Dispatcher | None = None
+    dispatcher: Scheduler | None = None
     mailbox: Mailbox | None = None
-    starting: Dispatcher | None = None
+    starting: Scheduler | None = None
     adopting: Mailbox | None = None
 
 
 here = Here()
+
+_default_maker: list[Callable[[], Scheduler]] = []
+
+
+def use_default(make: Callable[[], Scheduler]) -> None:
+    """Say where actors run that are started outside any dispatcher."""
+    _default_maker[:] = [make]
+
+
+def _default() -> Scheduler:
+    if not _default_maker:
+        raise ActorError(
+            "no dispatcher to start on", "use Dispatcher.start, or import actors.dispatch"
+        )
+    return _default_maker[0]()
 
 
 class ActorDied:
@@ -160,9 +173,7 @@ class GreenActor(pykka.Actor):
         inbox.ref = self._actor_ref
 
     def _create_actor_inbox(self) -> Mailbox:  # type: ignore[override]
-        from actors.dispatch import default_dispatcher
-
-        dispatcher = here.starting or here.dispatcher or default_dispatcher()
+        dispatcher = here.starting or here.dispatcher or _default()
         return dispatcher.new_mailbox(type(self))
 
     @staticmethod
@@ -179,7 +190,7 @@ class GreenActor(pykka.Actor):
         return inbox
 
     @property
-    def _dispatcher(self) -> Dispatcher:
+    def _dispatcher(self) -> Scheduler:
         """The dispatcher that this actor runs on."""
         return self._inbox().dispatcher
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.messages import Fighter, GroupView
+from actors.fighters import Fighter, GroupView
 from world.compiled import GroupInfo
 from world.events import Event
 from world.maths import TILE

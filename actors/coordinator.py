@@ -16,12 +16,11 @@ from actors.actor import GreenActor, receives
 from actors.asking import Relay
 from actors.choices import Choice, DecisionReply, match
 from actors.errors import MailboxFull
+from actors.fighters import Fighter, GroupView
 from actors.mailbox import MailboxSpec, Policy
 from actors.messages import (
     Answer,
     Battle,
-    Fighter,
-    GroupView,
     ModelDone,
     ModelFailed,
     Obey,

@@ -31,6 +31,7 @@ from actors.actor import (
     receives,
     tell_first,
     unregister,
+    use_default,
 )
 from actors.blocking import BlockingPool
 from actors.errors import ActorError, DispatcherClosed, MailboxFull, WouldDeadlock
@@ -601,3 +602,6 @@ def default_dispatcher() -> Dispatcher:
         if _default is None or _default._closed:
             _default = Dispatcher(name="default")
         return _default
+
+
+use_default(default_dispatcher)

@@ -14,20 +14,17 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import pykka
+from pykka._envelope import Envelope
 from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
 
 from actors.errors import MailboxFull
+from actors.metrics import KindStats
+from actors.timers import Timer
 
-if TYPE_CHECKING:
-    from pykka._envelope import Envelope
-
-    from actors.dispatch import Dispatcher, GreenActor
-    from actors.metrics import KindStats
-
-__all__ = ["PYKKA_MESSAGES", "Mailbox", "MailboxSpec", "Policy"]
+__all__ = ["PYKKA_MESSAGES", "Mailbox", "MailboxSpec", "Policy", "Scheduler"]
 
 PYKKA_MESSAGES: frozenset[type[Any]] = frozenset(
     {_ActorStop, ProxyCall, ProxyGetAttr, ProxySetAttr}
@@ -69,6 +66,33 @@ class MailboxSpec:
             raise ValueError("a mailbox holds one message at least")
 
 
+class Scheduler(Protocol):
+    """What mailboxes and actors ask of the dispatcher they are on; see `dispatch.Dispatcher`."""
+
+    @property
+    def clock(self) -> Callable[[], float]: ...
+
+    def ready(self, mailbox: Mailbox) -> None: ...
+
+    def admit(self, mailbox: Mailbox) -> None: ...
+
+    def new_mailbox(self, kind: Any) -> Mailbox: ...
+
+    def may_wait(self) -> bool: ...
+
+    def before_wait(self, future: Any, mailbox: Mailbox, timeout: float | None) -> None: ...
+
+    def tell_after(self, delay_s: float, ref: pykka.ActorRef[Any], message: Any) -> Timer: ...
+
+    def run_blocking(self, work: Callable[[], Any], ref: pykka.ActorRef[Any], tag: Any) -> None: ...
+
+    def revive(self, ref: pykka.ActorRef[Any], factory: Callable[[], Any]) -> None: ...
+
+    def recycle(self, ref: pykka.ActorRef[Any]) -> None: ...
+
+    def abandon(self, ref: pykka.ActorRef[Any]) -> None: ...
+
+
 class Mailbox:
     """An actor's inbox (`pykka`'s `put`, `get`, `empty`) on a shared dispatcher."""
 
@@ -95,7 +119,7 @@ class Mailbox:
     )
 
     def __init__(
-        self, dispatcher: Dispatcher, spec: MailboxSpec, level: int, stats: KindStats
+        self, dispatcher: Scheduler, spec: MailboxSpec, level: int, stats: KindStats
     ) -> None:
         self.dispatcher = dispatcher
         self.spec = spec
@@ -104,7 +128,7 @@ class Mailbox:
         self.turn = threading.Lock()
         # Held until the actor is started: messages told in __init__ must wait for on_start.
         self.turn.acquire()
-        self.actor: GreenActor | None = None
+        self.actor: Any = None
         self.ref: pykka.ActorRef[Any] | None = None
         self.supervision: tuple[pykka.ActorRef[Any], str] | None = None
         self.begun = False
@@ -235,7 +259,7 @@ class LatestMailbox(Mailbox):
     __slots__ = ("_keyed", "_lock")
 
     def __init__(
-        self, dispatcher: Dispatcher, spec: MailboxSpec, level: int, stats: KindStats
+        self, dispatcher: Scheduler, spec: MailboxSpec, level: int, stats: KindStats
     ) -> None:
         super().__init__(dispatcher, spec, level, stats)
         self._lock = threading.Lock()
@@ -275,7 +299,7 @@ class BlockingMailbox(Mailbox):
     __slots__ = ("_room", "_waiting")
 
     def __init__(
-        self, dispatcher: Dispatcher, spec: MailboxSpec, level: int, stats: KindStats
+        self, dispatcher: Scheduler, spec: MailboxSpec, level: int, stats: KindStats
     ) -> None:
         super().__init__(dispatcher, spec, level, stats)
         self._room = threading.Condition()
@@ -310,7 +334,7 @@ class BlockingMailbox(Mailbox):
             self._room.notify_all()
 
 
-def create(dispatcher: Dispatcher, spec: MailboxSpec, level: int, stats: KindStats) -> Mailbox:
+def create(dispatcher: Scheduler, spec: MailboxSpec, level: int, stats: KindStats) -> Mailbox:
     """Make the kind of mailbox that `spec` asks for."""
     kinds = {Policy.LATEST: LatestMailbox, Policy.BLOCK: BlockingMailbox}
     return kinds.get(spec.policy, Mailbox)(dispatcher, spec, level, stats)

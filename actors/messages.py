@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from actors.conversation import SpeechStream
+    from actors.fighters import GroupView
     from actors.plans import BattleExecutionPlan
     from models.errors import ModelError
     from models.request import Reply
@@ -207,38 +208,6 @@ class TimeUp:
     """To whoever asked a model, from itself: the request has had its time."""
 
     request_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Fighter:
-    """One member or foe in a group's view; position in units (256 a tile)."""
-
-    id: int
-    name: str
-    species: str
-    hp: int
-    max_hp: int
-    attack: int
-    defence: int
-    x: int
-    y: int
-    player: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GroupView:
-    """What a group's leader sees: its living members, foes nearest first, the ground beneath."""
-
-    tick: int
-    epoch: int
-    group: int
-    name: str
-    species: str
-    tactics: tuple[str, ...]
-    leader: int
-    members: tuple[Fighter, ...]
-    foes: tuple[Fighter, ...]
-    ground: str
 
 
 @dataclass(frozen=True, slots=True)

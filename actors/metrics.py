@@ -5,10 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from actors.mailbox import Mailbox
+from typing import Protocol
 
 __all__ = ["KindSnapshot", "KindStats", "Slow", "snapshot"]
 
@@ -86,9 +83,27 @@ class KindStats:
             self.rejected += rejected
 
 
-def snapshot(kinds: Iterable[KindStats], mailboxes: Iterable[Mailbox]) -> dict[str, KindSnapshot]:
+class Counted(Protocol):
+    """The part of a mailbox that counts."""
+
+    @property
+    def stats(self) -> KindStats: ...
+
+    @property
+    def high(self) -> int: ...
+
+    @property
+    def dropped(self) -> int: ...
+
+    @property
+    def rejected(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+
+def snapshot(kinds: Iterable[KindStats], mailboxes: Iterable[Counted]) -> dict[str, KindSnapshot]:
     """Join the kinds' counts with those of the mailboxes that are alive."""
-    alive: dict[str, list[Mailbox]] = {}
+    alive: dict[str, list[Counted]] = {}
     for mailbox in mailboxes:
         alive.setdefault(mailbox.stats.kind, []).append(mailbox)
     result = {}

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from actors.messages import Fighter, GroupView
+from actors.fighters import Fighter, GroupView
 from foundation.strict import StrictModel
 from models.prompts import Orders
 from world.maths import TILE

@@ -16,7 +16,8 @@ from actors.choices import DecisionReply
 from actors.company import Company
 from actors.coordinator import Coordinator, CoordinatorMind
 from actors.dispatch import Dispatcher, GreenActor
-from actors.messages import Answer, Battle, Fighter, GroupPercept, GroupView, Obey, Propose
+from actors.fighters import Fighter, GroupView
+from actors.messages import Answer, Battle, GroupPercept, Obey, Propose
 from actors.monster_group import GroupActor, GroupMind
 from actors.plans import BattleExecutionPlan, OrdersReply, focus_of, intents, tactic_by_rule
 from actors.settings import CompanySettings

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from actors.battlefield import distances_to_players
 from actors.company import Company
 from actors.messages import Answer, Load, Overdue, Propose
 from foundation.errors import LimitError
@@ -319,3 +320,26 @@ def test_operators_get_plain_values(company: Make, what: str) -> None:
     c = company()
     c.run_headless(2)
     json.dumps(getattr(c, what)())
+
+
+def test_a_public_panel_tells_who_someone_is_and_no_secret(company: Make, named: Any) -> None:
+    c = company()
+    panels: list[Any] = []
+    c.situation(named(c, "Marta Kell"), panels.append)
+    c.situation(999_999, panels.append)
+    c.dispatcher.pump()
+    panel, nobody = panels
+    assert nobody is None
+    assert panel["name"] == "Marta Kell"
+    assert panel["place"] == "the Lantern"
+    assert panel["persona"]["trade"] == "innkeeper"
+    assert "deserter" not in json.dumps(panel)
+
+
+def test_those_near_a_player_come_first(company: Make, enter: Any, named: Any) -> None:
+    c = company()
+    near, far = named(c, "Marta Kell"), named(c, "Far Away Fen")
+    assert distances_to_players(c.ledger.world, [near, far]) == [0, 0]
+    enter(c)
+    close, away, unknown = distances_to_players(c.ledger.world, [near, far, 999_999])
+    assert close < away < unknown
