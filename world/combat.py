@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from world import maths
 from world.entities import Ints, Rows
 from world.maths import Purpose
-
-if TYPE_CHECKING:
-    from world.view import View
+from world.view import View
 
 STRIKE_COOLDOWN: Final = 20
 """Ticks between two strikes of one body."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 from foundation.strict import StrictModel
 from world.effects import Outcome, Refusal
 from world.errors import RulesetError
-
-if TYPE_CHECKING:
-    from world.view import View
 
 Ints = NDArray[np.int64]
 Rows = NDArray[np.intp]
@@ -83,10 +80,13 @@ class Aim:
     pace: Ints | None = None
 
 
-Score = Callable[["View", Rows], Ints]
-"""(view, rows) -> int64 0..1000 per row: how much each would like to; clipped to that range."""
+Score = Callable[[Any, Rows], Ints]
+"""(view, rows) -> int64 0..1000 per row: how much each would like to; clipped to that range.
 
-AimAt = Callable[["View", Rows], Aim]
+The view is a `world.view.View` here and below; it holds a ruleset, so its type can't be named.
+"""
+
+AimAt = Callable[[Any, Rows], Aim]
 """(view, rows) -> where to and whom."""
 
 
@@ -100,7 +100,7 @@ class Consideration:
     aim: AimAt
 
 
-Handler = Callable[["View", int, StrictModel], Outcome | Refusal]
+Handler = Callable[[Any, int, StrictModel], Outcome | Refusal]
 """(view, row of the actor, checked body) -> effects, or why not. Pure: it changes nothing itself."""
 
 
@@ -122,7 +122,7 @@ class ActionSpec:
     cooldown: int = 0
 
 
-UseObject = Callable[["View", int, int], Outcome | Refusal]
+UseObject = Callable[[Any, int, int], Outcome | Refusal]
 """(view, row of the user, row of the object) -> effects, or why not."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from plugins.manager import build_ruleset
 from world.compiled import CompiledScene, GroupInfo, Place, Spawn
@@ -14,6 +15,9 @@ from world.maths import TILE
 from world.ruleset import Ruleset
 from world.tiles import Tile
 from world.world import World
+
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
 
 SIZE = 64
 MakeWorld = Callable[..., World]
