@@ -85,13 +85,12 @@ class Writer {
   }
 
   number(value) {
-    if (!Number.isInteger(value) || Object.is(value, -0)) {
+    // A whole number that JavaScript can't hold exactly goes out as what it is: a float.
+    if (!Number.isSafeInteger(value) || Object.is(value, -0)) {
       if (!Number.isFinite(value)) throw new MsgpackError("NaN and infinities can't be sent");
       const at = this.room(9);
       this.bytes[at] = 0xcb;
       this.view.setFloat64(at + 1, value);
-    } else if (!Number.isSafeInteger(value)) {
-      throw new MsgpackError("an integer beyond 2^53 does not fit");
     } else if (value >= 0) {
       if (value < 0x80) this.byte(value);
       else if (value <= 0xff) this.head(0xcc, value, 1);
@@ -120,7 +119,9 @@ class Writer {
     else if (length <= 0xff) this.head(0xd9, length, 1);
     else if (length <= 0xffff) this.head(0xda, length, 2);
     else this.head(0xdb, length, 4);
-    this.bytes.set(bytes, this.room(length));
+    // Room first: making it may put larger bytes in the place of these.
+    const at = this.room(length);
+    this.bytes.set(bytes, at);
   }
 
   bin(bytes) {

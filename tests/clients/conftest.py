@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -155,40 +152,27 @@ class Served:
         return int(self.url.rsplit(":", 1)[1])
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _ready(pages: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{pages}/health/ready", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """`greenroom serve` with the valley and no models, in a process of its own."""
-    data = tmp_path_factory.mktemp("world")
-    port, http_port = _free_port(), _free_port()
-    log = data / "server.log"
-    command = [sys.executable, "-m", "greenroom", "serve", "--scene", "valley", "--no-models"]
-    command += ["--port", str(port), "--http-port", str(http_port), "--data", str(data / "valley")]
+def _serve(folder: Path, *flags: str) -> Iterator[Served]:
+    ready, log = folder / "ready.json", folder / "server.log"
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("greenroom"),
+        "serve",
+        "--scene",
+        "valley",
+        *flags,
+    ]
+    command += ["--port", "0", "--http-port", "0"]
+    command += ["--data", folder / "valley", "--ready-file", ready]
     with log.open("wb") as sink:
-        process = subprocess.Popen(
-            command, cwd=data, stdout=sink, stderr=sink, env={**os.environ, "PYTHONPATH": str(ROOT)}
-        )
-    pages = f"http://127.0.0.1:{http_port}"
+        process = subprocess.Popen(command, cwd=folder, stdout=sink, stderr=sink)
     try:
         last = time.monotonic() + SERVER_START_S
-        while not _ready(pages):
+        while not ready.exists():
             if process.poll() is not None or time.monotonic() > last:
                 pytest.fail(f"the server did not come up:\n{log.read_text()[-4000:]}")
-            time.sleep(0.1)
-        yield Served(f"ws://127.0.0.1:{port}", pages, process)
+            time.sleep(0.05)
+        told = json.loads(ready.read_text())
+        yield Served(told["game"], told["http"], process)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -196,6 +180,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`greenroom serve` with the valley and no models, in a process of its own."""
+    yield from _serve(tmp_path_factory.mktemp("world"), "--no-models")
 
 
 class CuttingProxy:

@@ -65,6 +65,35 @@ def through_godot(
     ]
 
 
+INDEX = json.loads((VECTORS / "index.json").read_text())
+
+
+def test_every_message_of_the_protocol_is_read_and_written_byte_for_byte(
+    play: Any, tmp_path: Path
+) -> None:
+    frames = [(VECTORS / f"{vector['name']}.bin").read_bytes() for vector in INDEX["messages"]]
+
+    found = through_godot(play, tmp_path, frames)
+
+    assert len(frames) > 30
+    assert found == [(described(msgpack.unpackb(frame)), frame) for frame in frames]
+
+
+def test_what_is_no_message_is_refused_as_the_vectors_say(play: Any, tmp_path: Path) -> None:
+    # A list is sound msgpack: that it is no message is for the connection to say.
+    broken = [
+        one
+        for one in INDEX["refused"]
+        if one["name"] != "not a map" and (one["close"] == 4000 or one["code"] == "too_deep")
+    ]
+
+    found = through_godot(play, tmp_path, [bytes.fromhex(one["frame"]) for one in broken])
+
+    assert len(broken) > 10
+    for vector, outcome in zip(broken, found, strict=True):
+        assert isinstance(outcome, str), f"{vector['name']} was taken for {outcome}"
+
+
 EDGES: list[Any] = [
     None,
     True,

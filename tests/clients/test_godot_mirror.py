@@ -83,6 +83,23 @@ def test_after_every_delta_the_mirror_holds_what_the_server_sees(
         assert set(line.data["left"]) == set(before) - set(now)
 
 
+VECTORS = Path(__file__).parents[1] / "vectors"
+
+
+def test_the_client_knows_what_the_vectors_say_after_each_state(play: Any, tmp_path: Path) -> None:
+    state = json.loads((VECTORS / "index.json").read_text())["state"]
+    frames = [(VECTORS / f"{step['apply']}.bin").read_bytes().hex() for step in state["after"]]
+    given_states = tmp_path / "states.json"
+    given_states.write_text(
+        json.dumps({"width": state["width"], "height": state["height"], "frames": frames})
+    )
+
+    lines = play("states", given_states).finish()
+
+    for step, line in zip(state["after"], lines, strict=True):
+        assert line.data == {key: value for key, value in step.items() if key != "apply"}
+
+
 ONE: World = {7: {name: 1 for name in WIRE if name != "id"}}
 
 

@@ -8,20 +8,19 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 ROOT = Path(__file__).parents[2]
 START_S = 90.0
@@ -34,21 +33,16 @@ class Served:
 
     url: str
     pages: str
+    folder: Path
     process: subprocess.Popen[bytes]
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _ready(pages: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{pages}/health/ready", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+    @property
+    def http_port(self) -> int:
+        return int(self.pages.rsplit(":", 1)[1])
 
 
 def end(process: subprocess.Popen[Any], by: signal.Signals) -> None:
@@ -67,32 +61,27 @@ Serve = Callable[..., Served]
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Starts `greenroom serve` with the valley and no models; `serve(port=…, data=…)` starts it again."""
+    """Starts `greenroom serve` with the valley and no models; `serve(again=…)` takes a world up again."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(port: int = 0, http_port: int = 0, data: Path | None = None) -> Served:
-        port, http_port = port or _free_port(), http_port or _free_port()
-        folder = data or tmp_path_factory.mktemp("world")
-        log = folder / "server.log"
-        command = [sys.executable, "-m", "greenroom", "serve", "--scene", "valley", "--no-models"]
-        command += ["--port", str(port), "--http-port", str(http_port)]
-        command += ["--data", str(folder / "valley")]
+    def start(again: Served | None = None) -> Served:
+        folder = again.folder if again else tmp_path_factory.mktemp("world")
+        ports = (again.port, again.http_port) if again else (0, 0)
+        ready, log = folder / "ready.json", folder / "server.log"
+        ready.unlink(missing_ok=True)
+        command: list[str | Path] = [Path(sys.executable).with_name("greenroom"), "serve"]
+        command += ["--scene", "valley", "--no-models", "--data", folder / "valley"]
+        command += ["--port", str(ports[0]), "--http-port", str(ports[1]), "--ready-file", ready]
         with log.open("ab") as sink:
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                stdout=sink,
-                stderr=sink,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )
+            process = subprocess.Popen(command, cwd=folder, stdout=sink, stderr=sink)
         started.append(process)
-        pages = f"http://127.0.0.1:{http_port}"
         last = time.monotonic() + START_S
-        while not _ready(pages):
+        while not ready.exists():
             if process.poll() is not None or time.monotonic() > last:
                 pytest.fail(f"the server did not come up:\n{log.read_text()[-4000:]}")
-            time.sleep(0.1)
-        return Served(f"ws://127.0.0.1:{port}", pages, process)
+            time.sleep(0.05)
+        told = json.loads(ready.read_text())
+        return Served(told["game"], told["http"], folder, process)
 
     yield start
     for process in started:
@@ -140,7 +129,8 @@ class Page:
         self._numbers = itertools.count(1)
         self._answers: dict[int, Any] = {}
         self._changed = threading.Condition()
-        self._socket: ClientConnection = connect(debugger, max_size=None)
+        self._undo = ExitStack()
+        self._socket = self._undo.enter_context(connect(debugger, max_size=None))
         self._session: str | None = None
         threading.Thread(target=self._listen, daemon=True).start()
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
@@ -266,7 +256,7 @@ class Page:
     def close(self) -> None:
         self._session = None
         self.ask("Target.closeTarget", targetId=self._target)
-        self._socket.close()
+        self._undo.close()
 
 
 @pytest.fixture
