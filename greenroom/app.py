@@ -102,7 +102,7 @@ class App:
         return worlds.open_world(
             self.folder,
             scene=wanted.scene if "scene" in given else None,
-            seed=wanted.seed if "seed" in given else None,
+            seed=wanted.seed,
             npcs=wanted.npcs,
         )
 

@@ -30,7 +30,7 @@ class RunRequest:
 
     scene: str
     ticks: int
-    seed: int
+    seed: int | None
     npcs: int | None
     models: ModelSettings
     out: Path
@@ -80,7 +80,7 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
         **{key: value for key, value in report.items() if key not in _TOO_LONG},
         "state_hash": f"{opened.world.hash():016x}",
         "scene": request.scene,
-        "seed": request.seed,
+        "seed": opened.world.seed,
         "ticks": opened.world.tick,
         "seconds": round(seconds, 3),
         "ticks_per_second": round(opened.world.tick / seconds, 1) if seconds else None,

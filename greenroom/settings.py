@@ -41,7 +41,7 @@ class WorldSettings(_Section):
     """Which world, how big, and where it is kept."""
 
     scene: str = "valley"
-    seed: int = Field(7, ge=0, lt=2**63)
+    seed: int | None = Field(None, ge=0, lt=2**63)
     npcs: int | None = Field(None, ge=0, le=20_000)
     data: Path | None = None
     checkpoint_ticks: int = Field(1200, ge=20, le=1_000_000)

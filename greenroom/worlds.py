@@ -35,8 +35,11 @@ class OpenWorld:
     warnings: tuple[str, ...]
 
 
-def compiled(scene: str, ruleset: Ruleset, seed: int, npcs: int | None) -> CompiledScene:
-    """The scene of that name or path, ready to live. Raises `SceneError`."""
+def compiled(scene: str, ruleset: Ruleset, seed: int | None, npcs: int | None) -> CompiledScene:
+    """The scene of that name or path, ready to live; its own seed when `seed` is None.
+
+    Raises `SceneError`.
+    """
     source = scene_files.load(scenes.find(scene))
     return scene_files.compile_scene(source, ruleset.species_names, seed, npcs)
 
@@ -60,7 +63,7 @@ def open_world(
     """The world in `folder`, recovered to its last durable tick, or a new one.
 
     What is given must agree with what the world was made from; what is not given is taken from it
-    (a new world: the valley, seed 7). With `fresh` the folder must hold no world yet. Raises
+    (a new world: the valley, and the scene's own seed). With `fresh` the folder must hold no world yet. Raises
     `UsageError`, `SceneError`, `StorageError`.
     """
     plugins = load_builtin_and_installed()
@@ -69,17 +72,23 @@ def open_world(
     if known is not None and fresh:
         raise UsageError(f"{folder} already holds a world", "name another folder, or remove it")
     if known is not None:
-        _agree(folder, known, scene=scene, seed=seed, npcs=npcs)
-    meta = known or WorldMeta(
-        scene=scene or "valley",
-        seed=7 if seed is None else seed,
-        npcs=npcs,
-        ruleset_digest=ruleset.digest(),
-        engine_version=greenroom.__version__,
-        mod_versions=plugins.versions,
-    )
+        wanted = None if scene is None else _lasting(scene)
+        _agree(folder, known, scene=wanted, seed=seed, npcs=npcs)
     # The scene is compiled before the folder is made: a bad scene leaves nothing behind.
-    ready = compiled(meta.scene, ruleset, meta.seed, meta.npcs)
+    if known is not None:
+        meta = known
+        ready = compiled(meta.scene, ruleset, meta.seed, meta.npcs)
+    else:
+        name = _lasting(scene or "valley")
+        ready = compiled(name, ruleset, seed, npcs)
+        meta = WorldMeta(
+            scene=name,
+            seed=ready.seed,
+            npcs=npcs,
+            ruleset_digest=ruleset.digest(),
+            engine_version=greenroom.__version__,
+            mod_versions=plugins.versions,
+        )
     store = Store.open(folder, create=meta, options=options)
     try:
         recovery = store.recover()
@@ -111,6 +120,11 @@ def _kept_meta(folder: Path) -> WorldMeta | None:
         return None
     with Reader.open(folder) as reader:
         return reader.meta()
+
+
+def _lasting(scene: str) -> str:
+    """A scene's name, or its whole path, so that the world opens from any working directory."""
+    return scene if scene in scenes.built_in() else str(scenes.find(scene).resolve())
 
 
 def _agree(folder: Path, meta: WorldMeta, **given: object) -> None:

@@ -47,4 +47,4 @@ def list_plugins(
         )
     console.people.print(table)
     for entry in off:
-        console.people.print(f"[red]off[/] {entry['name']}: {entry['why']}")
+        console.people.print(f"[red]off[/] {entry['why']}")

@@ -18,7 +18,7 @@ def simulate(
     ticks: Annotated[
         int, typer.Option(min=1, max=100_000_000, help="how long; 24,000 is a day")
     ] = 24_000,
-    seed: Annotated[int, typer.Option(min=0, help="the world's seed")] = 7,
+    seed: Annotated[int | None, typer.Option(min=0, help="the scene's own if not given")] = None,
     npcs: Annotated[
         int | None, typer.Option(min=0, help="fill the scene up to so many villagers")
     ] = None,
@@ -33,7 +33,7 @@ def simulate(
         scene, ticks, seed, npcs, ModelSettings(enabled=not no_models, file=model), out
     )
     with console.progress() as bar:
-        task = bar.add_task(f"{scene}, seed {seed}", total=ticks, note="")
+        task = bar.add_task(scene, total=ticks, note="")
         report = headless.simulate(
             request,
             lambda tick: bar.update(task, completed=tick) if tick % 50 == 0 else None,
