@@ -17,18 +17,17 @@ from typing import Any, Final
 import pykka
 from pydantic import ValidationError
 
-from actors.actor import GreenActor, tell_first
-from actors.attention import Question
-from actors.choices import DecisionReply
+from actors.actor import GreenActor
+from actors.casting import Casting, first_speaker, warm
 from actors.conversation import Conversations, SpeechListener, SpeechStream
 from actors.coordinator import Coordinator, CoordinatorMind
 from actors.director import Director
 from actors.dispatch import Dispatcher
 from actors.errors import MailboxFull
+from actors.facts import about, public
+from actors.headless import HeadlessRun, VirtualClock
 from actors.ledger import Ledger, StoreLike
-from actors.lines import persona_of, reflex_line
 from actors.messages import (
-    HZ,
     Join,
     Leave,
     Load,
@@ -36,33 +35,25 @@ from actors.messages import (
     Note,
     OnOutcome,
     Outcome,
-    Overdue,
     Propose,
     Say,
-    Step,
     Subscribe,
     Synced,
     Unsubscribe,
 )
 from actors.metronome import Metronome
-from actors.monster_group import GroupActor, GroupMind
-from actors.npc import Mind, MindCounts, NpcActor
+from actors.monster_group import GroupMind
+from actors.npc import MindCounts
 from actors.pipeline import ContentListener, Pipeline, PipelineCounts, RunContent
-from actors.plans import OrdersReply
 from actors.settings import CompanySettings
 from actors.supervision import Child, ChildSpec, Incident, RestartPolicy, Supervisor, supervise
 from actors.terrain_builder import BuilderCounts, TerrainBuilder
 from foundation.errors import UsageError
-from models.grammar import longest_tokens
-from models.prompts import OrdersSituation, Panel, Persona, decide, orders, speech
 from models.request import Backend
 from world.compiled import PersonaCard
 from world.content import ContentRequest
-from world.frame import Frame, Situation
+from world.frame import Frame
 from world.inputs import Input
-from world.maths import TILE
-from world.ruleset import Species
-from world.tiles import Tile
 from world.world import World
 
 __all__ = ["Company", "VirtualClock"]
@@ -71,16 +62,6 @@ logger = logging.getLogger(__name__)
 
 INCIDENTS_KEPT: Final = 200
 _VITAL: Final = RestartPolicy(intensity=10, period_s=60.0, backoff_s=0.02, rest_s=5.0)
-
-
-class VirtualClock:
-    """A headless run's time: a tick is 1/20 s, however long it took."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Company:
@@ -117,16 +98,12 @@ class Company:
             if headless
             else Dispatcher(workers=1, name="stage")
         )
-        self._personas = dict(personas or {})
         self._server = server
         self._keys = itertools.count(1)
         self._incidents: deque[Incident] = deque(maxlen=INCIDENTS_KEPT)
         self._incident_count = 0
-        self.mind_counts = MindCounts()
         self.builder_counts = BuilderCounts()
         self.pipeline_counts = PipelineCounts()
-        self.coordinator_mind = CoordinatorMind()
-        self.group_minds: dict[int, GroupMind] = {}
         self.conversations = Conversations(store)
         known = world.ruleset.species
         self.ledger = Ledger(
@@ -135,13 +112,17 @@ class Company:
             store,
             headless=headless,
             thinks=backend is not None,
-            player_species=player_species if player_species in known else _speaker(known),
+            player_species=player_species if player_species in known else first_speaker(known),
         )
-        self.ledger.recruit = self._recruit
-        self.ledger.reflex = self._reflex
-        self._about = _about(world, server)
+        self.casting = Casting(
+            self.ledger, personas or {}, backend, self.conversations, self.settings
+        )
+        self.ledger.recruit = self.casting.recruit
+        self.ledger.reflex = self.casting.reflex
+        self._about = about(world, server)
         self._children: dict[str, dict[str, Child]] = {"stage": {}, "minds": {}, "groups": {}}
         self._metronome: Metronome | None = None
+        self._run: HeadlessRun | None = None
         self._undo_synced: Callable[[], None] = lambda: None
         self._started = False
         self._stopped = False
@@ -149,6 +130,21 @@ class Company:
         self._middle: dict[str, pykka.ActorRef[Supervisor]] = {}
         self.director: pykka.ActorRef[Director]
         self._pipeline: pykka.ActorRef[Pipeline]
+
+    @property
+    def mind_counts(self) -> MindCounts:
+        """What all minds together have done."""
+        return self.casting.mind_counts
+
+    @property
+    def coordinator_mind(self) -> CoordinatorMind:
+        """What the coordinator knows and has done."""
+        return self.casting.coordinator_mind
+
+    @property
+    def group_minds(self) -> Mapping[int, GroupMind]:
+        """What each group's leader has in mind."""
+        return self.casting.group_minds
 
     # -- beginning and end ---------------------------------------------------------------------------
 
@@ -174,18 +170,21 @@ class Company:
         coordinator = self._employ(
             "coordinator",
             lambda: Coordinator(
-                self.coordinator_mind, self.director, self.backend, settings, self._headless
+                self.casting.coordinator_mind, self.director, self.backend, settings, self._headless
             ),
         )
         self._pipeline = self._employ("pipeline", lambda: Pipeline(self.pipeline_counts))
         ledger.builder, ledger.coordinator = builder, coordinator
-        self._cast()
+        self.casting.begin(
+            self.dispatcher, self.director, self._middle["minds"], self._middle["groups"]
+        )
         if self.backend is not None:
-            _warm()
+            warm()
         self._keep_first()
         if self._store is not None:
             self._undo_synced = self._store.on_synced(self._synced)
         if self._headless:
+            self._run = HeadlessRun(ledger, self.dispatcher, self._clock, self.director)
             self.dispatcher.pump()
             return
         self._metronome = Metronome(self.director, ledger.pace)
@@ -234,82 +233,6 @@ class Company:
         spec = ChildSpec(key, factory, _VITAL)
         return supervise(self._middle["stage"], spec, self.dispatcher)
 
-    def _cast(self) -> None:
-        world = self.ledger.world
-        columns = world.columns
-        for entity in sorted(int(e) for e in columns.id[columns.live_rows()]):
-            self._recruit_into(entity)
-        for group, info in sorted(world.groups.items()):
-            species = world.ruleset.species.get(info.species)
-            if species is None or not species.tactics:
-                continue
-            mind = self.group_minds[group] = GroupMind(group)
-            spec = ChildSpec(f"group:{group}", self._group_of(mind))
-            ref = supervise(self._middle["groups"], spec, self.dispatcher)
-            self.ledger.groups[group] = ref
-            self.coordinator_mind.groups[group] = ref
-
-    def _group_of(self, mind: GroupMind) -> Callable[[], GroupActor]:
-        return lambda: GroupActor(mind, self.director, self.settings)
-
-    def _recruit_into(self, entity: int) -> None:
-        ref = self._recruit(entity)
-        if ref is not None:
-            self.ledger.minds[entity] = ref
-
-    def _recruit(self, entity: int) -> pykka.ActorRef[Any] | None:
-        """Start the mind of an entity that can speak and is no player."""
-        world = self.ledger.world
-        columns = world.columns
-        row = columns.row_of(entity)
-        if row < 0 or columns.player[row] or columns.died[row] >= 0:
-            return None
-        species = world.ruleset.species_list[int(columns.species[row])]
-        if not species.speaks or not species.alive:
-            return None
-        card = self._card(world, entity, species)
-        persona = _persona(card)
-        if persona is not None and columns.group[row] > 0:
-            self.coordinator_mind.personas[entity] = persona
-        mind = Mind(entity, species, card if persona is not None else None)
-        actions = tuple(world.ruleset.actions)
-        spec = ChildSpec(
-            f"npc:{entity}",
-            lambda: NpcActor(
-                mind,
-                self.director,
-                self.conversations,
-                self.backend,
-                self.settings,
-                self.mind_counts,
-                actions,
-                self._headless,
-            ),
-        )
-        return supervise(self._middle["minds"], spec, self.dispatcher)
-
-    def _card(self, world: World, entity: int, species: Species) -> PersonaCard:
-        card = self._personas.get(world.personas.get(entity, ""))
-        if card is not None:
-            return card
-        name = world.view().name(entity)
-        return PersonaCard(
-            key="",
-            name=name,
-            trade=species.name,
-            place=world.scene or "these parts",
-            temper=species.voice or "plain",
-            persona="",
-        )
-
-    def _reflex(self, world: World, entity: int, text: str) -> str:
-        situation = world.situation(entity)
-        row = world.columns.row_of(entity)
-        if situation is None or row < 0:
-            return "..."
-        species = world.ruleset.species_list[int(world.columns.species[row])]
-        return reflex_line(self._card(world, entity, species), species, situation, text, None)
-
     def _keep_first(self) -> None:
         if self._store is not None and self._store.last_tick < 0:
             self._keep(self.ledger.world)
@@ -350,59 +273,9 @@ class Company:
         Raises:
             UsageError: the company is a live one.
         """
-        if not self._headless or not self._started:
+        if self._run is None:
             raise UsageError("only a started headless company can be run", "pass headless=True")
-        lived = 0
-        for _ in range(ticks):
-            tick = self.ledger.world.tick + 1
-            self._clock.now = tick / HZ
-            self.dispatcher.pump()
-            self._await_answers(tick)
-            self._step_until(tick)
-            lived += 1
-            if on_tick is not None and on_tick(self.ledger.world) is False:
-                break
-        return lived
-
-    def _await_answers(self, tick: int) -> None:
-        questions = self.ledger.questions
-        deadline = time.monotonic() + self.settings.patience_s
-        while waited := questions.waited_for(tick):
-            if self.dispatcher.is_down(self.director):
-                return  # only the clock, which moves with the step, brings it back
-            left = deadline - time.monotonic()
-            for question in waited:
-                if left <= 0 or self._is_down(question):
-                    self._tell(Overdue(question.token, question.stream))
-            if not self.dispatcher.pump():
-                self.dispatcher.wait(min(max(left, 0.0), 0.5))
-                self.dispatcher.pump()
-
-    def _is_down(self, question: Question) -> bool:
-        """Whether the one who is to answer waits for a restart, which no waiting here brings on."""
-        ledger = self.ledger
-        asked = {
-            "speech": [ledger.minds.get(question.entity)],
-            "decision": [ledger.minds.get(question.entity)],
-            "plan": [ledger.coordinator, ledger.groups.get(question.entity)],
-            "flood": [ledger.builder],
-        }[question.kind]
-        return any(ref is None or self.dispatcher.is_down(ref) for ref in asked)
-
-    def _step_until(self, tick: int) -> None:
-        """Step once; a director that fails and comes back, or waits for storage, tries again."""
-        deadline = time.monotonic() + self.settings.patience_s
-        while self.ledger.world.tick < tick:
-            tell_first(self.director, Step())
-            self.dispatcher.pump()
-            if self.ledger.world.tick >= tick:
-                return
-            if time.monotonic() > deadline:
-                reason = self.ledger.storage_fault or "the director does not come back"
-                raise UsageError(f"tick {tick} could not be lived: {reason}")
-            # Restarts wait on the virtual clock, which only ticks move.
-            self._clock.now += 1.0 / HZ
-            self.dispatcher.wait(0.005)
+        return self._run.live(ticks, on_tick)
 
     # -- the door --------------------------------------------------------------------------------------------
 
@@ -480,7 +353,7 @@ class Company:
 
         def loaded(outcome: Outcome) -> None:
             if outcome.accepted:
-                self._about = _about(world, self._server)
+                self._about = about(world, self._server)
             if on_outcome is not None:
                 on_outcome(outcome)
 
@@ -539,77 +412,10 @@ class Company:
         situation = world.situation(entity)
         if situation is None:
             return None
-        panel = _public(situation)
+        panel = public(situation)
         row = world.columns.row_of(entity)
         species = world.ruleset.species_list[int(world.columns.species[row])]
         if species.speaks and not situation.player:
-            card = self._card(world, entity, species)
+            card = self.casting.card(world, entity, species)
             panel["persona"] = {"trade": card.trade, "place": card.place, "temper": card.temper}
         return panel
-
-
-def _public(situation: Situation) -> dict[str, Any]:
-    return {
-        "tick": situation.tick,
-        "name": situation.name,
-        "species": situation.species,
-        "time": situation.time,
-        "place": situation.place,
-        "mood": situation.mood,
-        "action": situation.action,
-        "hp": situation.hp,
-        "max_hp": situation.max_hp,
-        "x": situation.x,
-        "y": situation.y,
-        "group": situation.group_name,
-        "near": [{"id": near.id, "name": near.name} for near in situation.near],
-        "trouble": list(situation.trouble),
-        "player": situation.player,
-        "alive": situation.alive,
-        "downed": situation.downed,
-    }
-
-
-def _warm() -> None:
-    """Make grammars and templates ready, so that no first handler pays for them."""
-    panel = Panel(time="noon", mood="calm", place="here")
-    someone = Persona(name="n", trade="t", place="p", temper="t")
-    speech(someone, [], panel, "n", "l")
-    decide(someone, panel, ["wait"])
-    orders("g", "s", 1, ["hold"], OrdersSituation())
-    for reply in (DecisionReply, OrdersReply):
-        longest_tokens(reply)
-
-
-def _persona(card: PersonaCard) -> Persona | None:
-    try:
-        return persona_of(card)
-    except ValidationError as error:
-        logger.warning("%s speaks by reflex only: %s", card.name, error)
-        return None
-
-
-def _speaker(species: Mapping[str, Species]) -> str:
-    return next((name for name, s in species.items() if s.speaks and s.alive), "")
-
-
-def _about(world: World, server: str) -> Mapping[str, Any]:
-    rules = world.ruleset
-    return {
-        "scene": world.scene,
-        "width": world.width,
-        "height": world.height,
-        "tile": TILE,
-        "hz": HZ,
-        "day_ticks": world.day_ticks,
-        "epoch": world.epoch,
-        "server": server,
-        "species": [
-            {"name": s.name, "symbol": s.symbol, "colour": s.colour, "speaks": s.speaks}
-            for s in rules.species_list
-        ],
-        "factions": list(rules.faction_names),
-        "activities": list(rules.activity_names),
-        "actions": list(rules.actions),
-        "tiles": [tile.name.lower() for tile in Tile],
-    }

@@ -6,23 +6,18 @@ which is what reproducible runs use.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
-import sys
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pykka
-from pykka._envelope import Envelope
 
 from actors.actor import (
     ActorDied,
-    ActorGone,
     GreenActor,
     GreenFuture,
     Level,
@@ -34,10 +29,12 @@ from actors.actor import (
     use_default,
 )
 from actors.blocking import BlockingPool
-from actors.errors import ActorError, DispatcherClosed, MailboxFull, WouldDeadlock
-from actors.mailbox import PYKKA_MESSAGES, Mailbox, create
+from actors.errors import ActorError, DispatcherClosed, WouldDeadlock
+from actors.mailbox import Mailbox, create
 from actors.metrics import KindSnapshot, KindStats, snapshot
+from actors.runqueue import RunQueues
 from actors.timers import Timer, Timers
+from actors.turns import Turns
 from foundation.errors import UsageError
 
 __all__ = [
@@ -54,9 +51,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 A = TypeVar("A", bound=GreenActor)
-
-PATIENCE = 32
-"""Every so many turns each run queue in its turn goes first, whatever waits above it."""
 
 _numbers = itertools.count()
 
@@ -84,20 +78,14 @@ class Dispatcher:
         self.name = f"{name}-{next(_numbers)}"
         self.clock = clock
         self.manual = workers == 0
-        self.dead_letters = 0
-        self._batch = batch
-        self._slow_ns = int(slow_ms * 1e6)
-        self._queues: tuple[deque[Mailbox], ...] = tuple(deque() for _ in Level)
         self._timers = Timers(timers)
+        self._queues = RunQueues(len(Level), self._timers, clock)
         self._pool = BlockingPool(0 if self.manual else pool, pool_limit)
-        self._cond = threading.Condition()
-        self._sleepers = 0
         self._closed = False
-        self._turns = 0
-        self._favoured = 0
         self._pumping = threading.RLock()
         self._kinds: dict[str, KindStats] = {}
         self._mailboxes: dict[int, Mailbox] = {}
+        self._turns = Turns(self._queues, self._mailboxes, batch, slow_ms, self.manual)
         self._threads = [
             threading.Thread(target=self._work, name=f"{self.name}.{n}", daemon=True)
             for n in range(workers)
@@ -177,7 +165,7 @@ class Dispatcher:
                 mailbox.registered = False
                 unregister([ref])
             ref.actor_stopped.set()
-            self._retire(mailbox)
+            self._turns.retire(mailbox)
 
     def is_down(self, ref: pykka.ActorRef[Any]) -> bool:
         """Whether an actor is dead or waits for a restart."""
@@ -208,7 +196,7 @@ class Dispatcher:
             TooManyTimers: as many are pending as may be.
         """
         timer = self._timers.add(self.clock() + delay_s, ref, message)
-        self._wake()
+        self._queues.wake()
         return timer
 
     def run_blocking(self, work: Callable[[], Any], ref: pykka.ActorRef[Any], tag: Any) -> None:
@@ -219,19 +207,13 @@ class Dispatcher:
         """
         self._pool.submit(work, ref, tag)
         if self.manual:
-            self._wake()
+            self._queues.wake()
 
     # -- scheduling ------------------------------------------------------------------------------
 
     def ready(self, mailbox: Mailbox) -> None:
         """Queue a mailbox whose turn the caller has won."""
-        self._queues[mailbox.level].append(mailbox)
-        if self._sleepers:
-            self._wake()
-
-    def _wake(self) -> None:
-        with self._cond:
-            self._cond.notify()
+        self._queues.push(mailbox)
 
     def may_wait(self) -> bool:
         """Whether the calling thread may block until an actor here has made room."""
@@ -263,205 +245,21 @@ class Dispatcher:
                 raise pykka.Timeout(f"{timeout} seconds")
             self.wait(left)
 
-    def _next(self) -> Mailbox | None:
-        if len(self._timers):
-            self._fire()
-        self._turns += 1
-        if self._turns % PATIENCE == 0:
-            self._favoured = (self._favoured + 1) % len(self._queues)
-            if self._queues[self._favoured]:
-                try:
-                    return self._queues[self._favoured].popleft()
-                except IndexError:
-                    return None  # another worker was quicker; the caller looks again
-        for queue in self._queues:
-            if queue:
-                try:
-                    return queue.popleft()
-                except IndexError:
-                    continue
-        return None
-
-    def _fire(self) -> None:
-        due = self._timers.next_due
-        if due is None or due > (now := self.clock()):
-            return
-        for timer in self._timers.due(now):
-            try:
-                timer.ref.tell(timer.message)
-            except (pykka.ActorDeadError, MailboxFull) as error:
-                self.dead_letters += 1
-                logger.debug("A timed message for %s was lost: %s", timer.ref, error)
-
     def _work(self) -> None:
         here.dispatcher = self
         while True:
-            mailbox = self._next()
+            mailbox = self._queues.pop()
             if mailbox is not None:
-                self._turn(mailbox)
+                self._turns.run(mailbox)
             elif not self._rest():
                 return
 
     def _rest(self) -> bool:
-        with self._cond:
+        with self._queues.cond:
             if self._closed:
                 return False
-            self._sleep(None)
+            self._queues.sleep(None)
         return True
-
-    def _sleep(self, timeout: float | None) -> None:
-        # Counting sleepers before looking is what makes `ready` free of locks: either it sees the
-        # sleeper and wakes it, or the sleeper sees the mailbox.
-        self._sleepers += 1
-        try:
-            if any(self._queues):
-                return
-            due = self._timers.next_due
-            if due is not None:
-                left = max(0.0, due - self.clock())
-                timeout = left if timeout is None else min(left, timeout)
-            if timeout is None or timeout > 0:
-                self._cond.wait(timeout)
-        finally:
-            self._sleepers -= 1
-
-    # -- a turn ----------------------------------------------------------------------------------
-
-    def _turn(self, mailbox: Mailbox) -> int:
-        here.mailbox = mailbox
-        stats = mailbox.stats
-        handled = 0
-        urgent = self._queues[0] if mailbox.level else ()
-        began = time.perf_counter_ns()
-        try:
-            if not mailbox.begun and not mailbox.closed:
-                self._begin(mailbox)
-                ended = time.perf_counter_ns()
-                stats.took("on_start", ended - began, self._slow_ns)
-                began = ended
-            while handled < self._batch and not (mailbox.closed or mailbox.suspended):
-                envelope = mailbox.pop()
-                if envelope is None:
-                    break
-                self._handle(mailbox, envelope)
-                handled += 1
-                ended = time.perf_counter_ns()
-                took = ended - began
-                began = ended
-                if took > self._slow_ns or took > stats.longest_ns:
-                    stats.took(_name_of(envelope.message), took, self._slow_ns)
-                if urgent:
-                    break
-        finally:
-            here.mailbox = None
-            mailbox.handled += handled
-            with stats.lock:
-                stats.handled += handled
-            if mailbox.closed:
-                self._retire(mailbox)
-            elif not mailbox.suspended:
-                self._hand_back(mailbox)
-        return handled
-
-    def _hand_back(self, mailbox: Mailbox) -> None:
-        if not mailbox.empty():
-            self.ready(mailbox)
-            return
-        mailbox.turn.release()
-        if not mailbox.empty() and mailbox.turn.acquire(False):
-            self.ready(mailbox)
-
-    def _begin(self, mailbox: Mailbox) -> None:
-        mailbox.begun = True
-        actor = mailbox.actor
-        assert actor is not None
-        try:
-            actor.on_start()
-        except Exception as error:
-            self._failed(mailbox, actor, "start", error, None)
-
-    def _handle(self, mailbox: Mailbox, envelope: Envelope[Any]) -> None:
-        actor = mailbox.actor
-        assert actor is not None
-        message, reply_to = envelope.message, envelope.reply_to
-        if type(message) is Recycle:
-            self._suspend(mailbox, actor, "recycle", message, None)
-            return
-        try:
-            if type(message) in PYKKA_MESSAGES:
-                response = actor._handle_receive(message)
-            else:
-                response = actor.on_receive(message)
-            if reply_to is not None:
-                reply_to.set(response)
-        except Exception as error:
-            if reply_to is not None:
-                logger.info("Exception returned from %s to caller:", actor, exc_info=True)
-                mailbox.stats.failed(error)
-                reply_to.set_exception()
-            else:
-                self._failed(mailbox, actor, "receive", error, message)
-        except BaseException as error:
-            logger.debug("%r in %s. Stopping all actors.", error, actor)
-            actor._stop()
-            pykka.ActorRegistry.stop_all(block=False)
-            if self.manual:
-                raise
-
-    def _failed(
-        self,
-        mailbox: Mailbox,
-        actor: GreenActor,
-        phase: str,
-        error: Exception,
-        message: object,
-    ) -> None:
-        mailbox.stats.failed(error)
-        watched = mailbox.supervision is not None and mailbox.supervision[0].is_alive()
-        if not watched:
-            actor._handle_failure(*sys.exc_info())
-        else:
-            logger.error("Unhandled exception in %s:", actor, exc_info=True)
-        if phase == "receive":
-            try:
-                actor.on_failure(*sys.exc_info())
-            except Exception as second:
-                mailbox.stats.failed(second)
-                logger.error("Unhandled exception in on_failure of %s:", actor, exc_info=True)
-        if watched:
-            self._suspend(mailbox, actor, phase, error, message)
-
-    def _suspend(
-        self,
-        mailbox: Mailbox,
-        actor: GreenActor,
-        phase: str,
-        error: Exception,
-        message: object,
-    ) -> None:
-        if mailbox.supervision is None:
-            return
-        supervisor, key = mailbox.supervision
-        mailbox.suspended = True
-        try:
-            tell_first(supervisor, ActorDied(key, actor.actor_ref, phase, error, message))
-        except (pykka.ActorDeadError, MailboxFull):
-            mailbox.suspended = False
-            actor._handle_failure(type(error), error, error.__traceback__)
-
-    def _retire(self, mailbox: Mailbox) -> None:
-        # The turn is never given back, so that nothing schedules a dead actor.
-        mailbox.drain()
-        mailbox.actor = None
-        if mailbox.supervision is not None and mailbox.ref is not None:
-            supervisor, key = mailbox.supervision
-            with contextlib.suppress(pykka.ActorDeadError, MailboxFull):
-                supervisor.tell(ActorGone(key, mailbox.ref))
-        self._mailboxes.pop(id(mailbox), None)
-        mailbox.stats.retired(mailbox.high, mailbox.dropped, mailbox.rejected)
-        if self._sleepers and not self._mailboxes:
-            with self._cond:
-                self._cond.notify_all()
 
     # -- manual mode -------------------------------------------------------------------------------
 
@@ -485,10 +283,10 @@ class Dispatcher:
             here.mailbox = None
             try:
                 while until is None or not until():
-                    mailbox = self._next()
+                    mailbox = self._queues.pop()
                     if mailbox is not None:
-                        handled += self._turn(mailbox)
-                    elif not any(self._queues) and not self._pool.run_one():
+                        handled += self._turns.run(mailbox)
+                    elif not self._queues and not self._pool.run_one():
                         break
             finally:
                 here.dispatcher, here.mailbox = outside
@@ -496,9 +294,9 @@ class Dispatcher:
 
     def wait(self, timeout: float | None) -> bool:
         """In manual mode, sleep until something can be pumped or `timeout` seconds pass."""
-        with self._cond:
-            self._sleep(timeout)
-            return any(self._queues)
+        with self._queues.cond:
+            self._queues.sleep(timeout)
+            return bool(self._queues)
 
     # -- the end, and what has been ------------------------------------------------------------------
 
@@ -543,8 +341,8 @@ class Dispatcher:
         self._closed = True
         self._timers.clear()
         self._pool.close()
-        with self._cond:
-            self._cond.notify_all()
+        with self._queues.cond:
+            self._queues.cond.notify_all()
         for thread in self._threads:
             thread.join(timeout=1.0)
         return left
@@ -554,6 +352,11 @@ class Dispatcher:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+    @property
+    def dead_letters(self) -> int:
+        """How many timed messages found their actor dead or its mailbox full."""
+        return self._queues.dead_letters
 
     @property
     def actors(self) -> int:
@@ -584,11 +387,6 @@ class Dispatcher:
     def metrics(self) -> dict[str, KindSnapshot]:
         """What each kind of actor has done so far, by class name."""
         return snapshot(list(self._kinds.values()), list(self._mailboxes.values()))
-
-
-def _name_of(message: Any) -> str:
-    path = getattr(message, "attr_path", None)
-    return ".".join(path) if path is not None else type(message).__name__
 
 
 _default: Dispatcher | None = None

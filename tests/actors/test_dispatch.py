@@ -12,7 +12,6 @@ import pytest
 from actors.actor import ActorDied
 from actors.blocking import Failed, Finished
 from actors.dispatch import (
-    PATIENCE,
     Dispatcher,
     GreenActor,
     Level,
@@ -28,6 +27,7 @@ from actors.errors import (
     WouldDeadlock,
 )
 from actors.mailbox import MailboxSpec, Policy
+from actors.runqueue import PATIENCE
 from foundation.errors import LimitError, UsageError
 
 WAIT = 20.0

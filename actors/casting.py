@@ -1,0 +1,167 @@
+"""Who gets a mind: actors for those who can speak and for groups with tactics, at the start and later."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pykka
+from pydantic import ValidationError
+
+from actors.choices import DecisionReply
+from actors.conversation import Conversations
+from actors.coordinator import CoordinatorMind
+from actors.dispatch import Dispatcher
+from actors.ledger import Ledger
+from actors.lines import persona_of, reflex_line
+from actors.monster_group import GroupActor, GroupMind
+from actors.npc import Mind, MindCounts, NpcActor
+from actors.plans import OrdersReply
+from actors.settings import CompanySettings
+from actors.supervision import ChildSpec, Supervisor, supervise
+from models.grammar import longest_tokens
+from models.prompts import OrdersSituation, Panel, Persona, decide, orders, speech
+from models.request import Backend
+from world.compiled import PersonaCard
+from world.ruleset import Species
+from world.world import World
+
+__all__ = ["Casting", "first_speaker", "warm"]
+
+logger = logging.getLogger(__name__)
+
+
+class Casting:
+    """Starts minds under their supervisors and knows everyone's card.
+
+    `personas` are the scene's cards by key; who has none gets a plain one from its species.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        personas: Mapping[str, PersonaCard],
+        backend: Backend | None,
+        conversations: Conversations,
+        settings: CompanySettings,
+    ) -> None:
+        self._ledger = ledger
+        self._personas = dict(personas)
+        self._backend = backend
+        self._conversations = conversations
+        self._settings = settings
+        self.mind_counts = MindCounts()
+        self.coordinator_mind = CoordinatorMind()
+        self.group_minds: dict[int, GroupMind] = {}
+        self._dispatcher: Dispatcher
+        self._director: pykka.ActorRef[Any]
+        self._minds: pykka.ActorRef[Supervisor]
+        self._groups: pykka.ActorRef[Supervisor]
+
+    def begin(
+        self,
+        dispatcher: Dispatcher,
+        director: pykka.ActorRef[Any],
+        minds: pykka.ActorRef[Supervisor],
+        groups: pykka.ActorRef[Supervisor],
+    ) -> None:
+        """Start everyone the world holds now, under the two supervisors."""
+        self._dispatcher, self._director = dispatcher, director
+        self._minds, self._groups = minds, groups
+        ledger, world = self._ledger, self._ledger.world
+        columns = world.columns
+        for entity in sorted(int(e) for e in columns.id[columns.live_rows()]):
+            ref = self.recruit(entity)
+            if ref is not None:
+                ledger.minds[entity] = ref
+        for group, info in sorted(world.groups.items()):
+            species = world.ruleset.species.get(info.species)
+            if species is None or not species.tactics:
+                continue
+            mind = self.group_minds[group] = GroupMind(group)
+            spec = ChildSpec(f"group:{group}", self._group_of(mind))
+            ref = supervise(self._groups, spec, self._dispatcher)
+            ledger.groups[group] = ref
+            self.coordinator_mind.groups[group] = ref
+
+    def _group_of(self, mind: GroupMind) -> Callable[[], GroupActor]:
+        return lambda: GroupActor(mind, self._director, self._settings)
+
+    def recruit(self, entity: int) -> pykka.ActorRef[Any] | None:
+        """Start the mind of an entity that can speak and is no player."""
+        world = self._ledger.world
+        columns = world.columns
+        row = columns.row_of(entity)
+        if row < 0 or columns.player[row] or columns.died[row] >= 0:
+            return None
+        species = world.ruleset.species_list[int(columns.species[row])]
+        if not species.speaks or not species.alive:
+            return None
+        card = self.card(world, entity, species)
+        persona = _persona(card)
+        if persona is not None and columns.group[row] > 0:
+            self.coordinator_mind.personas[entity] = persona
+        mind = Mind(entity, species, card if persona is not None else None)
+        actions = tuple(world.ruleset.actions)
+        spec = ChildSpec(
+            f"npc:{entity}",
+            lambda: NpcActor(
+                mind,
+                self._director,
+                self._conversations,
+                self._backend,
+                self._settings,
+                self.mind_counts,
+                actions,
+                self._ledger.headless,
+            ),
+        )
+        return supervise(self._minds, spec, self._dispatcher)
+
+    def card(self, world: World, entity: int, species: Species) -> PersonaCard:
+        """The entity's card from the scene, or a plain one."""
+        card = self._personas.get(world.personas.get(entity, ""))
+        if card is not None:
+            return card
+        return PersonaCard(
+            key="",
+            name=world.view().name(entity),
+            trade=species.name,
+            place=world.scene or "these parts",
+            temper=species.voice or "plain",
+            persona="",
+        )
+
+    def reflex(self, world: World, entity: int, text: str) -> str:
+        """A line for an entity whose mind can't give one."""
+        situation = world.situation(entity)
+        row = world.columns.row_of(entity)
+        if situation is None or row < 0:
+            return "..."
+        species = world.ruleset.species_list[int(world.columns.species[row])]
+        return reflex_line(self.card(world, entity, species), species, situation, text, None)
+
+
+def warm() -> None:
+    """Make grammars and templates ready, so that no first handler pays for them."""
+    panel = Panel(time="noon", mood="calm", place="here")
+    someone = Persona(name="n", trade="t", place="p", temper="t")
+    speech(someone, [], panel, "n", "l")
+    decide(someone, panel, ["wait"])
+    orders("g", "s", 1, ["hold"], OrdersSituation())
+    for reply in (DecisionReply, OrdersReply):
+        longest_tokens(reply)
+
+
+def _persona(card: PersonaCard) -> Persona | None:
+    try:
+        return persona_of(card)
+    except ValidationError as error:
+        logger.warning("%s speaks by reflex only: %s", card.name, error)
+        return None
+
+
+def first_speaker(species: Mapping[str, Species]) -> str:
+    """The first species that can speak, "" if none can."""
+    return next((name for name, s in species.items() if s.speaks and s.alive), "")
