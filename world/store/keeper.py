@@ -8,7 +8,7 @@ from pathlib import Path
 
 import lmdb
 
-from world.store import checkpoints
+import world.store.checkpoints as checkpoints
 from world.store.layout import CHECKPOINTS_NAME, Databases, key_number, number_key
 from world.store.options import StoreOptions
 from world.store.reader import Reader

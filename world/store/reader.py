@@ -13,8 +13,8 @@ from typing import Any, Self
 import lmdb
 from pydantic import ValidationError
 
+import world.store.checkpoints as checkpoints
 from world.errors import StorageError
-from world.store import checkpoints
 from world.store.layout import (
     CHECKPOINTS_NAME,
     DATA_NAME,

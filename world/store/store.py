@@ -15,8 +15,8 @@ from typing import Any, Self
 
 import lmdb
 
+import world.store.checkpoints as checkpoints
 from world.errors import StorageError
-from world.store import checkpoints
 from world.store.conversations import CallLog, Conversations
 from world.store.keeper import Keeper
 from world.store.layout import (
