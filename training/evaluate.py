@@ -267,7 +267,7 @@ def llama(model: Path, temperature: float) -> Speak:
     """A speaker on llama.cpp."""
     from llama_cpp import Llama
 
-    engine = Llama(str(model), n_ctx=1024, n_threads=2, verbose=False, seed=1)
+    engine = Llama(str(model), n_ctx=1024, n_threads=1, verbose=False, seed=1)
 
     def speak(messages: Sequence[Message], seed: int) -> str:
         made: Any = engine.create_chat_completion(

@@ -16,7 +16,7 @@ from training.corpus.sample import Sample, samples
 
 VOCABULARY = 4096
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-PROMPT_WEIGHT = 0.1
+PROMPT_WEIGHT = 0.03
 """Weight in the loss of tokens that the model reads but is never asked to write."""
 
 CHAT_TEMPLATE = (

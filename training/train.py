@@ -19,12 +19,13 @@ from torch import Tensor
 from training.network import House, Shape
 from training.tokenizer import PROMPT_WEIGHT, Tokens
 
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 8192
 POOL = 2048
-WARM_UP = 80
-DECAY_SHARE = 0.35
-PEAK = 3e-3
-READ_SHARE = 0.2
+WARM_UP = 20
+PEAK = 1.6e-3
+OPENING, OPENING_WEIGHT = 4, 2.0
+"""An answer's first tokens, which choose what kind of answer it is, and their weight."""
+READ_SHARE = 0.1
 """Share of the read-only tokens that a step draws for its loss; their weight makes up for it."""
 
 
@@ -61,14 +62,9 @@ def _padded(tokens: Tokens, rows: list[int]) -> tuple[NDArray[np.int64], NDArray
     return ids, answers
 
 
-def rate(step: int, steps: int) -> float:
-    """The learning rate's share of its peak: warm-up, plateau, linear fall to 2 %."""
-    fall = int(steps * (1 - DECAY_SHARE))
-    if step < WARM_UP:
-        return (step + 1) / WARM_UP
-    if step < fall:
-        return 1.0
-    return max(0.02, 1 - (step - fall) / max(1, steps - fall))
+def rate(step: int, progress: float) -> float:
+    """The learning rate's share of its peak: a warm-up by steps, a linear fall to 2 % by progress."""
+    return max(0.02, min((step + 1) / WARM_UP, 1 - progress))
 
 
 def optimisers(model: House) -> list[torch.optim.Optimizer]:
@@ -123,6 +119,9 @@ def loss_of(
         each = model.losses(tokens, wanted)
     mine = torch.from_numpy(answers)[:, 1:][wanted[:, 1:]]
     weight = torch.where(mine, 1.0, PROMPT_WEIGHT / READ_SHARE)
+    begun = answers.copy()
+    begun[:, OPENING:] &= ~answers[:, :-OPENING]
+    weight[torch.from_numpy(begun)[:, 1:][wanted[:, 1:]]] = OPENING_WEIGHT
     return (each * weight).sum() / weight.sum(), float(each.detach()[mine].mean())
 
 
@@ -146,7 +145,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--minutes", type=float, help="end by the clock instead of --steps")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="0: what is faster")
     parser.add_argument("--resume", action="store_true")
@@ -167,18 +167,19 @@ def main() -> None:
         step, seen = kept["step"], kept["tokens"]
     train, valid = Tokens.read(args.data / "train.npz"), Tokens.read(args.data / "valid.npz")
     stream = batches(train, args.seed + step)
-    began, before = time.monotonic(), seen
+    began, before, first = time.monotonic(), seen, step
+    progress = 0.0
     print(
         f"{sum(p.numel() for p in model.parameters())} parameters, {len(train.ids)} tokens",
         flush=True,
     )
-    while step < args.steps:
+    while progress < 1:
         ids, answers = next(stream)
         pace.before()
         started = time.monotonic()
         for each in tuned:
             for group in each.param_groups:
-                group["lr"] = PEAK * rate(step, args.steps)
+                group["lr"] = PEAK * rate(step - first, progress)
         loss, mine = loss_of(model, ids, answers)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -187,21 +188,25 @@ def main() -> None:
             each.zero_grad(set_to_none=True)
         step, seen = step + 1, seen + int((ids != 0).sum())
         pace.after(ids.size, time.monotonic() - started)
+        if args.minutes:
+            progress = (time.monotonic() - began) / (60 * args.minutes)
+        else:
+            progress = (step - first) / max(1, args.steps - first)
         if step % 20 == 0:
             speed = (seen - before) / (time.monotonic() - began)
             print(
                 f"step {step} loss {loss.item():.3f} answers {mine:.3f} {speed:.0f} tokens/s, {pace.now} threads",
                 flush=True,
             )
-        if step % args.save_every == 0 or step == args.steps:
+        if step % args.save_every == 0 or progress >= 1:
             torch.save(
                 {"model": model.state_dict(), "tuned": [t.state_dict() for t in tuned],
                  "step": step, "tokens": seen, "shape": asdict(model.shape)}, last,
             )  # fmt: skip
-        if step % 400 == 0 or step == args.steps:
+        if step % 1000 == 0 or progress >= 1:
             held = perplexity(model, valid)
             print(f"step {step} held-out perplexity {held:.3f}", flush=True)
-            facts = {"step": step, "tokens": seen, "perplexity": held, "seed": args.seed,
+            facts = {"steps": step, "tokens": seen, "notes": "", "perplexity": held, "seed": args.seed,
                      "parameters": sum(p.numel() for p in model.parameters())}  # fmt: skip
             (args.out / "facts.json").write_text(json.dumps(facts))
 

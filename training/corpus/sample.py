@@ -78,7 +78,7 @@ _AFTERWORDS = (
     "If you know.", "I'm curious.", "Quickly.",
 )  # fmt: skip
 _WEIGHTS = {
-    "hear_fact": 7.0,
+    "hear_fact": 5.0,
     "about": 9.0, "person": 7.0, "price": 6.0, "buy": 3.5, "where": 5.0, "rumour": 4.0, "wolves": 3.0,
     "vampires": 3.0, "danger": 3.0, "name": 2.5, "trade": 2.5, "wares": 2.5, "greet": 2.0, "bed": 2.5,
     "food": 2.5, "work": 2.5, "remedy": 2.0, "history": 2.0, "injection": 2.5, "who_near": 1.6,
