@@ -136,7 +136,15 @@ export class EventLog {
       return;
     }
     const words = EVENT_WORDS[event.kind]?.({ ...event, who }) ?? [event.kind.replaceAll("_", " ")];
-    this.log.add(event.tick, this.world, event.entity ? [who(event.entity), " ", ...words] : words);
+    this.log.add(event.tick, this.world, event.entity ? [this.subject(event, who), " ", ...words] : words);
+  }
+
+  /** Who comes into the world is told of before they are in sight, with their name. */
+  subject({ kind, entity, data }, who) {
+    if (kind !== "spawned" || this.world.entity(entity)) return who(entity);
+    const name = document.createElement("b");
+    name.textContent = data.name || `a new ${String(data.species).replaceAll("_", " ")}`;
+    return name;
   }
 }
 

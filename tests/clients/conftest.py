@@ -18,6 +18,17 @@ from typing import Any
 
 import pytest
 
+from actors.company import Company
+from actors.settings import CompanySettings
+from engine_bridge.server import Bridge
+from engine_bridge.settings import BridgeSettings
+from greenroom.worlds import compiled
+from models.delivery import Delivery
+from models.errors import ModelUnavailable
+from models.request import Listener, ModelRequest, Reply
+from plugins.manager import load_builtin_and_installed
+from world.world import World
+
 ROOT = Path(__file__).parents[2]
 MARK = "@greenroom "
 SERVER_START_S = 90.0
@@ -251,6 +262,77 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(data)
             await writer.drain()
     writer.close()
+
+
+class HaltingSpeaker:
+    """Stands in for a model: speaks one line word by word, and halts in the middle until told to go on."""
+
+    name = "halting (no model)"
+    line = "The mill has stood by the river since my grandfather was a boy, and it will stand yet."
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+
+    def submit(self, request: ModelRequest, listener: Listener) -> Withdrawn:
+        delivery = Delivery(request, listener)
+        threading.Thread(target=self._speak, args=(delivery,), daemon=True).start()
+        return Withdrawn(request)
+
+    def _speak(self, delivery: Delivery) -> None:
+        request = delivery.request
+        if request.schema is not None:
+            delivery.error(ModelUnavailable("it only speaks"))
+            return
+        words = self.line.split(" ")
+        for place, word in enumerate(words):
+            if place == len(words) // 2:
+                self.go_on.wait(60)
+            delivery.text(word if place == len(words) - 1 else f"{word} ")
+        delivery.done(Reply(request.id, self.line, self.name))
+
+    def status(self) -> dict[str, object]:
+        return {"name": self.name}
+
+    def close(self) -> None:
+        self.go_on.set()
+
+
+@dataclass(frozen=True)
+class Withdrawn:
+    """The handle of a request that can't be withdrawn."""
+
+    request: ModelRequest
+
+    def cancel(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Halting:
+    """A valley whose people halt in the middle of a line, behind a proxy."""
+
+    proxy: CuttingProxy
+    go_on: threading.Event
+    line: str
+
+
+@pytest.fixture
+def halting() -> Iterator[Halting]:
+    """The real company and bridge in this process; only the mind is a stand-in."""
+    ruleset = load_builtin_and_installed().ruleset()
+    scene = compiled("valley", ruleset, 7, None)
+    speaker = HaltingSpeaker()
+    settings = CompanySettings(speech_s=60.0)
+    with Company(
+        World(scene, ruleset, 7), personas=scene.personas, backend=speaker, settings=settings
+    ) as company:
+        bridge = Bridge(company, BridgeSettings(port=0, http_port=None))
+        bridge.start()
+        proxy = CuttingProxy(int(bridge.address.rsplit(":", 1)[1]))
+        yield Halting(proxy, speaker.go_on, speaker.line)
+        speaker.close()
+        proxy.stop()
+        bridge.stop()
 
 
 @pytest.fixture

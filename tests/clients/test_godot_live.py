@@ -84,17 +84,21 @@ def test_after_the_line_is_cut_the_same_body_goes_on(
     assert cutting_proxy.accepted == 2
 
 
-def test_a_speech_that_is_cut_off_comes_whole_and_without_repeats(
-    server: Any, cutting_proxy: Any, play: Any
+def test_a_speech_that_is_cut_off_goes_on_where_it_was_without_repeats(
+    halting: Any, play: Any
 ) -> None:
-    scenario = play("cut_speech", cutting_proxy.url)
+    scenario = play("cut_speech", halting.proxy.url)
     scenario.wait_for("speaking")
 
-    cutting_proxy.cut()
+    halting.proxy.cut()
+    scenario.wait_for("mended")
+    halting.go_on.set()
     heard = played(scenario)["heard"]
 
     assert heard["ok"], heard
-    assert "".join(heard["pieces"]).split() == heard["text"].split()
+    assert heard["text"] == halting.line
+    assert "".join(heard["pieces"]) == halting.line
+    assert len(heard["pieces"]) > 2
     assert heard["opened"] == [False, True]
 
 
@@ -123,6 +127,14 @@ def test_the_ten_lines_of_the_readme_make_an_npc_talk(
 
     assert label["text"].split() == label["answer"].split()
     assert label["answer"]
+
+
+def test_what_piled_up_is_worked_off_within_each_frames_budget(server: Any, play: Any) -> None:
+    told = played(play("frames", server.url))
+
+    assert sum(told["frugal"]) > 5
+    assert max(told["frugal"]) == 1
+    assert max(told["generous"]) > 1
 
 
 class Oddity:

@@ -22,7 +22,14 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-ROOT = Path(__file__).parents[2]
+from actors.company import Company
+from engine_bridge.server import Bridge
+from engine_bridge.settings import BridgeSettings
+from greenroom.worlds import compiled
+from models.scripted import ScriptedBackend
+from plugins.manager import load_builtin_and_installed
+from world.world import World
+
 START_S = 90.0
 ANSWER_S = 30.0
 
@@ -34,7 +41,7 @@ class Served:
     url: str
     pages: str
     folder: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None
 
     @property
     def port(self) -> int:
@@ -92,6 +99,22 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 def server(serve: Serve) -> Served:
     """One server for the tests of a module."""
     return serve()
+
+
+TOKEN = "the stage door is open"
+
+
+@pytest.fixture
+def guarded() -> Iterator[Served]:
+    """The valley behind a token, its people speaking by rule; company and bridge live in this process."""
+    ruleset = load_builtin_and_installed().ruleset()
+    scene = compiled("valley", ruleset, 7, None)
+    world = World(scene, ruleset, 7)
+    with Company(world, personas=scene.personas, backend=ScriptedBackend()) as company:
+        bridge = Bridge(company, BridgeSettings(port=0, http_port=0, token=TOKEN))
+        bridge.start()
+        yield Served(bridge.address, str(bridge.http_address), Path(), None)
+        bridge.stop()
 
 
 @pytest.fixture(scope="session")

@@ -95,6 +95,30 @@ def test_a_visitor_says_something_and_reads_the_reply(server: Any, tab: Any) -> 
     page.until("!document.querySelector('#people-list').textContent.includes('Visitor')")
 
 
+def test_a_guarded_server_asks_for_its_token_and_then_talks(guarded: Any, tab: Any) -> None:
+    page = tab()
+    page.open(guarded.pages)
+    page.until("!document.querySelector('#key').hidden")
+
+    page.type("the stage door is shut")
+    page.press("Enter", 13, "\r")
+    page.until("!document.querySelector('#key').hidden && document.activeElement.id === 'token'")
+    page.run("document.querySelector('#token').value = ''")
+    page.type("the stage door is open")
+    page.press("Enter", 13, "\r")
+
+    page.until(f"{LIVE} && {ALIVE} > 0")
+    choose(page, "Marta Kell")
+    page.until("!document.querySelector('#talk').hidden")
+    page.run("document.querySelector('#talk-text').focus()")
+    page.type("Who mends the roof?")
+    page.press("Enter", 13, "\r")
+    page.until("document.querySelector('#talk-lines small') !== null", 90.0)
+    assert "scripted (no model)" in page.text("#talk-lines small")
+    page.click("#tab-engine")
+    page.until("document.querySelector('#engine-facts').textContent.includes('scripted')")
+
+
 def test_the_keyboard_alone_finds_people_and_tabs(server: Any, tab: Any) -> None:
     page = opened(tab, server)
     page.until("document.querySelectorAll('#people-list li').length >= 12")

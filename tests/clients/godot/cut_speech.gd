@@ -18,7 +18,7 @@ func run() -> void:
 	var to: int = greenroom.nearest_speaker()
 	await greenroom.walk_up_to(to)
 	var talk: RefCounted = greenroom.say(to, "Tell me all you know of the valley, from end to end.")
-	await talk.wait()
-	# The answer may have been whole before the cut; what matters is the line that was lost.
 	await until(func() -> bool: return opened.size() > 1)
+	report("mended")
+	await talk.wait()
 	report("heard", {"ok": talk.ok, "pieces": pieces, "text": talk.reply.get("text", ""), "opened": opened, "reply": talk.reply})
