@@ -14,7 +14,19 @@ from __future__ import annotations
 import pluggy
 
 from foundation.strict import StrictModel
-from world.aims import at_home, chase, closeness, flat, health, near_point, nobody, roam_near, stay
+from world.actions import Coordinate, Id, IdOrNone, Text, Word
+from world.aims import (
+    at_home,
+    chase,
+    closeness,
+    flat,
+    health,
+    is_night,
+    near_point,
+    nobody,
+    roam_near,
+    stay,
+)
 from world.effects import (
     Bear,
     Begin,
@@ -48,9 +60,12 @@ from world.ruleset import (
     Activity,
     Aim,
     Consideration,
+    Ints,
+    Rows,
     Species,
 )
-from world.tiles import Tile
+from world.space import FAR, NOBODY, nearest
+from world.tiles import WALKABLE, Tile
 from world.view import View
 
 PROJECT = "greenroom"
@@ -60,16 +75,19 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 __all__ = [
     "ATTACK",
     "EAT",
+    "FAR",
     "FLEE",
     "GATHER",
     "HUNT",
     "IDLE",
     "MOVE",
+    "NOBODY",
     "PATROL",
     "PROJECT",
     "REST",
     "RING",
     "TILE",
+    "WALKABLE",
     "WANDER",
     "WORK",
     "ActionSpec",
@@ -79,9 +97,13 @@ __all__ = [
     "Begin",
     "Consideration",
     "Cooldown",
+    "Coordinate",
     "Effect",
     "Emit",
     "Harm",
+    "Id",
+    "IdOrNone",
+    "Ints",
     "Need",
     "Order",
     "Outcome",
@@ -90,11 +112,14 @@ __all__ = [
     "Refusal",
     "Remove",
     "Rename",
+    "Rows",
     "SetGlobal",
     "Species",
     "StrictModel",
+    "Text",
     "Tile",
     "View",
+    "Word",
     "at_home",
     "below",
     "chase",
@@ -102,8 +127,10 @@ __all__ = [
     "flat",
     "health",
     "hookimpl",
+    "is_night",
     "isqrt",
     "near_point",
+    "nearest",
     "nobody",
     "roam_near",
     "stay",

@@ -100,6 +100,10 @@ class Rules:
             body = model.model_validate(dict(value.body))
         except ValidationError as error:
             return Refusal("bad_body", _first(error))
+        except Exception as error:
+            # A mod's model may hold validators of its own, or be left half defined.
+            why = f"the body of {value.kind!r} can't be checked: {error!r}"
+            return Refusal("bad_body", why[:200])
         if system is not None:
             return self._system(value, body)
         assert spec is not None
