@@ -134,11 +134,14 @@ export class Chosen {
       button.type = "button";
       button.textContent = this.world.name(id);
       button.addEventListener("click", () => this.on.choose(id));
-      return index ? [", ", button] : [button];
+      // A comma stays on the line of the name before it.
+      const piece = document.createElement("span");
+      piece.append(button, index < known.length - 1 ? "," : "");
+      return [piece, " "];
     });
     // The same people in the same order: leave the buttons, someone may be about to press one.
     const text = `Near: ${known.map(({ id }) => this.world.name(id)).join(", ")}`;
-    if (line.textContent !== text) line.replaceChildren("Near: ", ...parts);
+    if (line.textContent.trim() !== text) line.replaceChildren("Near: ", ...parts);
   }
 
   // --- talking ---
