@@ -241,10 +241,20 @@ def kind_of(who: Character, reply: str) -> str:
     return kinds[nearest.find(reply)[0]]
 
 
+_REFUSAL = re.compile(
+    r"can't tell you|couldn't tell you|know nothing|don't know|never heard|means nothing to me|"
+    r"heard nothing|never met|no \w+(?: \w+)? to sell"
+)
+"""Words that refuse: with them in it, a reply has not told what a line demands."""
+
+
 def mark(line: Line, reply: str) -> Marks:
     """Judge one reply."""
     heard = reply.lower()
-    meets = all(any(phrase.lower() in heard for phrase in group) for group in line.needs)
+    refused = bool(_REFUSAL.search(reply)) and not line.like
+    meets = not refused and all(
+        any(phrase.lower() in heard for phrase in group) for group in line.needs
+    )
     clean = not any(phrase.lower() in heard for phrase in line.never)
     fits = not line.like or kind_of(line.who, reply) in line.like
     return Marks(

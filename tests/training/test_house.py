@@ -90,6 +90,8 @@ def test_it_decides_in_the_schema(engine: Any) -> None:
 
 
 def test_the_card_tells_the_scores_of_this_file() -> None:
+    if not house.path().exists():
+        pytest.skip("the house model's file is not here")
     folder = Path(house.__file__).parent
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     assert card["name"] == house.NAME

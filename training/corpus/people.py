@@ -292,11 +292,21 @@ def draw_character(rng: random.Random) -> Character:
         return _draw_special("wolf", village, rng)
     t = table("tables")
     trade = rng.choice(t["trade"])
+    if rng.random() < 0.4:
+        trade = {**trade, "name": rng.choice(t["plain_trades"]), "about": t["plain_about"]}
+        if rng.random() < 0.5:
+            trade = {**trade, "wares": [], "at": rng.choice(village.spots)}
     name = person_name(rng)
     gender = rng.choice(_GENDERS)
     tone = rng.choice([each for each in table("tones") if each not in ("courtly", "feral")])
     slots = {"f": name.split()[0], "inn": village.inn, "village": village.name, **gender}
     slots["f"] = name if name.split()[0] in _titles() else name.split()[0]
+    slots |= {
+        "trade": trade["name"],
+        "a_trade": with_article(trade["name"]),
+        "n": rng.choice(t["numbers"]),
+        "disaster": rng.choice(t["disasters"]),
+    }
     third, first = rng.choice(trade["about"])
     about = fill(third, slots)
     if rng.random() < 0.7:
