@@ -1,6 +1,7 @@
 // The live map: terrain, everyone on it moving smoothly, names, blows and words; pan, zoom, choose.
 
-import { isDead, isPlayer, speaks } from "./entities.js";
+import { isDead, isPlayer } from "./entities.js";
+import { Hands } from "./hands.js";
 import { TILE_PIXELS } from "./terrain.js";
 
 const LEAST_ZOOM = 2;
@@ -15,7 +16,6 @@ const THINGS_FROM_ZOOM = 20;
 const RIM_TILES = 7;
 const MOST_RIM = 60;
 const REACH_PIXELS = 16;
-const CLICK_SLACK = 5;
 const WRAP_AFTER = 34;
 const MAX_LINES = 4;
 
@@ -47,9 +47,8 @@ export class MapView {
     this.words = new Map();
     this.blows = new Map();
     this.light = [...LIGHT.noon];
-    this.pointers = new Map();
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
-    this.listen();
+    new Hands(this);
     new ResizeObserver(() => this.resize()).observe(canvas);
     this.resize();
     requestAnimationFrame((now) => this.frame(now));
@@ -398,19 +397,7 @@ export class MapView {
     return best;
   }
 
-  // --- hands ---
-
-  listen() {
-    const { canvas } = this;
-    canvas.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
-    canvas.addEventListener("pointerdown", (event) => this.onDown(event));
-    canvas.addEventListener("pointermove", (event) => this.onMove(event));
-    canvas.addEventListener("pointerup", (event) => this.onUp(event));
-    canvas.addEventListener("pointercancel", (event) => this.pointers.delete(event.pointerId));
-    canvas.addEventListener("pointerleave", () => this.hover(null));
-    canvas.addEventListener("keydown", (event) => this.onKey(event));
-  }
-
+  /** Comes closer or goes farther, while the place under (x, y) stays where it is. */
   zoomAt(x, y, factor) {
     const held = this.toMap(x, y);
     this.zoom = this.bounded(this.zoom * factor);
@@ -428,73 +415,12 @@ export class MapView {
     this.centre.y = Math.min(this.terrain.height, Math.max(0, this.centre.y));
   }
 
-  onWheel(event) {
-    event.preventDefault();
-    this.zoomAt(event.offsetX, event.offsetY, Math.exp(-event.deltaY * 0.0016));
-  }
-
-  onDown(event) {
-    this.canvas.setPointerCapture(event.pointerId);
-    this.pointers.set(event.pointerId, { x: event.offsetX, y: event.offsetY });
-    if (this.pointers.size === 1) this.pressed = { x: event.offsetX, y: event.offsetY };
-  }
-
-  onMove(event) {
-    const before = this.pointers.get(event.pointerId);
-    if (!before) {
-      this.hover(this.at(event.offsetX, event.offsetY), event.offsetX, event.offsetY);
-      return;
-    }
-    const now = { x: event.offsetX, y: event.offsetY };
-    const other = [...this.pointers].find(([id]) => id !== event.pointerId)?.[1];
-    this.pointers.set(event.pointerId, now);
-    if (other) {
-      const spread = Math.hypot(now.x - other.x, now.y - other.y);
-      const was = Math.hypot(before.x - other.x, before.y - other.y);
-      this.zoomAt((now.x + other.x) / 2, (now.y + other.y) / 2, spread / Math.max(1, was));
-      this.pressed = null;
-      return;
-    }
-    if (this.pressed && Math.hypot(now.x - this.pressed.x, now.y - this.pressed.y) < CLICK_SLACK) return;
-    this.pressed = null;
-    this.centre.x -= (now.x - before.x) / this.zoom;
-    this.centre.y -= (now.y - before.y) / this.zoom;
+  /** Shows the view moved by so many pixels. */
+  pan(dx, dy) {
+    this.centre.x -= dx / this.zoom;
+    this.centre.y -= dy / this.zoom;
     this.glide = null;
     this.keepInside();
-  }
-
-  onUp(event) {
-    this.pointers.delete(event.pointerId);
-    if (!this.pressed) return;
-    this.pressed = null;
-    this.on.choose(this.at(event.offsetX, event.offsetY)?.id ?? 0);
-  }
-
-  onKey(event) {
-    const step = 60 / this.zoom;
-    const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
-    if (event.key in moves) {
-      this.centre.x += moves[event.key][0];
-      this.centre.y += moves[event.key][1];
-      this.glide = null;
-      this.keepInside();
-    } else if (event.key === "+" || event.key === "=") this.zoomAt(this.width / 2, this.height / 2, 1.25);
-    else if (event.key === "-") this.zoomAt(this.width / 2, this.height / 2, 0.8);
-    else if (event.key === "0") this.fit();
-    else if (event.key === "n" || event.key === "p") this.chooseNext(event.key === "n" ? 1 : -1);
-    else if (event.key === "Escape") this.on.choose(0);
-    else return;
-    event.preventDefault();
-  }
-
-  /** Goes round those who can be talked to, from west to east. */
-  chooseNext(step) {
-    const all = [...(this.mirror?.byId.values() ?? [])].filter(speaks).sort((a, b) => a.x - b.x || a.id - b.id);
-    if (all.length === 0) return;
-    const now = all.findIndex((entity) => entity.id === this.chosen);
-    const next = all[(now + step + all.length) % all.length];
-    this.on.choose(next.id);
-    this.show(next);
   }
 
   hover(entity, x = 0, y = 0) {
