@@ -1,5 +1,9 @@
 # Greenroom: `make run` to enter the valley, `make test` to prove it, `make help` for the rest.
-PYTHON ?= $(shell for v in python3.13 python3.12 python3.11 python3; do command -v $$v 2>/dev/null && break; done)
+# The machine's own python3 if it will do, else the newest that will. One that only pretends to be there
+# (a version manager's shim) does not.
+PYTHON ?= $(shell for v in python3 python3.13 python3.12 python3.11; do \
+	$$v -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && \
+	command -v $$v && break; done)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 EXTRAS ?= local,cloud,dev
