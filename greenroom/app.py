@@ -45,6 +45,8 @@ class App:
         self.company: Company
         self.bridge: Bridge
         self.minds: minds.Minds | None = None
+        self.first_tick = 0
+        self.population = 0
 
     def start(self) -> None:
         """Open the world, wake the actors, listen. What had been started is stopped again on failure.
@@ -65,10 +67,15 @@ class App:
             if self.minds is not None:
                 undo.callback(self.minds.router.close)
                 self._watch_engine(self.minds)
+            # Read before the company starts: from then on the world is the director's alone.
+            self.first_tick = self.opened.world.tick
+            self.population = len(self.opened.world.columns)
+            strays = self._strays()
             self.company = self._company()
             self.company.start()
             undo.callback(self.company.stop)
-            self._send_strays_home()
+            for n, entity in enumerate(strays):
+                self.company.propose(Input("despawn", entity, "app:stray", n, {}))
             self.bridge = Bridge(self.company, self._bridge_settings())
             self.bridge.start()
             undo.callback(self.bridge.stop)
@@ -126,13 +133,11 @@ class App:
             )
         return BridgeSettings(**server.model_dump())
 
-    def _send_strays_home(self) -> None:
-        """Players' bodies whose sessions ended with the last process leave the world."""
+    def _strays(self) -> list[int]:
+        """Players' bodies whose sessions ended with the last process: they leave the world."""
         columns = self.opened.world.columns
         rows = columns.live_rows()
-        strays = columns.id[rows[columns.player[rows] == 1]]
-        for n, entity in enumerate(sorted(int(stray) for stray in strays)):
-            self.company.propose(Input("despawn", entity, "app:stray", n, {}))
+        return sorted(columns.id[rows[columns.player[rows] == 1]].tolist())
 
     def _watch_engine(self, gathered: minds.Minds) -> None:
         def watch() -> None:

@@ -72,18 +72,20 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
         opened.store.flush()
         report = recorder.write(request.out)
         status = company.status()
+        # A step that failed was undone into another object: the company knows which one lives.
+        world = company.ledger.world
     finally:
         if gathered is not None:
             gathered.router.close()
         opened.store.close()
     return {
         **{key: value for key, value in report.items() if key not in _TOO_LONG},
-        "state_hash": f"{opened.world.hash():016x}",
+        "state_hash": f"{world.hash():016x}",
         "scene": request.scene,
-        "seed": opened.world.seed,
-        "ticks": opened.world.tick,
+        "seed": world.seed,
+        "ticks": world.tick,
         "seconds": round(seconds, 3),
-        "ticks_per_second": round(opened.world.tick / seconds, 1) if seconds else None,
+        "ticks_per_second": round(world.tick / seconds, 1) if seconds else None,
         "model": status["model"],
         "minds": status["minds_did"],
         "coordinator": status["coordinator_did"],

@@ -106,12 +106,9 @@ def _tell_engine(text: str, well: bool) -> None:
 
 def _tell_addresses(app: App, hints: bool) -> None:
     resumed = app.opened.resumed
-    world = app.opened.world
-    state = "new" if resumed is None else f"taken up again at tick {world.tick}"
+    state = "new" if resumed is None else f"taken up again at tick {app.first_tick}"
     say = console.people.print
-    say(
-        f"[bold]{app.opened.scene.name}[/], {state}: {len(world.columns)} entities, in {app.folder}"
-    )
+    say(f"[bold]{app.opened.scene.name}[/], {state}: {app.population} entities, in {app.folder}")
     say(f"  dashboard  [bold]{app.bridge.http_address}[/]")
     say(f"  game       {app.bridge.address}")
     if hints:
@@ -126,7 +123,7 @@ def _write_ready(app: App, path: Path) -> None:
         "http": app.bridge.http_address,
         "pid": os.getpid(),
         "data": str(app.folder),
-        "tick": app.opened.world.tick,
+        "tick": app.first_tick,
     }
     part = path.with_name(path.name + ".part")
     part.write_text(json_module.dumps(addresses), encoding="utf-8")
