@@ -15,7 +15,12 @@ from engine_bridge.errors import RequestFailed
 from engine_bridge.link import Link, Pending, read
 from engine_bridge.mirror import Entity, Mirror
 from foundation.strict import StrictModel
+from world.actions import EARSHOT
+from world.maths import TILE
 
+SPEAKING_DISTANCE: Final = EARSHOT - 4 * TILE
+"""Near enough, in units, that a voice still carries when the other takes a few steps."""
+_LOOK_S: Final = 0.25
 MAX_EVENTS: Final = 4096
 
 Model = TypeVar("Model", bound=StrictModel)
@@ -168,6 +173,28 @@ class AsyncClient:
     async def move(self, x: int, y: int) -> m.Committed:
         """Walk towards a point, in units of 1/256 tile."""
         return await self._commit("move", {"x": x, "y": y})
+
+    async def approach(
+        self, to: int | str, within: int = SPEAKING_DISTANCE, give_up_s: float = 120.0
+    ) -> Entity:
+        """Walk until someone in sight, named or by id, is `within` units, following where they go.
+
+        Raises `RequestFailed`: unknown_entity when nobody in sight is meant or one of the two is
+        gone, out_of_range when the way is not done in `give_up_s` seconds.
+        """
+        listener = self.find(to).id if isinstance(to, str) else to
+        loop = asyncio.get_running_loop()
+        until = loop.time() + give_up_s
+        while True:
+            own, other = self.world.entities.get(self.entity), self.world.entities.get(listener)
+            if own is None or other is None:
+                raise RequestFailed("unknown_entity", "one of the two is out of sight")
+            if (own.x - other.x) ** 2 + (own.y - other.y) ** 2 <= within**2:
+                return other
+            if loop.time() > until:
+                raise RequestFailed("out_of_range", f"{other.name or listener} was not reached")
+            await self.move(other.x, other.y)
+            await asyncio.sleep(_LOOK_S)
 
     async def attack(self, target: int) -> m.Committed:
         """Strike."""

@@ -6,6 +6,7 @@ Ten lines to a talking NPC::
 
     with Client("ws://127.0.0.1:8765") as client:
         client.join("Ann")
+        client.approach("Marta Kell")
         answer = client.say("Marta Kell", "Is there a room for tonight?")
         for piece in answer:
             print(piece, end="", flush=True)
@@ -140,6 +141,10 @@ class Client:
     def move(self, x: int, y: int) -> m.Committed:
         """Walk towards a point, in units of 1/256 tile."""
         return self._run(self.asynchronous.move(x, y))
+
+    def approach(self, to: int | str, give_up_s: float = 120.0) -> Entity:
+        """Walk until someone in sight is near enough to talk to."""
+        return self._run(self.asynchronous.approach(to, give_up_s=give_up_s))
 
     def attack(self, target: int) -> m.Committed:
         """Strike."""

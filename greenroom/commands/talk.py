@@ -9,15 +9,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from engine_bridge.async_client import SPEAKING_DISTANCE
 from engine_bridge.client import AsyncClient
 from engine_bridge.errors import RequestFailed
 from engine_bridge.mirror import Entity
 from greenroom import console
-from world.actions import EARSHOT
-from world.maths import TILE
-
-_NEAR = EARSHOT - 2 * TILE
-_WALK_S = 120.0
 
 
 async def _listener(client: AsyncClient, wanted: str | None) -> Entity:
@@ -39,29 +35,11 @@ def _square(a: Entity, b: Entity) -> int:
     return (a.x - b.x) ** 2 + (a.y - b.y) ** 2
 
 
-async def _walk_to(client: AsyncClient, listener: int) -> None:
-    """Go until the listener is within earshot; it may be walking itself."""
-    said = False
-    loop = asyncio.get_running_loop()
-    until = loop.time() + _WALK_S
-    while True:
-        own, other = client.world.entities.get(client.entity), client.world.entities.get(listener)
-        if own is None or other is None:
-            raise RequestFailed("unknown_entity", "one of you is gone")
-        if _square(own, other) <= _NEAR**2:
-            return
-        if loop.time() > until:
-            raise RequestFailed("out_of_range", f"{other.name} can't be reached from here")
-        if not said:
-            console.people.print(f"[dim]You walk over to {escape(other.name)} …[/]")
-            said = True
-        await client.move(other.x, other.y)
-        await asyncio.sleep(0.5)
-
-
 async def _exchange(client: AsyncClient, listener: int, text: str) -> None:
-    await _walk_to(client, listener)
-    name = client.world.entities[listener].name
+    own, other = client.world.entities[client.entity], client.world.entities[listener]
+    if _square(own, other) > SPEAKING_DISTANCE**2:
+        console.people.print(f"[dim]You walk over to {escape(other.name)} …[/]")
+    name = (await client.approach(listener)).name
     speech = client.say(listener, text)
     streamed = ""
     sys.stdout.write(f"{name}: ")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -37,25 +40,12 @@ def wait_engine(http: str, *states: str) -> dict[str, Any]:
     return found
 
 
-async def beside(client: AsyncClient, name: str) -> int:
-    """Walk until the named one is within a few tiles; returns who it is."""
-    await client.watch(all=True)
-    other = client.find(name)
-    for _ in range(400):
-        own, there = client.world.entities[client.entity], client.world.entities[other.id]
-        if (own.x - there.x) ** 2 + (own.y - there.y) ** 2 < (8 * 256) ** 2:
-            return other.id
-        await client.move(there.x, there.y)
-        await asyncio.sleep(0.25)
-    raise AssertionError(f"{name} was never reached")
-
-
 async def speak(url: str, lines: tuple[str, ...] = (LINE,)) -> list[tuple[str, Any]]:
     """Say the lines to the innkeeper; the streamed text and the finished answer of each."""
     answers = []
     async with AsyncClient(url) as client:
         await client.join("Ann")
-        marta = await beside(client, "Marta Kell")
+        marta = (await client.approach("Marta Kell")).id
         for line in lines:
             speech = client.say(marta, line)
             streamed = "".join([piece async for piece in speech])
@@ -113,7 +103,7 @@ def test_an_engine_killed_while_it_speaks_comes_back_and_the_game_goes_on(
         async def scene() -> tuple[Any, int, int]:
             async with AsyncClient(server.url) as client:
                 await client.join("Ann")
-                marta = await beside(client, "Marta Kell")
+                marta = (await client.approach("Marta Kell")).id
                 before = (await client.ping()).tick
                 speech = client.say(marta, "Tell me everything about the old flood, please.")
                 async for _ in speech:
@@ -153,6 +143,19 @@ def test_a_model_file_that_is_no_use_is_named_and_reflexes_answer(
         assert done.source == "reflex"
         assert "broken.gguf" in server.log
         assert server.stop() == 0
+
+
+def test_the_readmes_ten_lines_talk(served: Any, tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert block is not None
+    with served(tmp_path / "world", "--no-models") as server:
+        code = block[1].replace("ws://127.0.0.1:8765", server.url)
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith((".", "!", "?"))
 
 
 def test_a_world_in_use_is_not_opened_twice(served: Any, tmp_path: Path) -> None:
