@@ -195,7 +195,7 @@ _FORBIDDEN = re.compile(
     r"<\||im_start|im_end|language model|\bAI\b|You know:|You are [A-Z]\w+ [A-Z]|assistant"
 )
 _CLAIM = re.compile(r"\b(?:I'm|I am|My name is|They call me) ((?:[A-Z]\w+ ?)+)")
-_TRADE = re.compile(r"\bI(?:'m| am) an? ((?:\w+ ?)+)")
+_TRADE = re.compile(r"\bI(?:'m| am)(?: only)? (?:an?|the) ((?:[\w-]+ ?)+)")
 
 
 def in_character(who: Character, reply: str) -> bool:
@@ -206,10 +206,15 @@ def in_character(who: Character, reply: str) -> bool:
     for name in _CLAIM.findall(reply):
         if not set(name.split()) <= own:
             return False
-    trades = [each["name"] for each in table("tables")["trade"]]
+    trades = sorted(
+        [each["name"] for each in table("tables")["trade"]] + table("tables")["plain_trades"],
+        key=len,
+        reverse=True,
+    )
     for claim in _TRADE.findall(reply):
-        claimed = next((t for t in trades if claim.strip().startswith(t)), None)
-        if claimed and claimed != who.persona.trade:
+        said = claim.strip()
+        claimed = next((t for t in trades if said == t or said.startswith(t + " ")), None)
+        if claimed and not said.startswith(who.persona.trade):
             return False
     return True
 

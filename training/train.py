@@ -22,7 +22,7 @@ from training.tokenizer import PROMPT_WEIGHT, Tokens
 BATCH_TOKENS = 8192
 POOL = 2048
 WARM_UP = 20
-PEAK = 1.6e-3
+PEAK = 2e-3
 OPENING, OPENING_WEIGHT = 4, 2.0
 """An answer's first tokens, which choose what kind of answer it is, and their weight."""
 READ_SHARE = 0.1

@@ -96,7 +96,10 @@ def test_marks_tell_good_replies_from_bad() -> None:
 def test_a_false_trade_is_out_of_character() -> None:
     marta = next(each.who for each in heldout() if each.who.key == "marta")
     assert in_character(marta, "I'm an innkeeper, as you see.")
+    assert in_character(marta, "I'm the innkeeper of Alderford.")
     assert not in_character(marta, "I am a blacksmith, as you see.")
+    assert not in_character(marta, "I'm the ferryman of Stagham.")
+    assert not in_character(marta, "I am only a bell ringer.")
 
 
 def test_a_reply_that_runs_in_circles_is_not_fresh() -> None:
