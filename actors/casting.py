@@ -21,7 +21,7 @@ from actors.plans import OrdersReply
 from actors.settings import CompanySettings
 from actors.supervision import ChildSpec, Supervisor, supervise
 from models.grammar import longest_tokens
-from models.prompts import OrdersSituation, Panel, Persona, decide, orders, speech
+from models.prompts import Persona, PromptBook
 from models.request import Backend
 from world.compiled import PersonaCard
 from world.ruleset import Species
@@ -45,8 +45,10 @@ class Casting:
         backend: Backend | None,
         conversations: Conversations,
         settings: CompanySettings,
+        prompts: PromptBook,
     ) -> None:
         self._ledger = ledger
+        self._prompts = prompts
         self._personas = dict(personas)
         self._backend = backend
         self._conversations = conversations
@@ -115,6 +117,7 @@ class Casting:
                 self.mind_counts,
                 actions,
                 self._ledger.headless,
+                self._prompts,
             ),
         )
         return supervise(self._minds, spec, self._dispatcher)
@@ -143,13 +146,9 @@ class Casting:
         return reflex_line(self.card(world, entity, species), species, situation, text, None)
 
 
-def warm() -> None:
+def warm(prompts: PromptBook) -> None:
     """Make grammars and templates ready, so that no first handler pays for them."""
-    panel = Panel(time="noon", mood="calm", place="here")
-    someone = Persona(name="n", trade="t", place="p", temper="t")
-    speech(someone, [], panel, "n", "l")
-    decide(someone, panel, ["wait"])
-    orders("g", "s", 1, ["hold"], OrdersSituation())
+    prompts.warm()
     for reply in (DecisionReply, OrdersReply):
         longest_tokens(reply)
 

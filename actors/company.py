@@ -49,6 +49,7 @@ from actors.settings import CompanySettings
 from actors.supervision import Child, ChildSpec, Incident, RestartPolicy, Supervisor, supervise
 from actors.terrain_builder import BuilderCounts, TerrainBuilder
 from foundation.errors import UsageError
+from models.prompts import SHIPPED, PromptBook
 from models.request import Backend
 from world.compiled import PersonaCard
 from world.content import ContentRequest
@@ -69,7 +70,7 @@ class Company:
 
     `personas` are the scene's cards by key. `backend` answers for minds and coordinator; without
     one all is reflex and rule. `store` keeps ticks and turns; without one nothing is durable and
-    outcomes are told at once. `headless` makes a company that only `run_headless` moves. Backend and
+    outcomes are told at once. `prompts` is what minds are asked with. `headless` makes a company that only `run_headless` moves. Backend and
     store are the caller's to close, after `stop`.
 
     The methods that the bridge uses neither block nor raise for a refusal; callbacks fire on the
@@ -87,9 +88,11 @@ class Company:
         headless: bool = False,
         player_species: str = "traveller",
         server: str = "greenroom",
+        prompts: PromptBook = SHIPPED,
     ) -> None:
         self.settings = settings or CompanySettings()
         self.backend = backend
+        self._prompts = prompts
         self._store = store
         self._headless = headless
         self._clock = VirtualClock()
@@ -115,7 +118,7 @@ class Company:
             player_species=player_species if player_species in known else first_speaker(known),
         )
         self.casting = Casting(
-            self.ledger, personas or {}, backend, self.conversations, self.settings
+            self.ledger, personas or {}, backend, self.conversations, self.settings, prompts
         )
         self.ledger.recruit = self.casting.recruit
         self.ledger.reflex = self.casting.reflex
@@ -162,7 +165,7 @@ class Company:
             self._middle[name] = supervise(
                 self._boss, ChildSpec(name, self._supervisor_of(name, children)), self.dispatcher
             )
-        ledger, settings = self.ledger, self.settings
+        ledger, settings, prompts = self.ledger, self.settings, self._prompts
         self.director = self._employ("director", lambda: Director(ledger))
         builder = self._employ(
             "terrain builder", lambda: TerrainBuilder(self.director, settings, self.builder_counts)
@@ -170,7 +173,12 @@ class Company:
         coordinator = self._employ(
             "coordinator",
             lambda: Coordinator(
-                self.casting.coordinator_mind, self.director, self.backend, settings, self._headless
+                self.casting.coordinator_mind,
+                self.director,
+                self.backend,
+                settings,
+                self._headless,
+                prompts,
             ),
         )
         self._pipeline = self._employ("pipeline", lambda: Pipeline(self.pipeline_counts))
@@ -179,7 +187,7 @@ class Company:
             self.dispatcher, self.director, self._middle["minds"], self._middle["groups"]
         )
         if self.backend is not None:
-            warm()
+            warm(self._prompts)
         self._keep_first()
         if self._store is not None:
             self._undo_synced = self._store.on_synced(self._synced)
@@ -324,8 +332,9 @@ class Company:
         return stream.cancel
 
     def situation(self, entity: int, on_result: Callable[[Mapping[str, Any] | None], None]) -> None:
-        """The public panel of one entity as plain values; None when there is no such entity."""
-        self._tell(Look(lambda world: on_result(self._panel(world, entity))))
+        """The public panel of one entity as plain values; None when there is none or the stage is full."""
+        if not self._tell(Look(lambda world: on_result(self._panel(world, entity)))):
+            on_result(None)
 
     def content(self, request: Mapping[str, Any], listener: ContentListener) -> Callable[[], None]:
         """Run the content pipeline for a `ContentRequest`'s values. Returns the undo."""

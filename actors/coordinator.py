@@ -38,7 +38,7 @@ from actors.settings import CompanySettings
 from actors.timers import Timer
 from foundation.errors import GreenroomError
 from models.grammar import longest_tokens
-from models.prompts import Decision, Orders, OrdersSituation, Panel, Persona, decide, orders
+from models.prompts import SHIPPED, Decision, Orders, OrdersSituation, Panel, Persona, PromptBook
 from models.request import Backend, Handle, ModelRequest, Priority
 
 __all__ = ["Coordinator", "CoordinatorMind"]
@@ -81,9 +81,11 @@ class Coordinator(GreenActor):
         backend: Backend | None,
         settings: CompanySettings,
         headless: bool = False,
+        prompts: PromptBook = SHIPPED,
     ) -> None:
         super().__init__()
         self._mind = mind
+        self._prompts = prompts
         self._director = director
         self._backend = backend
         self._settings = settings
@@ -217,7 +219,9 @@ class Coordinator(GreenActor):
             ground=view.ground,
         )
         return ModelRequest(
-            messages=orders(view.name, view.species, len(view.members), view.tactics, situation),
+            messages=self._prompts.orders(
+                view.name, view.species, len(view.members), view.tactics, situation
+            ),
             purpose="plan",
             max_tokens=longest_tokens(OrdersReply),
             temperature=0.3,
@@ -246,7 +250,7 @@ class Coordinator(GreenActor):
             trouble=(f"a fight with {view.foes[0].name}",) if view.foes else (),
         )
         return ModelRequest(
-            messages=decide(persona, panel, [choice.text for choice in choices]),
+            messages=self._prompts.decide(persona, panel, [choice.text for choice in choices]),
             purpose="decide",
             max_tokens=longest_tokens(DecisionReply),
             temperature=0.3,

@@ -33,7 +33,7 @@ from actors.settings import CompanySettings
 from actors.timers import Timer
 from foundation.errors import GreenroomError
 from models.grammar import longest_tokens
-from models.prompts import Decision, Panel, Turn, decide, speech
+from models.prompts import SHIPPED, Decision, Panel, PromptBook, Turn
 from models.request import Backend, Handle, ModelRequest, Priority
 from world.compiled import PersonaCard
 from world.inputs import Input
@@ -118,9 +118,11 @@ class NpcActor(GreenActor):
         counts: MindCounts,
         actions: tuple[str, ...],
         headless: bool = False,
+        prompts: PromptBook = SHIPPED,
     ) -> None:
         super().__init__()
         self._mind = mind
+        self._prompts = prompts
         self._director = director
         self._conversations = conversations
         self._backend = backend
@@ -162,7 +164,9 @@ class NpcActor(GreenActor):
         panel = panel_of(message.situation)
         limit = self._limit(self._settings.speech_s)
         request = ModelRequest(
-            messages=speech(self._persona, history, panel, message.speaker_name, message.text),
+            messages=self._prompts.speech(
+                self._persona, history, panel, message.speaker_name, message.text
+            ),
             purpose="speech",
             max_tokens=self._settings.speech_tokens,
             temperature=self._settings.speech_temperature,
@@ -295,7 +299,9 @@ class NpcActor(GreenActor):
         limit = self._limit(self._settings.decision_s)
         panel = panel_of(message.situation)
         request = ModelRequest(
-            messages=decide(self._persona, panel, [choice.text for choice in choices]),
+            messages=self._prompts.decide(
+                self._persona, panel, [choice.text for choice in choices]
+            ),
             purpose="decide",
             max_tokens=longest_tokens(DecisionReply),
             temperature=0.3,

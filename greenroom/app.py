@@ -121,6 +121,7 @@ class App:
             store=self.opened.store,
             settings=CompanySettings(checkpoint_ticks=self.settings.world.checkpoint_ticks),
             server=f"greenroom {greenroom.__version__}",
+            prompts=self.opened.plugins.prompt_book(),
         )
 
     def _bridge_settings(self) -> BridgeSettings:

@@ -65,6 +65,7 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
             store=opened.store,
             settings=CompanySettings(checkpoint_ticks=max(1200, request.ticks // MOST_CHECKPOINTS)),
             headless=True,
+            prompts=opened.plugins.prompt_book(),
         )
         recorder = RunRecorder(opened.world)
         with company:

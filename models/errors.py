@@ -11,7 +11,8 @@
         ├── Cancelled           cancelled         the asker, or an abandoned epoch, withdrew it
         ├── BudgetExceeded      budget            the limit of the ledger named in the message is reached
         ├── RateLimited         rate_limited      the provider asked us to slow down (429, 529)
-        └── SafetyRefusal       safety            the model declined to answer
+        ├── SafetyRefusal       safety            the model declined to answer
+        └── PromptError         prompt            a template that is unknown, unreadable or fails
 """
 
 from __future__ import annotations
@@ -77,3 +78,9 @@ class SafetyRefusal(ModelError):
     """The model declined to answer."""
 
     code = "safety"
+
+
+class PromptError(ModelError):
+    """A prompt's template has no known name, can't be read or can't be filled in."""
+
+    code = "prompt"

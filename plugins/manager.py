@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import pluggy
 
+from models.errors import PromptError
+from models.prompts import PromptBook
 from plugins import hookspecs
 from plugins.api import PROJECT, ActionSpec, Consideration, Species
 from plugins.errors import PluginError
@@ -82,6 +84,10 @@ class PluginManager:
         for name in self.names:
             merged.update(self._contributions[name].prompts)
         return merged
+
+    def prompt_book(self) -> PromptBook:
+        """The prompts that minds are asked with: the shipped ones under the plugins' overrides."""
+        return PromptBook(self.prompts)
 
     def load(self, entry: EntryPoint) -> bool:
         """Import the plugin an entry point names and register it; False if it was switched off."""
@@ -202,6 +208,10 @@ def _prompts(plugin: str, found: object) -> dict[str, str]:
     for name, text in found.items():
         if not isinstance(name, str) or not isinstance(text, str) or len(text) > MAX_PROMPT:
             raise PluginError(plugin, f"greenroom_prompts: {name!r} is no template text")
+    try:
+        PromptBook(found)
+    except PromptError as error:
+        raise PluginError(plugin, f"greenroom_prompts: {error.message}", error.hint) from error
     return dict(found)
 
 

@@ -20,7 +20,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from models.prompts import Panel, Persona, Turn, speech
+from models.prompts import SHIPPED, Panel, Persona, Turn
 from models.request import Message
 from training.corpus.grammar import capital, is_whole
 from training.corpus.people import Character, Fact, table, tone_of, valley
@@ -54,7 +54,7 @@ class Line:
             (self.panel, Turn(speaker=self.speaker, line=line, reply=reply))
             for line, reply in self.before
         ]
-        return speech(self.who.persona, history, self.panel, self.speaker, self.text)
+        return SHIPPED.speech(self.who.persona, history, self.panel, self.speaker, self.text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from greenroom import console, minds
 from greenroom.settings import ModelSettings
 from models import house
 from models.errors import ModelError
-from models.prompts import Panel, Persona, speech
+from models.prompts import SHIPPED, Panel, Persona
 from models.request import ModelRequest, Priority, Reply
 
 app = typer.Typer(help="The models that speak.", no_args_is_help=True)
@@ -98,7 +98,7 @@ def check(
         answers = []
         for line in _LINES:
             waiter = _Waiter()
-            messages = speech(_PERSONA, (), _PANEL, "Traveller", line)
+            messages = SHIPPED.speech(_PERSONA, (), _PANEL, "Traveller", line)
             engine.submit(
                 ModelRequest(messages, "check", priority=Priority.SPEECH, temperature=0.6), waiter
             )

@@ -1,7 +1,7 @@
 """What the local models are told: typed contexts in, chat messages out, the same bytes each time.
 
 The templates beside this module are the one description of the house model's format: the
-trainer writes its corpus with the functions below, and the server asks with them. A system
+trainer writes its corpus with the book below, and the server asks with it. A system
 message depends on nothing but the persona, so that its prefix can be decoded once and shared.
 Whatever comes from a player is data: `tame` takes out of it all that could end a quotation,
 open a new turn or hide in the text.
@@ -9,33 +9,45 @@ open a new turn or hide in the text.
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import (
+    ChoiceLoader,
+    DictLoader,
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateError,
+)
+from jinja2.sandbox import SandboxedEnvironment
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from foundation.strict import StrictModel
+from models.errors import PromptError
 from models.request import Message
 
 __all__ = [
     "MAX_HISTORY",
     "MAX_LINE",
+    "SHIPPED",
+    "TEMPLATES",
     "Decision",
     "Orders",
     "OrdersSituation",
     "Panel",
     "Persona",
+    "PromptBook",
     "Turn",
-    "decide",
-    "orders",
     "parse_choice",
-    "speech",
     "tame",
 ]
+
+logger = logging.getLogger(__name__)
 
 MAX_LINE = 300
 """Characters of a player's line that reach a prompt; the rest is cut."""
@@ -144,72 +156,134 @@ class Orders(StrictModel):
     reason: str = Field(max_length=80)
 
 
-_templates = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    undefined=StrictUndefined,
-    autoescape=False,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_NPC_SYSTEM = _templates.get_template("npc_system.j2")
-_NPC_TURN = _templates.get_template("npc_turn.j2")
-_DECIDE_TURN = _templates.get_template("decide_turn.j2")
-_ORDERS_SYSTEM = _templates.get_template("orders_system.j2")
-_ORDERS_TURN = _templates.get_template("orders_turn.j2")
+TEMPLATES: Final = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.j2")))
+"""Names of the templates that a `PromptBook` may be given others for."""
 
 
-def _system(persona: Persona) -> Message:
-    return {"role": "system", "content": _NPC_SYSTEM.render(who=persona).strip()}
+class PromptBook:
+    """Writes what minds are asked, from the shipped templates or others in their place.
+
+    `overrides` maps names of TEMPLATES to Jinja text with the same variables. Each is tried on made-up
+    values at once; one that still fails on real ones gives way to the shipped template, and the
+    log says so.
+
+    Raises:
+        PromptError: an unknown name, a template that can't be read or that fails.
+    """
+
+    def __init__(self, overrides: Mapping[str, str] | None = None) -> None:
+        for name in overrides or ():
+            if name not in TEMPLATES:
+                raise PromptError(
+                    f"there is no prompt named {name!r}", f"the prompts are {', '.join(TEMPLATES)}"
+                )
+        self._own = _environment(overrides or {})
+        self._shipped = _environment({}) if overrides else self._own
+        self._failed: set[str] = set()
+        for name in overrides or ():
+            try:
+                self._own.get_template(f"{name}.j2").render(_EXAMPLE)
+            except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+                raise PromptError(
+                    f"the prompt {name!r} fails: {error}",
+                    f"its variables are {', '.join(sorted(_EXAMPLE))}",
+                ) from error
+
+    def _render(self, name: str, **values: Any) -> str:
+        try:
+            text = self._own.get_template(f"{name}.j2").render(values)
+        except Exception as error:
+            # A plugin's template may raise anything that its values' methods raise.
+            if self._own is self._shipped:
+                raise
+            if name not in self._failed:
+                self._failed.add(name)
+                logger.warning(
+                    "the prompt %r of a plugin fails, the shipped one serves: %s", name, error
+                )
+            text = self._shipped.get_template(f"{name}.j2").render(values)
+        return text.strip()
+
+    def _system(self, persona: Persona) -> Message:
+        return {"role": "system", "content": self._render("npc_system", who=persona)}
+
+    def _said(self, panel: Panel, speaker: str, line: str) -> Message:
+        content = self._render("npc_turn", panel=panel, speaker=tame(speaker, 48), line=tame(line))
+        return {"role": "user", "content": content}
+
+    def speech(
+        self,
+        persona: Persona,
+        history: Sequence[tuple[Panel, Turn]],
+        panel: Panel,
+        speaker: str,
+        line: str,
+    ) -> list[Message]:
+        """Ask an NPC to answer `line`; earlier turns that were never answered are left out."""
+        messages = [self._system(persona)]
+        answered = [(then, turn) for then, turn in history if turn.reply]
+        for then, turn in answered[-MAX_HISTORY:]:
+            messages.append(self._said(then, turn.speaker, turn.line))
+            messages.append({"role": "assistant", "content": turn.reply or ""})
+        messages.append(self._said(panel, speaker, line))
+        return messages
+
+    def decide(self, persona: Persona, panel: Panel, choices: Sequence[str]) -> list[Message]:
+        """Ask an NPC for its next act among `choices` (at most 12); the answer is a `Decision`."""
+        offered = [tame(choice, 64) for choice in choices[:12]]
+        content = self._render("decide_turn", panel=panel, choices=offered)
+        return [self._system(persona), {"role": "user", "content": content}]
+
+    def orders(
+        self,
+        group_name: str,
+        species: str,
+        count: int,
+        tactics: Sequence[str],
+        situation: OrdersSituation,
+    ) -> list[Message]:
+        """Ask a group's leader for one of `tactics` (at most 12); the answer is an `Orders`."""
+        system = self._render(
+            "orders_system",
+            group=tame(group_name, 64),
+            species=tame(species, 48),
+            count=count,
+            tactics=[tame(tactic, 32) for tactic in tactics[:12]],
+        )
+        turn = self._render("orders_turn", situation=situation)
+        return [{"role": "system", "content": system}, {"role": "user", "content": turn}]
+
+    def warm(self) -> None:
+        """Compile every template, so that no first request pays for it."""
+        for name in TEMPLATES:
+            self._own.get_template(f"{name}.j2")
 
 
-def _said(panel: Panel, speaker: str, line: str) -> Message:
-    content = _NPC_TURN.render(panel=panel, speaker=tame(speaker, 48), line=tame(line))
-    return {"role": "user", "content": content.strip()}
-
-
-def speech(
-    persona: Persona,
-    history: Sequence[tuple[Panel, Turn]],
-    panel: Panel,
-    speaker: str,
-    line: str,
-) -> list[Message]:
-    """Ask an NPC to answer `line`; earlier turns that were never answered are left out."""
-    messages = [_system(persona)]
-    answered = [(then, turn) for then, turn in history if turn.reply]
-    for then, turn in answered[-MAX_HISTORY:]:
-        messages.append(_said(then, turn.speaker, turn.line))
-        messages.append({"role": "assistant", "content": turn.reply or ""})
-    messages.append(_said(panel, speaker, line))
-    return messages
-
-
-def decide(persona: Persona, panel: Panel, choices: Sequence[str]) -> list[Message]:
-    """Ask an NPC for its next act among `choices` (at most 12); the answer is a `Decision`."""
-    offered = [tame(choice, 64) for choice in choices[:12]]
-    content = _DECIDE_TURN.render(panel=panel, choices=offered).strip()
-    return [_system(persona), {"role": "user", "content": content}]
-
-
-def orders(
-    group_name: str,
-    species: str,
-    count: int,
-    tactics: Sequence[str],
-    situation: OrdersSituation,
-) -> list[Message]:
-    """Ask a group's leader for one of `tactics` (at most 12); the answer is an `Orders`."""
-    system = _ORDERS_SYSTEM.render(
-        group=tame(group_name, 64),
-        species=tame(species, 48),
-        count=count,
-        tactics=[tame(tactic, 32) for tactic in tactics[:12]],
+def _environment(overrides: Mapping[str, str]) -> Environment:
+    own = DictLoader({f"{name}.j2": text for name, text in overrides.items()})
+    return SandboxedEnvironment(
+        loader=ChoiceLoader([own, FileSystemLoader(Path(__file__).parent)]),
+        undefined=StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    turn = _ORDERS_TURN.render(situation=situation)
-    return [
-        {"role": "system", "content": system.strip()},
-        {"role": "user", "content": turn.strip()},
-    ]
+
+
+_EXAMPLE: Final[Mapping[str, Any]] = {
+    "who": Persona(name="Ada Finch", trade="smith", place="Alderford", temper="dry", knows=("A.",)),
+    "panel": Panel(time="noon", mood="calm", place="the forge", near=("Bo",), trouble=("rain",)),
+    "speaker": "Bo",
+    "line": "hello",
+    "choices": ["wait"],
+    "group": "the pack",
+    "species": "wolf",
+    "count": 7,
+    "tactics": ["hold"],
+    "situation": OrdersSituation(foes=("Bo",), strong=("Bo",), ward="Ada"),
+}
+SHIPPED: Final = PromptBook()
+"""The prompts that the house model was trained on."""
 
 
 def parse_choice(choice: str) -> tuple[str, str]:

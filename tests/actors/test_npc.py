@@ -13,7 +13,7 @@ from actors.company import Company
 from actors.conversation import MAX_TURNS, Conversations
 from actors.messages import Propose
 from models.errors import ModelError, ModelUnavailable
-from models.prompts import Decision, Panel, Turn
+from models.prompts import Decision, Panel, PromptBook, Turn
 from models.request import Handle, Listener, ModelRequest, Priority, Reply
 from models.scripted import ScriptedBackend
 from world.errors import StorageError
@@ -486,3 +486,11 @@ def test_a_conversation_keeps_its_last_turns_only_and_survives_a_broken_store() 
     lines = [turn.line for _, turn in kept.recall(1, "Ann")]
     assert lines == [str(n) for n in range(20 - MAX_TURNS, 20)]
     assert kept.failures == 21
+
+
+def test_minds_are_asked_in_the_words_of_the_given_prompts(talk: Callable[..., Any]) -> None:
+    backend = ByHand()
+    book = PromptBook({"npc_turn": "{{ speaker }} wants to know: {{ line }}"})
+    talk("Where can I sleep?", backend=backend, prompts=book)
+    request, _ = backend.of("speech")[0]
+    assert request.messages[-1]["content"] == "Ann wants to know: Where can I sleep?"

@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from models.prompts import Panel, Persona
 from plugins.api import ActionSpec, Consideration, Outcome, Species, StrictModel, hookimpl
 from plugins.builtin import vampires, villagers, wildlife, wolves
 from plugins.manager import PluginManager, build_ruleset, load_builtin_and_installed
@@ -61,6 +62,11 @@ def test_what_a_plugin_gives_is_in_the_ruleset():
     assert "sing" in rules.actions
     assert "climb" in {c.name for c in rules.considerations}
     assert manager.prompts == {"npc_system": "You are a goat."}
+    goat = Persona(name="Nan", trade="goat", place="the cliff", temper="stubborn")
+    told = manager.prompt_book().decide(
+        goat, Panel(time="noon", mood="calm", place="here"), ["eat"]
+    )
+    assert told[0]["content"] == "You are a goat."
     assert manager.versions == {"goats": "1.2"}
     assert "goats=1.2" in rules.version
 
@@ -85,6 +91,8 @@ def test_what_a_plugin_gives_is_in_the_ruleset():
         ({"greenroom_considerations": [CORE[0]]}, "is defined twice"),
         ({"greenroom_prompts": ["x"]}, "no mapping"),
         ({"greenroom_prompts": {"npc_system": 5}}, "no template text"),
+        ({"greenroom_prompts": {"npc_sistem": "x"}}, "the prompts are decide_turn, npc_system"),
+        ({"greenroom_prompts": {"npc_system": "{{ whom }}"}}, "'whom' is undefined"),
         ({"greenroom_typo": []}, "greenroom_typo"),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from models import house
-from models.prompts import Decision, Panel, Persona, decide, speech
+from models.prompts import SHIPPED, Decision, Panel, Persona
 from training.corpus.grammar import is_whole
 from training.corpus.people import valley
 
@@ -44,7 +44,7 @@ def engine() -> Iterator[Any]:
 
 def say(engine: Any, persona: Persona, line: str) -> str:
     made = engine.create_chat_completion(
-        messages=speech(persona, [], NOW, "Ada", line), max_tokens=96, temperature=0.0
+        messages=SHIPPED.speech(persona, [], NOW, "Ada", line), max_tokens=96, temperature=0.0
     )
     assert made["choices"][0]["finish_reason"] == "stop"
     return str(made["choices"][0]["message"]["content"])
@@ -92,7 +92,7 @@ def test_the_valleys_people_tell_what_they_know(
 def test_it_decides_in_the_schema(engine: Any) -> None:
     hungry = Panel(time="noon", mood="hungry", place="the workshop")
     made = engine.create_chat_completion(
-        messages=decide(STRANGER, hungry, ["work", "eat at home", "wait"]),
+        messages=SHIPPED.decide(STRANGER, hungry, ["work", "eat at home", "wait"]),
         max_tokens=60,
         temperature=0.0,
     )

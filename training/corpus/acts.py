@@ -5,15 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from models.prompts import (
-    Decision,
-    Orders,
-    OrdersSituation,
-    Panel,
-    decide,
-    orders,
-    parse_choice,
-)
+from models.prompts import SHIPPED, Decision, Orders, OrdersSituation, Panel, parse_choice
 from models.request import Message
 from training.corpus.grammar import capital
 from training.corpus.people import Character, draw_village, person_name, table
@@ -124,7 +116,7 @@ def draw_decision(who: Character, panel: Panel, rng: random.Random) -> tuple[Mes
     choices = offered(who, panel, rng)
     said = teach_decision(who, panel, choices)
     reply: Message = {"role": "assistant", "content": said.model_dump_json()}
-    return (*decide(who.persona, panel, choices), reply)
+    return (*SHIPPED.decide(who.persona, panel, choices), reply)
 
 
 def teach_order(count: int, tactics: Sequence[str], seen: OrdersSituation) -> Orders:
@@ -194,4 +186,4 @@ def draw_order(rng: random.Random) -> tuple[Message, ...]:
     ])  # fmt: skip
     said = teach_order(count, tactics, seen)
     reply: Message = {"role": "assistant", "content": said.model_dump_json()}
-    return (*orders(group, species, count, tactics, seen), reply)
+    return (*SHIPPED.orders(group, species, count, tactics, seen), reply)

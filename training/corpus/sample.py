@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from models.prompts import Panel, Turn, speech
+from models.prompts import SHIPPED, Panel, Turn
 from models.request import Message
 from training.corpus.acts import draw_decision, draw_order
 from training.corpus.grammar import capital, expand, lowered, plural
@@ -361,7 +361,7 @@ def draw_speech(who: Character, rng: random.Random, *, turns: int, validation: b
         if intent == "farewell":
             break
     *before, (then, final) = history
-    messages = speech(who.persona, before, then, final.speaker, final.line)
+    messages = SHIPPED.speech(who.persona, before, then, final.speaker, final.line)
     reply: Message = {"role": "assistant", "content": final.reply or ""}
     return Sample((*messages, reply), "speech")
 
