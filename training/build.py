@@ -23,12 +23,7 @@ def write(tokenizer_path: Path, out: Path, seed: int, count: int, *, validation:
     for start in range(0, count, CHUNK):
         batch = list(itertools.islice(stream, min(CHUNK, count - start)))
         parts.append(encode(batch, tokenizer, LONGEST))
-    shift = np.cumsum([0, *(len(p.ids) for p in parts)])
-    tokens = Tokens(
-        np.concatenate([p.ids for p in parts]),
-        np.concatenate([p.answers for p in parts]),
-        np.concatenate([[0], *(p.offsets[1:] + s for p, s in zip(parts, shift, strict=False))]),
-    )
+    tokens = Tokens.joined(parts)
     tokens.save(out)
     return tokens
 
@@ -44,7 +39,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     vocabulary = args.out / "tokenizer.json"
     if not vocabulary.exists():
-        train_tokenizer(args.seed, 12_000).save(str(vocabulary))
+        train_tokenizer(args.seed, 16_000).save(str(vocabulary))
     for name, count, validation in (
         ("valid", args.validation, True),
         ("train", args.samples, False),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +17,53 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.network import House, Shape
+from training.corpus.talk import PLANS
+from training.network import House, Shape, Tutor
 from training.tokenizer import PROMPT_WEIGHT, Tokens
 
 BATCH_TOKENS = 8192
 POOL = 2048
 WARM_UP = 20
-PEAK = 2e-3
+PEAK = 3e-3
 OPENING, OPENING_WEIGHT = 4, 2.0
 """An answer's first tokens, which choose what kind of answer it is, and their weight."""
+TUTOR_WEIGHT = 0.25
+"""Weight of the tutor's two questions beside the words of the answers."""
 READ_SHARE = 0.1
 """Share of the read-only tokens that a step draws for its loss; their weight makes up for it."""
 
 
-def batches(tokens: Tokens, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
-    """Endless batches of about BATCH_TOKENS, samples of like length together, padded with 0.
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples of like length, padded with 0: each array [rows, longest]. See `Tokens`."""
 
-    Yields ids int64[rows, longest] and answers bool of that shape.
-    """
+    ids: Tensor
+    answers: Tensor
+    ends: Tensor
+    plans: Tensor
+    told: Tensor
+
+    @classmethod
+    def of(cls, tokens: Tokens, rows: Sequence[int]) -> Batch:
+        """The samples of those numbers."""
+        spans = [slice(tokens.offsets[i], tokens.offsets[i + 1]) for i in rows]
+        longest = max(span.stop - span.start for span in spans)
+
+        def padded(values: NDArray[Any], kind: type) -> Tensor:
+            page = np.zeros((len(spans), longest), kind)
+            for row, span in enumerate(spans):
+                page[row, : span.stop - span.start] = values[span]
+            return torch.from_numpy(page)
+
+        return cls(
+            padded(tokens.ids, np.int64), padded(tokens.answers, np.bool_),
+            padded(tokens.ends, np.bool_), padded(tokens.plans, np.int64),
+            padded(tokens.told, np.int64),
+        )  # fmt: skip
+
+
+def batches(tokens: Tokens, seed: int) -> Iterator[Batch]:
+    """Endless batches of about BATCH_TOKENS, samples of like length together."""
     rng = np.random.default_rng(seed)
     lengths = np.diff(tokens.offsets)
     while True:
@@ -48,29 +78,19 @@ def batches(tokens: Tokens, seed: int) -> Iterator[tuple[NDArray[np.int64], NDAr
                 groups[-1].append(int(index))
             for at in rng.permutation(len(groups)):
                 if groups[at]:
-                    yield _padded(tokens, groups[at])
+                    yield Batch.of(tokens, groups[at])
 
 
-def _padded(tokens: Tokens, rows: list[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    spans = [(tokens.offsets[i], tokens.offsets[i + 1]) for i in rows]
-    longest = max(int(b - a) for a, b in spans)
-    ids = np.zeros((len(rows), longest), np.int64)
-    answers = np.zeros((len(rows), longest), np.bool_)
-    for row, (a, b) in enumerate(spans):
-        ids[row, : b - a] = tokens.ids[a:b]
-        answers[row, : b - a] = tokens.answers[a:b]
-    return ids, answers
+def rate(step: int, steps: int) -> float:
+    """The learning rate's share of its peak: a short warm-up, then a linear fall to 1 %."""
+    return max(0.01, min((step + 1) / WARM_UP, 1 - step / steps))
 
 
-def rate(step: int, progress: float) -> float:
-    """The learning rate's share of its peak: a warm-up by steps, a linear fall to 2 % by progress."""
-    return max(0.02, min((step + 1) / WARM_UP, 1 - progress))
-
-
-def optimisers(model: House) -> list[torch.optim.Optimizer]:
+def optimisers(model: House, tutor: Tutor) -> list[torch.optim.Optimizer]:
     """Muon (Jordan et al. 2024) for the blocks' matrices, AdamW for the rest."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embedding" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embedding" in n]
+    others += list(tutor.parameters())
     return [
         torch.optim.Muon(
             matrices, lr=PEAK, momentum=0.95, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"
@@ -79,50 +99,37 @@ def optimisers(model: House) -> list[torch.optim.Optimizer]:
     ]
 
 
-class Pace:
-    """Tries one thread and two now and then, and keeps to what is faster on a shared machine."""
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What a batch cost: the sum that is trained on, and means over answers, plans and facts."""
 
-    EVERY, TRIAL = 80, 4
-
-    def __init__(self, threads: int) -> None:
-        self.options = (threads,) if threads else (1, 2)
-        self.seen = dict.fromkeys(self.options, (0, 0.0))
-        self.count = 0
-
-    def before(self) -> None:
-        """Set the threads of the step to come."""
-        at = self.count % self.EVERY
-        if at == 0:
-            self.seen = dict.fromkeys(self.options, (0, 0.0))
-        trial = at // self.TRIAL
-        if trial < len(self.options):
-            self.now = self.options[trial]
-        else:
-            self.now = max(self.options, key=lambda n: self.seen[n][0] / max(self.seen[n][1], 1e-9))
-        torch.set_num_threads(self.now)
-
-    def after(self, tokens: int, seconds: float) -> None:
-        """Note what the step did."""
-        had, took = self.seen[self.now]
-        self.seen[self.now] = (had + tokens, took + seconds)
-        self.count += 1
+    total: Tensor
+    answers: float
+    plans: float
+    facts: float
 
 
-def loss_of(
-    model: House, ids: NDArray[np.int64], answers: NDArray[np.bool_]
-) -> tuple[Tensor, float]:
-    """The weighted loss of a batch and the plain mean loss of its answers."""
-    tokens = torch.from_numpy(ids)
-    read = (torch.rand(tokens.shape) < READ_SHARE) & (tokens != 0)
-    wanted = torch.from_numpy(answers) | read
+def loss_of(model: House, tutor: Tutor, batch: Batch) -> Losses:
+    """The weighted loss of a batch."""
+    read = (torch.rand(batch.ids.shape) < READ_SHARE) & (batch.ids != 0)
+    wanted = batch.answers | read
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        each = model.losses(tokens, wanted)
-    mine = torch.from_numpy(answers)[:, 1:][wanted[:, 1:]]
+        hidden, half = model(batch.ids)
+        each = model.losses(hidden, batch.ids, wanted)
+        plan, fact = tutor(half, batch.plans, batch.told, batch.ends)
+    mine = batch.answers[:, 1:][wanted[:, 1:]]
     weight = torch.where(mine, 1.0, PROMPT_WEIGHT / READ_SHARE)
-    begun = answers.copy()
-    begun[:, OPENING:] &= ~answers[:, :-OPENING]
-    weight[torch.from_numpy(begun)[:, 1:][wanted[:, 1:]]] = OPENING_WEIGHT
-    return (each * weight).sum() / weight.sum(), float(each.detach()[mine].mean())
+    begun = batch.answers.clone()
+    begun[:, OPENING:] &= ~batch.answers[:, :-OPENING]
+    weight[begun[:, 1:][wanted[:, 1:]]] = OPENING_WEIGHT
+    total = (each * weight).sum() / weight.sum()
+    asked = [x.mean() if len(x) else torch.zeros(()) for x in (plan, fact)]
+    return Losses(
+        total + TUTOR_WEIGHT * (asked[0] + asked[1]),
+        float(each.detach()[mine].mean()),
+        float(asked[0].detach()),
+        float(asked[1].detach()),
+    )
 
 
 @torch.no_grad()
@@ -130,11 +137,10 @@ def perplexity(model: House, tokens: Tokens) -> float:
     """Perplexity of the answers' tokens over all samples."""
     model.eval()
     total, count = 0.0, 0
-    for start in range(0, len(tokens.offsets) - 1, 16):
-        rows = list(range(start, min(start + 16, len(tokens.offsets) - 1)))
-        ids, answers = _padded(tokens, rows)
-        mine = torch.from_numpy(answers)
-        each = model.losses(torch.from_numpy(ids), mine)
+    many = len(tokens.offsets) - 1
+    for start in range(0, many, 16):
+        batch = Batch.of(tokens, range(start, min(start + 16, many)))
+        each = model.losses(model(batch.ids)[0], batch.ids, batch.answers)
         total, count = total + float(each.sum()), count + each.numel()
     model.train()
     return math.exp(total / count)
@@ -145,69 +151,64 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--minutes", type=float, help="end by the clock instead of --steps")
+    parser.add_argument("--steps", type=int, default=4000, help="the rate falls towards this one")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=0, help="0: what is faster")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--save-every", type=int, default=100)
     args = parser.parse_args()
-    pace = Pace(args.threads)
+    torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     model = House(Shape())
-    tuned = optimisers(model)
+    tutor = Tutor(model.shape, len(PLANS))
+    tuned = optimisers(model, tutor)
     step, seen = 0, 0
     last = args.out / "last.pt"
     if args.resume:
         kept: dict[str, Any] = torch.load(last, weights_only=True)
         model.load_state_dict(kept["model"])
+        tutor.load_state_dict(kept["tutor"])
         for each, state in zip(tuned, kept["tuned"], strict=True):
             each.load_state_dict(state)
         step, seen = kept["step"], kept["tokens"]
     train, valid = Tokens.read(args.data / "train.npz"), Tokens.read(args.data / "valid.npz")
     stream = batches(train, args.seed + step)
-    began, before, first = time.monotonic(), seen, step
-    progress = 0.0
-    print(
-        f"{sum(p.numel() for p in model.parameters())} parameters, {len(train.ids)} tokens",
-        flush=True,
-    )
-    while progress < 1:
-        ids, answers = next(stream)
-        pace.before()
-        started = time.monotonic()
+    began, before = time.monotonic(), seen
+    model.compile(dynamic=True)
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"{parameters} parameters, {len(train.ids)} tokens, the first step compiles", flush=True)
+    while step < args.steps:
+        batch = next(stream)
         for each in tuned:
             for group in each.param_groups:
-                group["lr"] = PEAK * rate(step - first, progress)
-        loss, mine = loss_of(model, ids, answers)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                group["lr"] = PEAK * rate(step, args.steps)
+        losses = loss_of(model, tutor, batch)
+        losses.total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_([*model.parameters(), *tutor.parameters()], 1.0)
         for each in tuned:
             each.step()
             each.zero_grad(set_to_none=True)
-        step, seen = step + 1, seen + int((ids != 0).sum())
-        pace.after(ids.size, time.monotonic() - started)
-        if args.minutes:
-            progress = (time.monotonic() - began) / (60 * args.minutes)
-        else:
-            progress = (step - first) / max(1, args.steps - first)
+        step, seen = step + 1, seen + int((batch.ids != 0).sum())
+        done = step == args.steps
         if step % 20 == 0:
             speed = (seen - before) / (time.monotonic() - began)
             print(
-                f"step {step} loss {loss.item():.3f} answers {mine:.3f} {speed:.0f} tokens/s, {pace.now} threads",
+                f"step {step}/{args.steps} answers {losses.answers:.3f} plans {losses.plans:.3f} "
+                f"facts {losses.facts:.3f} {speed:.0f} tokens/s",
                 flush=True,
             )
-        if step % args.save_every == 0 or progress >= 1:
-            torch.save(
-                {"model": model.state_dict(), "tuned": [t.state_dict() for t in tuned],
-                 "step": step, "tokens": seen, "shape": asdict(model.shape)}, last,
-            )  # fmt: skip
-        if step % 1000 == 0 or progress >= 1:
+        if step % args.save_every == 0 or done:
+            page = {"model": model.state_dict(), "tutor": tutor.state_dict(), "step": step,
+                    "tuned": [t.state_dict() for t in tuned], "tokens": seen,
+                    "shape": asdict(model.shape)}  # fmt: skip
+            torch.save(page, last.with_suffix(".part"))
+            last.with_suffix(".part").replace(last)
+        if step % 1000 == 0 or done:
             held = perplexity(model, valid)
             print(f"step {step} held-out perplexity {held:.3f}", flush=True)
-            facts = {"steps": step, "tokens": seen, "notes": "", "perplexity": held, "seed": args.seed,
-                     "parameters": sum(p.numel() for p in model.parameters())}  # fmt: skip
+            facts = {"steps": step, "tokens": seen, "notes": "", "perplexity": held,
+                     "seed": args.seed, "parameters": parameters}  # fmt: skip
             (args.out / "facts.json").write_text(json.dumps(facts))
 
 

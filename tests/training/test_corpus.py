@@ -159,7 +159,7 @@ def test_validation_uses_phrasings_that_training_never_does() -> None:
         for pattern in table("lines")[intent]["lines"]
         if held_out(intent, pattern)
     ]
-    assert 20 < len(kept) < 120
+    assert 60 < len(kept) < 240
     fixed = [p.casefold() for _, p in kept if not set(p) & set("[{")]
     lines = {
         re.sub(r'.*says: "|"$', "", message["content"].split("\n")[-1]).casefold().rstrip("?!.")

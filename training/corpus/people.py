@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from models.prompts import Persona
-from training.corpus.grammar import capital, expand, fill, pick, with_article
+from training.corpus.grammar import capital, fill, pick, with_article
 
 HERE = Path(__file__).parent
 VALLEY = HERE.parents[1] / "greenroom" / "scenes" / "valley" / "villagers.toml"
@@ -162,6 +162,19 @@ def place_name(rng: random.Random) -> str:
     return str(rng.choice(t["place_a"]) + rng.choice(t["place_b"]))
 
 
+def _drawn_spot(rng: random.Random) -> str:
+    t = table("tables")
+    owner = rng.choice(t["spot_a"] if rng.random() < 0.6 else t["last"])
+    return f"the {owner} {rng.choice(t['spot_b'])}"
+
+
+def _drawn_thing(rng: random.Random) -> str:
+    t = table("tables")
+    if rng.random() < 0.5:
+        return str(rng.choice(t["things"]))
+    return f"{rng.choice(t['thing_a'])} {rng.choice(t['thing_b'])}"
+
+
 def draw_village(rng: random.Random) -> Village:
     """A village with its forest, river, castle, inn, places and people."""
     t = table("tables")
@@ -179,58 +192,126 @@ def draw_village(rng: random.Random) -> Village:
         river=fill(rng.choice(t["river"]), slots),
         castle=fill(rng.choice(t["castle"]), slots),
         inn=fill(rng.choice(t["inn"]), slots),
-        spots=rng.sample(t["spots"], 9),
+        spots=list(
+            dict.fromkeys([*rng.sample(t["spots"], 5), *(_drawn_spot(rng) for _ in range(4))])
+        ),
     )
     trades = [each["name"] for each in t["trade"]]
     village.people = [(person_name(rng), rng.choice(trades)) for _ in range(8)]
     return village
 
 
-def _price_fact(wares: Sequence[str], shop: str, rng: random.Random) -> Fact:
-    prices: list[str] = table("facts")["extra"]["prices"]
-    first = rng.choice(prices)
-    if len(wares) == 1:
-        text = expand(
-            rng.choice(
-                ["{W} costs {p}.", "{W} costs {p}.", "{W} is {p}.", "{W} at {s} costs {p}."]
-            ),
-            rng,
-            {"W": capital(wares[0]), "p": first, "s": shop},
-        )
-        pairs = [(wares[0], first)]
-    else:
-        second = rng.choice(prices)
-        short = second
-        if first.endswith("coppers") and second.endswith(("copper", "coppers")):
-            short = second.rsplit(" ", 1)[0] if rng.random() < 0.7 else second
-            short = second if short == "half a" else short
-        pattern = rng.choice(
-            [
-                "{W} costs {p} and {w2} costs {q}.",
-                "{W} costs {p}, {w2} costs {q}.",
-                "{W} at {s} costs {p} and {w2} costs {q}.",
-            ]
-        )
-        text = expand(
-            pattern,
-            rng,
-            {"W": capital(wares[0]), "w2": wares[1], "p": first, "q": short, "s": shop},
-        )
-        pairs = [(wares[0], first), (wares[1], second)]
+_LONGEST = 16
+"""Words of a fact: a longer one is drawn again."""
+
+
+def _price_fact(
+    wares: Sequence[str], shop: str, gender: Mapping[str, str], rng: random.Random
+) -> Fact:
+    extra: dict[str, list[str]] = table("facts")["extra"]
+    prices = extra["prices"]
+    first, second = rng.choice(prices), rng.choice(prices)
+    short = second
+    if first.endswith("coppers") and second.endswith(("copper", "coppers")):
+        short = second.rsplit(" ", 1)[0] if rng.random() < 0.7 else second
+        short = second if short == "half a" else short
+    slots = {**gender, "w": wares[0], "W": capital(wares[0]), "p": first, "P": capital(first),
+             "w2": wares[-1], "q": short, "s": shop}  # fmt: skip
+    index = rng.randrange(len(extra["price_one"]))
+    rows, mine = extra["price_one"], extra["price_one_said"]
+    if len(wares) > 1:
+        index = rng.randrange(len(extra["price_two"]))
+        rows, mine = extra["price_two"], extra["price_two_said"]
+    for _ in range(8):
+        if len(fill(rows[index], slots).split()) <= _LONGEST:
+            break
+        index = rng.randrange(len(rows))
+    text, said = fill(rows[index], slots), fill(mine[index], slots)
+    pairs = [(wares[0], first), (wares[-1], second)][: len(wares)]
     tags = {"price"}
-    if any(word in wares[0] + wares[-1] for word in _FOOD):
+    if _FOOD & set(" ".join(wares).split()):
         tags.add("food")
     if "a bed" in wares:
         tags.add("bed")
-    return Fact(text, text, frozenset(tags), (), tuple(pairs))
+    return Fact(text, said, frozenset(tags), (), tuple(pairs))
 
 
-_FOOD = ("stew", "loaf", "cake", "pie", "bun", "tart", "trout", "eel", "cheese", "egg", "soup",
-         "dumpling", "goose", "pancake", "chicken", "apple", "sausage", "cod", "ale")  # fmt: skip
+_FOOD = frozenset(
+    [
+        "stew",
+        "loaf",
+        "cake",
+        "pie",
+        "bun",
+        "tart",
+        "trout",
+        "eel",
+        "eels",
+        "cheese",
+        "egg",
+        "eggs",
+        "soup",
+        "dumplings",
+        "goose",
+        "pancake",
+        "chicken",
+        "apple",
+        "apples",
+        "sausage",
+        "sausages",
+        "cod",
+        "ale",
+        "ham",
+        "porridge",
+        "rolls",
+        "roll",
+        "biscuit",
+        "pastry",
+        "pretzel",
+        "bread",
+        "venison",
+        "pheasant",
+        "mussels",
+        "lobster",
+        "herring",
+        "shrimps",
+        "lamb",
+        "pears",
+        "pumpkin",
+        "beans",
+        "butter",
+        "plums",
+        "duck",
+        "honeycomb",
+        "omelette",
+        "custard",
+        "chop",
+        "skewer",
+        "pickles",
+        "bacon",
+        "mutton",
+        "roast",
+        "cream",
+        "lettuce",
+        "strawberries",
+        "lunch",
+        "curds",
+        "crabs",
+    ]
+)
 _GENDERS = (
     {"He": "He", "he": "he", "him": "him", "his": "his", "Hispos": "His", "himself": "himself"},
     {"He": "She", "he": "she", "him": "her", "his": "her", "Hispos": "Her", "himself": "herself"},
 )
+
+
+_EXTRA = {
+    "price": "prices", "since": "sinces", "past": "pasts", "crop": "crops", "dish": "dishes",
+    "song": "songs", "feast": "feasts", "illness": "illnesses", "stranger": "strangers",
+    "road": "roads", "ruin": "ruins", "material": "materials", "wood": "woods",
+    "liquid": "liquids", "goods": "goods", "colour": "colours", "coin": "coins",
+    "collection": "collections", "bird": "birds", "bird_pl": "bird_flocks", "flower": "flowers",
+}  # fmt: skip
 
 
 def _story_slots(village: Village, rng: random.Random, own: str) -> dict[str, str]:
@@ -245,15 +326,19 @@ def _story_slots(village: Village, rng: random.Random, own: str) -> dict[str, st
         "spot": spot, "spot2": spot2, "forest": village.forest, "river": village.river,
         "castle": village.castle, "village": village.name, "inn": village.inn,
         "beast": rng.choice(t["beasts"]), "pack": rng.choice(t["packs"]),
-        "apparition": rng.choice(t["apparitions"]), "thing": rng.choice(t["things"]),
+        "apparition": rng.choice(t["apparitions"]), "thing": _drawn_thing(rng),
         "herb": herb, "herb2": herb2.lower(), "cure": cure, "cure2": cure2, "herb_low": herb.lower(),
         "Weak": weak, "n": rng.choice(t["numbers"]), "year": rng.choice(t["years"]),
         "disaster": rng.choice(t["disasters"]), "when": rng.choice(t["whens"]),
         "dir": rng.choice(t["directions"]), "trophy": rng.choice(extra["trophies"]),
         "pet": rng.choice(extra["pets"]),
+        **{slot: rng.choice(extra[name]) for slot, name in _EXTRA.items()},
     }  # fmt: skip
-    for key in ("beast", "spot", "forest", "castle", "apparition", "river"):
+    slots["ghost"] = slots["apparition"].split(" ", 1)[1]
+    for key in ("beast", "spot", "forest", "castle", "apparition", "river", "inn"):
         slots[capital(key)] = capital(slots[key])
+    for key in ("dish", "wood", "material", "bird_pl"):
+        slots[f"{key}_cap"] = capital(slots[key])
     slots["n_cap"] = capital(slots["n"])
     return slots
 
@@ -318,12 +403,12 @@ def draw_character(rng: random.Random) -> Character:
         chosen = rng.sample(trade["wares"], min(len(trade["wares"]), rng.choice([1, 2, 2, 3, 4])))
         while chosen:
             size = 2 if len(chosen) > 1 and rng.random() < 0.7 else 1
-            facts.append(_price_fact(chosen[:size], at, rng))
+            facts.append(_price_fact(chosen[:size], at, gender, rng))
             chosen = chosen[size:]
     want = len(facts) + rng.choice([2, 3, 3, 4, 4])
     while len(facts) < want:
         fact = _story_fact(rng.choice(families), village, name, gender, rng)
-        if all(fact.text != other.text for other in facts):
+        if len(fact.text.split()) <= _LONGEST and all(fact.text != other.text for other in facts):
             facts.append(fact)
     if rng.random() < 0.03:
         facts = []

@@ -13,10 +13,10 @@ from training.corpus.grammar import capital, expand, lowered, plural
 from training.corpus.people import Character, draw_character, person_name, table, valley
 from training.corpus.talk import INTENTS, Answer, Ask, Scene, answer, line_slots
 
-VERSION = 1
+VERSION = 2
 """Goes up with every change that changes what a seed writes."""
 
-VALLEY_SHARE = 0.25
+VALLEY_SHARE = 0.3
 ACTS_SHARE = 0.12
 HELD_OUT_PATTERNS = 0.03
 """Share of a line's patterns that only validation samples use."""
@@ -88,12 +88,23 @@ _WEIGHTS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Hint:
+    """What an answer is, beside its words: its plan and the line of the persona's that it tells."""
+
+    plan: str
+    line: str = ""
+    """The line in the system prompt, "" when the answer tells none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One training sample: the chat, ending with the assistant's turn."""
 
     messages: tuple[Message, ...]
     kind: str
     """"speech", "decide" or "orders"."""
+    hints: tuple[Hint, ...] = ()
+    """What the trainer may know of each answer, in the order of the assistant's turns."""
 
 
 def held_out(intent: str, pattern: str) -> bool:
@@ -346,6 +357,7 @@ def draw_speech(who: Character, rng: random.Random, *, turns: int, validation: b
     now = panel(who, rng)
     scene = Scene(who, now, speaker, named)
     history: list[tuple[Panel, Turn]] = []
+    hints: list[Hint] = []
     for n in range(turns):
         if n and rng.random() < 0.12:
             now = panel(who, rng)
@@ -358,12 +370,13 @@ def draw_speech(who: Character, rng: random.Random, *, turns: int, validation: b
         said: Answer = answer(ask, scene, rng)
         history.append((now, Turn(speaker=speaker, line=line, reply=said.text)))
         scene.said.append(said)
+        hints.append(Hint(said.plan, said.fact.text if said.fact else ""))
         if intent == "farewell":
             break
     *before, (then, final) = history
     messages = SHIPPED.speech(who.persona, before, then, final.speaker, final.line)
     reply: Message = {"role": "assistant", "content": final.reply or ""}
-    return Sample((*messages, reply), "speech")
+    return Sample((*messages, reply), "speech", tuple(hints))
 
 
 _VALIDATION_SEED = 1_000_003
@@ -386,5 +399,5 @@ def samples(seed: int, *, validation: bool = False) -> Iterator[Sample]:
         if roll < ACTS_SHARE:
             yield Sample(draw_decision(who, panel(who, rng), rng), "decide")
             continue
-        turns = rng.choice([1, 3, 5, 6, 6, 7])
+        turns = rng.choice([2, 5, 6, 7, 7, 7])
         yield draw_speech(who, rng, turns=turns, validation=validation)

@@ -64,6 +64,8 @@ class Answer:
 
     text: str
     fact: Fact | None = None
+    plan: str = ""
+    """The list that the reply was drawn from."""
 
 
 @dataclass(slots=True)
@@ -241,6 +243,8 @@ def _plan(ask: Ask, scene: Scene, rng: random.Random) -> tuple[str, Fact | None]
 
 
 _OWN = ("greet", "farewell", "thanks", "threat", "insult", "compliment")
+PLANS: tuple[str, ...] = tuple(dict.fromkeys([*table("replies"), *_OWN]))
+"""Every list that a reply may be drawn from."""
 _SMALL_TALK = frozenset(
     [
         "yes",
@@ -312,8 +316,9 @@ def answer(ask: Ask, scene: Scene, rng: random.Random) -> Answer:
         text = _ended(text, plan, slots, scene, rng)
         if is_whole(text) and sentences(text) <= 3:
             stated = fact if fact and fact.said.lower().rstrip(".") in text.lower() else None
-            return Answer(text, stated or (fact if plan in ("price_known", "buy_known") else None))
-    return Answer("I have nothing to say to that.")
+            told = stated or (fact if plan in ("price_known", "buy_known") else None)
+            return Answer(text, told, plan)
+    return Answer("I have nothing to say to that.", None, "nonsense")
 
 
 def _ended(text: str, plan: str, slots: dict[str, str], scene: Scene, rng: random.Random) -> str:
