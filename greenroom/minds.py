@@ -17,8 +17,6 @@ from models.router import Router, Rung
 LOCAL, CLOUD = "local", "cloud"
 # What the cloud may be asked; everything else stays on this machine, key or no key.
 CLOUD_PURPOSES = ("plan",)
-# Dollars a million tokens, of the default cloud model; only the ledger uses them.
-_CLOUD_PRICE = Price(input_usd=3.0, output_usd=15.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,8 @@ def gather(settings: ModelSettings) -> Minds | None:
                 usd_per_hour=settings.cloud_usd_per_hour,
             )
         )
-        rungs.insert(0, Rung(CLOUD, Budgeted(cloud, ledger, _CLOUD_PRICE)))
+        price = Price(settings.cloud_input_usd, settings.cloud_output_usd)
+        rungs.insert(0, Rung(CLOUD, Budgeted(cloud, ledger, price)))
         routes = {purpose: [CLOUD, LOCAL] for purpose in CLOUD_PURPOSES}
     return Minds(Router(rungs, routes=routes, default=[LOCAL]), engine)
 
@@ -73,12 +72,15 @@ def _cloud(settings: ModelSettings) -> Backend | None:
     if not key:
         return None
     try:
-        from models.cloud.anthropic import AnthropicBackend
+        from models.cloud.anthropic import AnthropicBackend, AnthropicSettings
     except ImportError as error:
         raise UsageError(
             "ANTHROPIC_API_KEY is set, but the cloud extra is not installed",
             "pip install 'greenroom[cloud]', or use --local-only",
         ) from error
     return AnthropicBackend(
-        model=settings.cloud_model, api_key=key, base_url=settings.cloud_base_url
+        model=settings.cloud_model,
+        api_key=key,
+        base_url=settings.cloud_base_url,
+        settings=AnthropicSettings(thinking=settings.cloud_thinking),
     )

@@ -48,7 +48,12 @@ class WorldSettings(_Section):
 
 
 class ModelSettings(_Section):
-    """Who thinks. `enabled = false` means not one call to any model; `local_only` keeps text here."""
+    """Who thinks. `enabled = false` means not one call to any model; `local_only` keeps text here.
+
+    `cloud_input_usd` and `cloud_output_usd` are dollars a million tokens of `cloud_model`: the hourly
+    limit is counted with them, so change all three together. A model that can't be kept from
+    thinking wants `cloud_thinking = "between_tools"` or `"adaptive"`.
+    """
 
     enabled: bool = True
     local_only: bool = False
@@ -57,7 +62,10 @@ class ModelSettings(_Section):
     threads: int | None = Field(None, ge=1, le=256)
     context: int = Field(8192, ge=512, le=1_048_576)
     sequences: int = Field(16, ge=1, le=64)
-    cloud_model: str = "claude-sonnet-4-5"
+    cloud_model: str = "claude-haiku-5-5"
+    cloud_thinking: Literal["disabled", "between_tools", "adaptive"] = "disabled"
+    cloud_input_usd: float = Field(0.1, ge=0.0)
+    cloud_output_usd: float = Field(0.5, ge=0.0)
     cloud_base_url: str | None = None
     cloud_usd_per_hour: float = Field(1.0, ge=0.0)
     cloud_tokens_per_hour: int = Field(200_000, ge=0)

@@ -4,8 +4,8 @@ Calls run on an event loop in a thread of their own. A call is tried again only 
 been produced (429, 529, 5xx, no connection): afterwards every attempt costs money that nobody
 reserved. `temperature`, `top_p` and `seed` of a request are not used, since the API takes none.
 
-Structured replies are a forced tool call whose input schema is the reply's own; the input is checked
-like every reply. Their text is told when it is whole.
+Structured replies ask for the service's own JSON output by the reply's schema, which every model takes
+that can be asked today, and are checked like every reply. Their text is told when it is whole.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from models.errors import (
 from models.request import Handle, Listener, ModelRequest, Reply
 from models.text import TextStream
 
-_TOOL = "reply"
+Thinking = Literal["disabled", "between_tools", "adaptive"]
+
 _CACHE_WRITE, _CACHE_READ = 1.25, 0.1
 """Anthropic's price of cached input tokens, as shares of the input price."""
 _QUOTED = 300
@@ -47,7 +48,8 @@ class AnthropicSettings:
     """How much to ask of the service, and how patiently.
 
     `stall_s`: the longest silence within a reply. `concurrent` calls run at once, `waiting` more may
-    wait. `thinking`: "disabled" keeps `max_tokens` for the reply; None leaves it to the model.
+    wait. `thinking`: "disabled" keeps `max_tokens` for the reply; a model that can't be kept from
+    thinking wants "between_tools" or "adaptive" and more tokens.
     """
 
     per_minute: float = 60.0
@@ -55,7 +57,7 @@ class AnthropicSettings:
     waiting: int = 64
     connect_s: float = 5.0
     stall_s: float = 20.0
-    thinking: Literal["disabled"] | None = "disabled"
+    thinking: Thinking = "disabled"
     breaker_failures: int = 5
     breaker_rest_s: float = 30.0
     retry: Retry = field(default_factory=Retry)
@@ -282,22 +284,11 @@ class AnthropicBackend:
             call["system"] = system
         if request.stop:
             call["stop_sequences"] = list(request.stop)
-        if self._settings.thinking is not None:
-            call["thinking"] = {"type": self._settings.thinking}
+        call["thinking"] = {"type": self._settings.thinking}
         if request.schema is not None:
             compiled = grammar.register(request.schema, request.max_tokens)
-            call["tools"] = [
-                {
-                    "name": _TOOL,
-                    "description": "Gives your answer. Use it once, and say nothing else.",
-                    "input_schema": compiled.schema,
-                }
-            ]
-            call["tool_choice"] = {
-                "type": "tool",
-                "name": _TOOL,
-                "disable_parallel_tool_use": True,
-            }
+            schema = anthropic.transform_schema(_without_patterns(compiled.schema))
+            call["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
         return call
 
     async def _stream(self, call: dict[str, Any], answer: _Answer, delivery: Delivery) -> None:
@@ -340,8 +331,8 @@ class AnthropicBackend:
                 piece = answer.text.push(event.delta.text.encode())
                 if delivery.request.schema is None:
                     delivery.text(piece)
-            case "content_block_delta" if event.delta.type == "input_json_delta":
-                answer.json_parts.append(event.delta.partial_json)
+                else:
+                    answer.json_parts.append(piece)
             case "message_delta":
                 answer.stop_reason = event.delta.stop_reason or ""
                 answer.output_tokens = int(event.usage.output_tokens)
@@ -365,7 +356,9 @@ class AnthropicBackend:
         else:
             if answer.stop_reason == "max_tokens":
                 raise ModelError(f"{self.name} ran out of tokens within the reply")
-            parsed = grammar.parse("".join(answer.json_parts), request.schema)
+            parsed = grammar.parse(
+                "".join(answer.json_parts) + answer.text.finish(), request.schema
+            )
             text = parsed.model_dump_json()
             delivery.text(text)
         self._count("answered")
@@ -417,6 +410,18 @@ class AnthropicBackend:
             return RequestRefused(f"{self.name} refuses the request: {said}")
         self._breaker.fail()
         return ModelUnavailable(f"{self.name} failed ({status}): {said}")
+
+
+def _without_patterns(schema: Any) -> Any:
+    """The schema without the local grammar's patterns, which the service has no use for."""
+    if isinstance(schema, dict):
+        return {
+            key: _without_patterns(value)
+            for key, value in schema.items()
+            if not (key == "allOf" and isinstance(value, list))
+            and not (key == "pattern" and isinstance(value, str))
+        }
+    return [_without_patterns(each) for each in schema] if isinstance(schema, list) else schema
 
 
 def _seconds(header: str | None) -> float | None:

@@ -122,15 +122,19 @@ def say(*texts: str, stop_reason: str = "end_turn", output_tokens: int = 15) -> 
     return act
 
 
-def use_tool(*parts: str, stop_reason: str = "tool_use") -> Act:
-    """A tool call whose input comes in parts."""
+def think_and_say(thought: str, *texts: str) -> Act:
+    """A reply with a block of thinking before it, as models send that can't be kept from it."""
 
     def act(exchange: Exchange) -> None:
         exchange.open_stream()
-        block = {"type": "tool_use", "id": "toolu_1", "name": "reply", "input": {}}
+        block = {"type": "thinking", "thinking": "", "signature": ""}
         exchange.send([start(), block_start(block)])
-        exchange.send(delta({"type": "input_json_delta", "partial_json": part}) for part in parts)
-        exchange.send(end(stop_reason))
+        exchange.send([delta({"type": "thinking_delta", "thinking": thought})])
+        exchange.send([delta({"type": "signature_delta", "signature": "c2ln"})])
+        stop = {"type": "content_block_stop", "index": 0}
+        exchange.send([("content_block_stop", stop), block_start(TEXT_BLOCK, 1)])
+        exchange.send([delta({"type": "text_delta", "text": text}, 1) for text in texts])
+        exchange.send(end())
         exchange.end_stream()
 
     return act

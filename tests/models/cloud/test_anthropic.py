@@ -18,7 +18,7 @@ from anthropic_server import (
     refuse,
     say,
     start,
-    use_tool,
+    think_and_say,
 )
 from asking import Recorder, ask, request
 from pydantic import Field
@@ -108,25 +108,36 @@ class Orders(StrictModel):
     focus: Annotated[str, Field(max_length=20)]
 
 
-def test_a_structured_reply_is_a_forced_tool_call_checked_like_any(stage: Stage) -> None:
-    backend = stage(use_tool("", '{"tactic": "fl', 'ank", "focus": "Orla"}'))
+def test_a_structured_reply_is_asked_for_by_its_schema_and_checked_like_any(stage: Stage) -> None:
+    backend = stage(say("", '{"tactic": "fl', 'ank", "focus": "Orla"}'))
     recorder = ask(backend, request(schema=Orders, max_tokens=200))
     assert recorder.reply.parsed == Orders(tactic="flank", focus="Orla")
     assert recorder.pieces == ['{"tactic":"flank","focus":"Orla"}']
-    sent = stage.server.seen[0]
-    assert sent["tool_choice"]["type"] == "tool"
-    assert sent["tools"][0]["input_schema"]["properties"]["tactic"] == {"enum": ["flank", "hold"]}
-    assert sent["tools"][0]["input_schema"]["additionalProperties"] is False
+    asked = stage.server.seen[0]["output_config"]["format"]
+    assert asked["type"] == "json_schema"
+    assert asked["schema"]["properties"]["tactic"] == {"enum": ["flank", "hold"]}
+    assert asked["schema"]["properties"]["focus"]["type"] == "string"
+    assert asked["schema"]["additionalProperties"] is False
+    assert "pattern" not in str(asked["schema"])
+    assert not {"tools", "tool_choice"} & set(stage.server.seen[0])
+
+
+def test_what_a_model_thinks_is_no_part_of_its_reply(stage: Stage) -> None:
+    recorder = ask(stage(think_and_say("Wolves fear fire.", "Flank ", "them.")), request())
+    assert recorder.reply.text == "Flank them."
+    backend = stage(think_and_say("{", '{"tactic": "hold", "focus": "Orla"}'))
+    recorder = ask(backend, request(schema=Orders, max_tokens=200))
+    assert recorder.reply.parsed == Orders(tactic="hold", focus="Orla")
 
 
 @pytest.mark.parametrize(
     ("act", "fault"),
     [
-        (use_tool('{"tactic": "dance", "focus": "x"}'), "tactic"),
-        (use_tool('{"tactic": "hold"}'), "focus"),
-        (use_tool("{"), "no Orders"),
+        (say('{"tactic": "dance", "focus": "x"}'), "tactic"),
+        (say('{"tactic": "hold"}'), "focus"),
+        (say("{"), "no Orders"),
         (say("I would flank."), "no Orders"),
-        (use_tool('{"tactic": "hold', stop_reason="max_tokens"), "ran out of tokens"),
+        (say('{"tactic": "hold', stop_reason="max_tokens"), "ran out of tokens"),
     ],
 )
 def test_a_structured_reply_that_does_not_fit_is_an_error(
