@@ -392,6 +392,7 @@ class Company:
             "alarms": len(ledger.alarms),
             "storage_fault": ledger.storage_fault,
             "incidents": self._incident_count,
+            "faults": dict(ledger.world.faults),
             "counts": dict(ledger.counts) | dict(ledger.questions.counts),
             "minds_did": asdict(self.mind_counts),
             "coordinator_did": {

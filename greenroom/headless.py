@@ -102,6 +102,7 @@ def _live(
 
     def lived(world: World) -> None:
         nonlocal last
+        recorder.follow(world)
         frame = world.frame()
         recorder.sample(frame, (time.perf_counter() - last) * 1000, frame.events)
         on_tick(world.tick)

@@ -19,7 +19,7 @@ def greenroom_species() -> Iterable[Species]:
 
 @hookspec
 def greenroom_actions() -> Iterable[ActionSpec]:
-    """Words of the vocabulary that minds and clients may propose."""
+    """Words of the vocabulary that clients may propose; minds choose among the built-in ones."""
     raise NotImplementedError
 
 

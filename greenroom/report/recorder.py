@@ -116,6 +116,10 @@ class RunRecorder:
         """How many samples are kept now."""
         return len(self._buckets)
 
+    def follow(self, world: RecordedWorld) -> None:
+        """Go on with this object: a step that failed was undone into another one."""
+        self._world = world
+
     def sample(self, frame: Frame, step_ms: float, events: Iterable[Event]) -> None:
         """Take in one tick: its frame, how long its step took in milliseconds, and its events."""
         self._frame = frame
@@ -138,7 +142,7 @@ class RunRecorder:
         if bucket.ticks >= self._stride:
             self._measure(bucket, frame)
         if frame.tick % self._trail_every == 0:
-            self._follow(frame)
+            self._trace(frame)
 
     def _open(self, tick: int) -> None:
         if self._buckets and not self._buckets[-1].levels and self._frame is not None:
@@ -188,7 +192,7 @@ class RunRecorder:
         rules = self._world.ruleset
         return np.array([rules.species[name].alive for name in rules.species_names], dtype=np.bool_)
 
-    def _follow(self, frame: Frame) -> None:
+    def _trace(self, frame: Frame) -> None:
         """Count a footstep on the tile of each who moves, and lengthen the trails of the named."""
         moving = self._alive_species()[frame.species] & ((frame.flags & FLAG_DEAD) == 0)
         y, x = frame.y[moving] // TILE, frame.x[moving] // TILE
