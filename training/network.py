@@ -162,17 +162,22 @@ class Tutor(nn.Module):
         self.nothing = nn.Parameter(torch.zeros(width))
 
     def forward(
-        self, half: Tensor, plans: Tensor, told: Tensor, ends: Tensor
+        self, half: Tensor, plans: Tensor, told: Tensor, facts: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Losses float32[n] of the plan and of the fact at the `n` places where `plans` is not 0.
 
-        Shapes: half[batch, time, width], plans int64, told int64 and ends bool[batch, time].
+        Shapes: half[batch, time, width]; plans, told and facts int64[batch, time], as in `Tokens`. A
+        fact's score is the sum of the exponents of its tokens' scores: one fitting word is enough.
         """
         rows, places = torch.nonzero(plans, as_tuple=True)
         asked = half[rows, places]
         plan = F.cross_entropy(self.plan(asked).float(), plans[rows, places] - 1, reduction="none")
-        offers, asks = self.offers(half), self.asks(asked)
-        scores = torch.einsum("nw,ntw->nt", asks, offers[rows]).float() / asks.shape[-1] ** 0.5
-        none = (asks @ self.nothing).float()[:, None] / asks.shape[-1] ** 0.5
-        scores = torch.cat((none, scores.masked_fill(~ends[rows], -torch.inf)), 1)
-        return plan, F.cross_entropy(scores, told[rows, places] + 1, reduction="none")
+        asks = self.asks(asked) * self.nothing.shape[0] ** -0.5
+        each = torch.einsum("nw,ntw->nt", asks, self.offers(half)[rows]).float()
+        none, numbers = (asks @ self.nothing).float(), facts[rows]
+        scores = [
+            each.masked_fill(numbers != number, -1e4).logsumexp(1)
+            for number in range(1, int(facts.max()) + 1)
+        ]
+        table = torch.stack([none, *scores], 1)
+        return plan, F.cross_entropy(table, told[rows, places], reduction="none")

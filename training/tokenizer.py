@@ -59,17 +59,17 @@ def load(path: Path) -> Tokenizer:
 class Tokens:
     """Samples as one run of tokens, with what the trainer's tutor asks beside each token.
 
-    ids uint16[n], answers bool[n]; ends bool[n] marks the last token of each fact in a prompt;
-    plans int16[n] holds, on the token before an answer, 1 + the answer's index in PLANS, else 0;
-    told int16[n] there the fact's end, counted from the sample's first token, or -1 for none;
+    ids uint16[n], answers bool[n]; facts int8[n] numbers, from 1, the facts that a prompt lists, on each
+    of their tokens, else 0; plans int16[n] holds, on the token before an answer, 1 + the answer's
+    index in PLANS, else 0; told int8[n] there the number of the fact told, 0 for none;
     offsets int64[samples + 1].
     """
 
     ids: NDArray[np.uint16]
     answers: NDArray[np.bool_]
-    ends: NDArray[np.bool_]
+    facts: NDArray[np.int8]
     plans: NDArray[np.int16]
-    told: NDArray[np.int16]
+    told: NDArray[np.int8]
     offsets: NDArray[np.int64]
 
     def save(self, path: Path) -> None:
@@ -91,14 +91,16 @@ class Tokens:
         return cls(*whole, np.concatenate([[0], *offsets]))
 
 
-def _fact_ends(body: Encoding, text: str, base: int) -> dict[str, int]:
-    """The last token of each fact that a system prompt lists, by the fact's text."""
-    ends, at = {}, 0
+def _fact_spans(body: Encoding, text: str, base: int) -> dict[str, slice]:
+    """Where each fact that a system prompt lists stands, by its text."""
+    spans: dict[str, slice] = {}
+    at = 0
     for line in text.split("\n"):
-        at += len(line) + 1
         if line.startswith("- "):
-            ends[line[2:]] = base + body.char_to_token(at - 2)
-    return ends
+            first, last = body.char_to_token(at + 2), body.char_to_token(at + len(line) - 1)
+            spans[line[2:]] = slice(base + first, base + last + 1)
+        at += len(line) + 1
+    return spans
 
 
 def encode(batch: Sequence[Sample], tokenizer: Tokenizer, longest: int) -> Tokens:
@@ -124,27 +126,29 @@ def _row(
 ) -> Tokens:
     ids: list[int] = []
     answered: list[tuple[int, int]] = []
-    facts: dict[str, int] = {}
+    spans: dict[str, slice] = {}
     kept = 0
     for message in sample.messages:
         body = next(bodies)
         ids += heads[message["role"]]
         if message["role"] == "system":
-            facts = _fact_ends(body, message["content"], len(ids))
+            spans = _fact_spans(body, message["content"], len(ids))
         begun = len(ids)
         ids += [*body.ids, *tail]
         if message["role"] == "assistant" and len(ids) <= longest:
             answered.append((begun, begun + len(body.ids) + 1))
             kept = len(ids)
-    answers, ends = np.zeros(kept, np.bool_), np.zeros(kept, np.bool_)
-    plans, told = np.zeros(kept, np.int16), np.full(kept, -1, np.int16)
-    ends[[at for at in facts.values() if at < kept]] = True
+    answers, facts = np.zeros(kept, np.bool_), np.zeros(kept, np.int8)
+    plans, told = np.zeros(kept, np.int16), np.zeros(kept, np.int8)
+    numbers = {text: number for number, text in enumerate(spans, 1)}
+    for text, span in spans.items():
+        facts[span] = numbers[text]
     for begun, done in answered:
         answers[begun:done] = True
     for (begun, _), hint in zip(answered, sample.hints, strict=False):
         plans[begun - 1] = 1 + PLANS.index(hint.plan)
-        told[begun - 1] = facts.get(hint.line, -1)
+        told[begun - 1] = numbers.get(hint.line, 0)
     ends_at = [0, kept] if kept else [0]
     return Tokens(
-        np.array(ids[:kept], np.uint16), answers, ends, plans, told, np.array(ends_at, np.int64)
+        np.array(ids[:kept], np.uint16), answers, facts, plans, told, np.array(ends_at, np.int64)
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -39,7 +40,7 @@ class Batch:
 
     ids: Tensor
     answers: Tensor
-    ends: Tensor
+    facts: Tensor
     plans: Tensor
     told: Tensor
 
@@ -57,7 +58,7 @@ class Batch:
 
         return cls(
             padded(tokens.ids, np.int64), padded(tokens.answers, np.bool_),
-            padded(tokens.ends, np.bool_), padded(tokens.plans, np.int64),
+            padded(tokens.facts, np.int64), padded(tokens.plans, np.int64),
             padded(tokens.told, np.int64),
         )  # fmt: skip
 
@@ -116,7 +117,7 @@ def loss_of(model: House, tutor: Tutor, batch: Batch) -> Losses:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         hidden, half = model(batch.ids)
         each = model.losses(hidden, batch.ids, wanted)
-        plan, fact = tutor(half, batch.plans, batch.told, batch.ends)
+        plan, fact = tutor(half, batch.plans, batch.told, batch.facts)
     mine = batch.answers[:, 1:][wanted[:, 1:]]
     weight = torch.where(mine, 1.0, PROMPT_WEIGHT / READ_SHARE)
     begun = batch.answers.clone()
@@ -175,6 +176,8 @@ def main() -> None:
     train, valid = Tokens.read(args.data / "train.npz"), Tokens.read(args.data / "valid.npz")
     stream = batches(train, args.seed + step)
     began, before = time.monotonic(), seen
+    # Every block, with and without gradients, is a variant of one function.
+    torch._dynamo.config.recompile_limit = 64
     model.compile(dynamic=True)
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{parameters} parameters, {len(train.ids)} tokens, the first step compiles", flush=True)

@@ -78,9 +78,9 @@ _AFTERWORDS = (
     "If you know.", "I'm curious.", "Quickly.",
 )  # fmt: skip
 _WEIGHTS = {
-    "hear_fact": 5.0,
-    "about": 9.0, "person": 7.0, "price": 6.0, "buy": 3.5, "where": 5.0, "rumour": 4.0, "wolves": 3.0,
-    "vampires": 3.0, "danger": 3.0, "name": 2.5, "trade": 2.5, "wares": 2.5, "greet": 2.0, "bed": 2.5,
+    "hear_fact": 14.0,
+    "about": 18.0, "person": 12.0, "price": 13.0, "buy": 8.0, "where": 10.0, "rumour": 6.0, "wolves": 4.0,
+    "vampires": 4.0, "danger": 4.0, "name": 2.5, "trade": 2.5, "wares": 2.5, "greet": 2.0, "bed": 2.5,
     "food": 2.5, "work": 2.5, "remedy": 2.0, "history": 2.0, "injection": 2.5, "who_near": 1.6,
     "how_are_you": 2.0, "trouble": 1.5, "time": 1.5, "weather": 1.5, "advice": 1.5, "where_am_i": 1.5, "home": 1.5,
     "why": 0.0, "sure": 0.0, "repeat": 0.0, "farewell": 0.8, "haggle": 0.8,
@@ -165,7 +165,7 @@ def draw_ask(intent: str, scene: Scene, rng: random.Random) -> Ask:
     who, t = scene.who, table("tables")
     if intent in ("price", "buy"):
         priced = [(fact, ware) for fact in who.facts for ware, _ in fact.wares]
-        if priced and rng.random() < 0.72:
+        if priced and rng.random() < 0.85:
             fact, ware = rng.choice(priced)
             return Ask(intent, ware, fact)
         everything = [ware for trade in t["trade"] for ware in trade["wares"]]
@@ -187,7 +187,7 @@ _YOURS = (("I am", "you are"), ("I have", "you have"), (" me ", " you "), ("My "
 
 
 def _draw_claim(who: Character, rng: random.Random) -> Ask:
-    known = bool(who.facts) and rng.random() < 0.75
+    known = bool(who.facts) and rng.random() < 0.88
     fact = rng.choice(
         who.facts if known else draw_character(rng).facts or who.facts or valley()[0].facts
     )
@@ -226,7 +226,7 @@ def _draw_subject(intent: str, scene: Scene, rng: random.Random) -> Ask:
             return Ask(intent, who.first)
         if roll < 0.12 and scene.panel.near:
             return Ask(intent, rng.choice(scene.panel.near))
-        if people and roll < 0.7:
+        if people and roll < 0.82:
             fact, subject = rng.choice(people)
             return Ask(intent, _shorter(subject, rng), fact)
         strangers = [each for each in who.neighbours if each not in scene.panel.near]
@@ -236,13 +236,13 @@ def _draw_subject(intent: str, scene: Scene, rng: random.Random) -> Ask:
         if rng.random() < 0.08:
             return Ask(intent, scene.panel.place)
         placed = [(f, s) for f, s in things if "where" in f.tags]
-        if placed and rng.random() < 0.6:
+        if placed and rng.random() < 0.8:
             fact, subject = rng.choice(placed)
             return Ask(intent, _shorter(subject, rng), fact)
         return Ask(
             intent, _unknown(who, [*t["other_places"], *t["spots"]], rng, [scene.panel.place])
         )
-    if things and rng.random() < 0.72:
+    if things and rng.random() < 0.88:
         fact, subject = rng.choice(things)
         return Ask(intent, _shorter(subject, rng), fact)
     return Ask(intent, _unknown(who, [*t["other_words"], *(f"the {x}" for x in t["things"])], rng))
@@ -332,15 +332,30 @@ def _slip(text: str, keep: str, rng: random.Random) -> str:
 def _next_intent(scene: Scene, rng: random.Random) -> str:
     last = scene.said[-1] if scene.said else None
     roll = rng.random()
-    if not scene.said and roll < 0.25:
+    if not scene.said and roll < 0.15:
         return "greet"
-    if last and last.fact and roll < 0.2:
+    if last and last.fact and roll < 0.15:
         return rng.choice(["why", "why", "sure", "repeat", "thanks"])
-    if last and last.fact and last.fact.wares and roll < 0.28:
+    if last and last.fact and last.fact.wares and roll < 0.22:
         return "haggle"
-    if last and roll < 0.26:
+    if last and roll < 0.2:
         return rng.choice(["why", "sure", "repeat", "yes", "no", "thanks", "sorry"])
     return rng.choices(INTENTS, [_WEIGHTS.get(i, 1.0) for i in INTENTS])[0]
+
+
+def _next_ask(scene: Scene, rng: random.Random) -> Ask:
+    """What is asked next, three times out of four nothing that this person knows nothing of."""
+    for _ in range(3):
+        intent = _next_intent(scene, rng)
+        if intent == "my_name" and not scene.named:
+            intent = "greet"
+        ask = draw_ask(intent, scene, rng)
+        if ask.fact or intent not in _OF_SOMETHING or rng.random() < 0.25:
+            break
+    return ask
+
+
+_OF_SOMETHING = frozenset(["price", "buy", "where", "about", "person", "hear_fact"])
 
 
 def draw_speech(who: Character, rng: random.Random, *, turns: int, validation: bool) -> Sample:
@@ -362,16 +377,13 @@ def draw_speech(who: Character, rng: random.Random, *, turns: int, validation: b
         if n and rng.random() < 0.12:
             now = panel(who, rng)
             scene.panel = now
-        intent = _next_intent(scene, rng)
-        if intent == "my_name" and not named:
-            intent = "greet"
-        ask = draw_ask(intent, scene, rng)
+        ask = _next_ask(scene, rng)
         line = phrase(ask, scene, rng, validation=validation)
         said: Answer = answer(ask, scene, rng)
         history.append((now, Turn(speaker=speaker, line=line, reply=said.text)))
         scene.said.append(said)
         hints.append(Hint(said.plan, said.fact.text if said.fact else ""))
-        if intent == "farewell":
+        if ask.intent == "farewell":
             break
     *before, (then, final) = history
     messages = SHIPPED.speech(who.persona, before, then, final.speaker, final.line)
