@@ -29,7 +29,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml tools/preflight.sh
 
 install: $(VENV)/.installed  ## make .venv and install everything
 
-run: install     ## the valley, the house model and the dashboard (ARGS="--npcs 100" to change it)
+run: install     ## the valley, the house model and the dashboard (ARGS="--npcs 100 --data data/big" to change it)
 	@$(BIN)/greenroom demo $(ARGS)
 
 test: install    ## the whole suite

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import itertools
 import secrets
 from collections import deque
@@ -249,7 +250,12 @@ class AsyncClient:
             raise RequestFailed(
                 "unknown_entity", f"several are called {name!r}", "give the whole name, or the id"
             )
-        raise RequestFailed("unknown_entity", f"nobody in sight is called {name!r}")
+        near = difflib.get_close_matches(name, [entity.name for entity in named], 3, 0.4)
+        raise RequestFailed(
+            "unknown_entity",
+            f"nobody in sight is called {name!r}",
+            f"did you mean {' or '.join(near)}?" if near else "go and look for them",
+        )
 
     async def _ask(self, model: type[Model], t: str, d: dict[str, Any]) -> Model:
         return read(model, await self.link.exchange(Pending(t, d)))

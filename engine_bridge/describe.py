@@ -23,7 +23,8 @@ from engine_bridge.interest import WIRE
 from engine_bridge.messages import CLIENT, SERVER, Kind, PackedColumns
 from engine_bridge.settings import BridgeSettings
 from foundation.strict import StrictModel
-from world.events import KINDS
+from world.actions import SYSTEM, VOCABULARY
+from world.events import EVENT_DATA, KINDS
 
 VERSION: Final = "1.0.0"
 _LONGEST_EXAMPLE: Final = 900
@@ -118,7 +119,13 @@ def _page() -> Iterator[str]:
     for kind in SERVER.values():
         if kind.direction == "push":
             yield from _message(kind)
-    yield from ("## Errors", "")
+    yield from ("## Actions", "")
+    yield from _actions()
+    yield from ("", "## Events", "", "| kind | data |", "|---|---|")
+    for event, data in EVENT_DATA.items():
+        if event not in CARRIED_APART:
+            yield f"| `{event}` | {data} |"
+    yield from ("", "## Errors", "")
     yield from ("| code | meaning | retry |", "|---|---|---|")
     for code, meaning in ERROR_MEANINGS.items():
         yield f"| `{code}` | {meaning} | {'yes' if code in RETRYABLE else ''} |"
@@ -126,6 +133,31 @@ def _page() -> Iterator[str]:
     for close, meaning in CLOSE_MEANINGS.items():
         yield f"| {int(close)} | {close.name.lower()} | {meaning} |"
     yield from _ENDING.splitlines()
+
+
+def _actions() -> Iterator[str]:
+    yield (
+        "What `act` may name, and the fields of its `body`; `?` marks those that may be left out. Plugins may add "
+        "to them: `greenroom plugins list --json` tells theirs."
+    )
+    yield from ("", "| action | body | does |", "|---|---|---|")
+    for action in VOCABULARY:
+        if action.name in SYSTEM:
+            continue
+        schema = action.model.model_json_schema()
+        fields = ", ".join(
+            f"`{name}`{'' if name in schema.get('required', ()) else '?'} {_field_type(field)}"
+            for name, field in schema["properties"].items()
+        )
+        wait = f" Once in {action.cooldown} ticks." if action.cooldown else ""
+        yield f"| `{action.name}` | {fields} | {action.summary}{wait} |"
+
+
+def _field_type(field: Mapping[str, Any]) -> str:
+    if "enum" in field:
+        return " or ".join(f"`{value}`" for value in field["enum"])
+    kinds = [each.get("type", "") for each in field.get("anyOf", [field])]
+    return " or ".join(kind for kind in kinds if kind)
 
 
 def _columns() -> Iterator[str]:

@@ -81,6 +81,24 @@ ERROR_MEANINGS: dict[str, str] = {
     "too_late": "the tick it was meant for has passed",
 }
 
+HINTS: dict[str, str] = {
+    "not_joined": "send join first",
+    "busy": "wait retry_after_ms and ask again",
+    "retry": "wait retry_after_ms and ask again",
+    "no_answer": "ask again with the same key",
+    "unknown_entity": "take an id that a snapshot or delta has shown",
+    "no_such_entity": "take an id that a snapshot or delta has shown",
+    "dead": "a dead body may be replaced: join again",
+    "no_valid_target": "choose another target",
+    "out_of_range": "move closer",
+    "cooling_down": "wait retry_after_ms and ask again",
+    "blocked": "find another way",
+    "bad_body": "the reference page lists each action's fields",
+    "not_yours": "act with the entity that joined named",
+    "too_late": "ask again without a tick",
+}
+"""The mend that is told with a code when the refusal names none of its own."""
+
 RETRYABLE = frozenset({"rate_limited", "busy", "retry", "no_answer", "cooling_down", "too_late"})
 """Error codes after which the same request may succeed."""
 

@@ -6,6 +6,7 @@ answers here.
 
 from __future__ import annotations
 
+import difflib
 import hmac
 import logging
 from collections.abc import Callable, Mapping
@@ -174,7 +175,14 @@ class Gateway:
         if wanted is not None and not hmac.compare_digest(
             wanted.encode(), (body.token or "").encode()
         ):
-            client.send(error_message(re, "unauthorised", "the token is missing or wrong"))
+            client.send(
+                error_message(
+                    re,
+                    "unauthorised",
+                    "the token is missing or wrong",
+                    "put the server's token into hello; on the command line, --token",
+                )
+            )
             client.close(CloseCode.AUTH, "the token is missing or wrong")
             return
         facts = self.facts()
@@ -314,7 +322,12 @@ class Gateway:
         # The vocabulary is checked here: system inputs such as `spawn` are no client's to propose.
         self.facts()
         if body.action not in self._actions:
-            raise ProtocolError("unknown_action", f"no action is called {body.action!r}")
+            near = difflib.get_close_matches(body.action, self._actions, 1, 0.5)
+            raise ProtocolError(
+                "unknown_action",
+                f"no action is called {body.action!r}",
+                f"did you mean {near[0]!r}?" if near else "welcome lists the actions",
+            )
         self._propose(client, session, re, body.action, body, body.body)
 
     def _propose(

@@ -13,7 +13,7 @@ from typing import Any
 
 from engine_bridge.bounds import TokenBucket, Verdict
 from engine_bridge.codec import Codec
-from engine_bridge.errors import RETRYABLE, CloseCode, ProtocolError
+from engine_bridge.errors import HINTS, RETRYABLE, CloseCode, ProtocolError
 from engine_bridge.messages import Request, parse_request, request_id
 from engine_bridge.settings import BridgeSettings
 
@@ -73,7 +73,7 @@ def error_message(
         "message": message,
         "retryable": code in RETRYABLE,
         "retry_after_ms": retry_after_ms,
-        "hint": hint,
+        "hint": hint or HINTS.get(code, ""),
     }
     return out
 

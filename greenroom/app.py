@@ -60,7 +60,7 @@ class App:
             for warning in self.opened.warnings:
                 log.warning(warning)
             for error in self.opened.plugins.errors:
-                log.warning("plugin switched off", plugin=error.plugin, why=error.message)
+                log.warning("plugin switched off", plugin=error.plugin, why=str(error))
             # The first tick must not pay for the ways to everyone's home.
             self.opened.world.warm()
             self.minds = minds.gather(self.settings.models)

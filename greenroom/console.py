@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import structlog
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from foundation.errors import GreenroomError, UsageError
 
+Token = Annotated[
+    str | None,
+    typer.Option(envvar="GREENROOM_SERVER__TOKEN", help="the server's token, if it asks for one"),
+]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -41,19 +46,32 @@ def progress() -> Progress:
 
 
 def command(function: Callable[P, R]) -> Callable[P, R]:
-    """Turn Greenroom's errors into a message that names the fix, and exit code 1 or 2."""
+    """Turn Greenroom's errors, and files that can't be used, into a message and exit code 1 or 2."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
         except GreenroomError as error:
-            people.print(f"[bold red]{error.code}[/]: {error.message}", soft_wrap=True)
+            # A message may hold brackets of its own: a path, or pip's 'greenroom[cloud]'.
+            people.print(f"[bold red]{error.code}[/]: {escape(error.message)}", soft_wrap=True)
             if error.hint:
-                people.print(f"  → {error.hint}", soft_wrap=True)
+                people.print(f"  → {escape(error.hint)}", soft_wrap=True)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
+        except OSError as error:
+            if error.filename is None:
+                raise
+            reason = f"{error.filename}: {error.strerror}"
+            people.print(f"[bold red]file[/]: {escape(reason)}", soft_wrap=True)
+            raise typer.Exit(1) from error
 
     return run
+
+
+def switched_off(errors: Iterable[GreenroomError]) -> None:
+    """Tell of plugins that are off, with the reason and the mend."""
+    for error in errors:
+        people.print(f"[red]off[/] {escape(str(error))}", soft_wrap=True)
 
 
 def logs(level: str) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from actors.company import Company
 from actors.settings import CompanySettings
 from greenroom import minds, worlds
@@ -17,6 +19,8 @@ from greenroom.report.recorder import RunRecorder
 from greenroom.settings import ModelSettings
 from world.store.options import StoreOptions
 from world.world import World
+
+log = structlog.get_logger("greenroom")
 
 WORLD_FOLDER = "world"
 MOST_CHECKPOINTS = 64
@@ -53,6 +57,8 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
         # Every checkpoint is kept, so that a replay starts at the first tick.
         options=StoreOptions(keep_checkpoints=MOST_CHECKPOINTS * 2),
     )
+    for warning in opened.plugins.errors:
+        log.warning("plugin switched off", plugin=warning.plugin, why=str(warning))
     gathered = None
     try:
         gathered = minds.gather(request.models)

@@ -21,10 +21,11 @@ CLOUD_PURPOSES = ("plan",)
 
 @dataclass(frozen=True, slots=True)
 class Minds:
-    """The ladder that actors ask, and the local engine on it."""
+    """The ladder that actors ask, the local engine on it, and the cloud model's name if one is."""
 
     router: Router
     engine: LlamaHost
+    cloud: str = ""
 
 
 def gather(settings: ModelSettings) -> Minds | None:
@@ -48,7 +49,8 @@ def gather(settings: ModelSettings) -> Minds | None:
         price = Price(settings.cloud_input_usd, settings.cloud_output_usd)
         rungs.insert(0, Rung(CLOUD, Budgeted(cloud, ledger, price)))
         routes = {purpose: [CLOUD, LOCAL] for purpose in CLOUD_PURPOSES}
-    return Minds(Router(rungs, routes=routes, default=[LOCAL]), engine)
+    router = Router(rungs, routes=routes, default=[LOCAL])
+    return Minds(router, engine, cloud.name if cloud is not None else "")
 
 
 def model_file(settings: ModelSettings) -> Path:

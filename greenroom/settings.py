@@ -18,7 +18,7 @@ from foundation.errors import UsageError
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class ServerSettings(_Section):
@@ -28,27 +28,41 @@ class ServerSettings(_Section):
     """
 
     host: str = "127.0.0.1"
+    """The address that both sockets listen on."""
     port: int = Field(8765, ge=0, le=65535)
+    """The game socket; 0 picks a free one."""
     http_port: int = Field(8766, ge=0, le=65535)
+    """The dashboard's and the pages'; 0 picks a free one."""
     max_clients: int = Field(256, ge=1, le=10_000)
+    """Connections at once; who comes later is closed with 4010."""
     token: str | None = Field(None, min_length=8, max_length=256)
+    """What clients must know, at least 8 characters; none: anyone who reaches the address."""
     allowed_hosts: tuple[str, ...] = ()
+    """Names this server is reached by, beside localhost and IP addresses."""
     allowed_origins: tuple[str, ...] = ()
+    """Web origins, beside the server's own, whose pages may open the socket."""
     spectators: bool = True
+    """Whether clients may watch everything at once."""
 
 
 class WorldSettings(_Section):
     """Which world, how big, and where it is kept."""
 
     scene: str = "valley"
+    """A shipped scene's name, or a folder."""
     seed: int | None = Field(None, ge=0, lt=2**63)
+    """The world's chance; the scene's own if not given."""
     npcs: int | None = Field(None, ge=0, le=20_000)
+    """Fill the scene up with generated villagers to so many."""
     data: Path | None = None
+    """The world's folder; `data/<scene>` if not given."""
     checkpoint_ticks: int = Field(1200, ge=20, le=1_000_000)
+    """A checkpoint every so many ticks; 1,200 are a minute."""
 
 
 class ModelSettings(_Section):
-    """Who thinks. `enabled = false` means not one call to any model; `local_only` keeps text here.
+    """Who thinks. All text stays on this machine, unless ANTHROPIC_API_KEY is set: then battle plans, and
+    nothing else, are asked of the cloud, within the hourly limits below. `local_only` prevents that.
 
     `cloud_input_usd` and `cloud_output_usd` are dollars a million tokens of `cloud_model`: the hourly
     limit is counted with them, so change all three together. A model that can't be kept from
@@ -56,19 +70,33 @@ class ModelSettings(_Section):
     """
 
     enabled: bool = True
+    """`false`: not one call to any model."""
     local_only: bool = False
+    """No text leaves this machine, key or no key."""
     file: Path | None = None
+    """Any GGUF; the house model if not given."""
     engine: Literal["process", "thread"] = "process"
+    """Where llama.cpp runs: in a child process, which may die alone, or in a thread."""
     threads: int | None = Field(None, ge=1, le=256)
+    """The engine's; measured from the machine if not given."""
     context: int = Field(8192, ge=512, le=1_048_576)
+    """Tokens of the engine's whole cache, which all sequences share."""
     sequences: int = Field(16, ge=1, le=64)
+    """Requests decoded at once."""
     cloud_model: str = "claude-haiku-5-5"
+    """Who plans the battles where a key is set."""
     cloud_thinking: Literal["disabled", "between_tools", "adaptive"] = "disabled"
+    """Whether the cloud model thinks before it answers."""
     cloud_input_usd: float = Field(0.1, ge=0.0)
+    """Its price, dollars a million tokens read."""
     cloud_output_usd: float = Field(0.5, ge=0.0)
+    """Its price, dollars a million tokens written."""
     cloud_base_url: str | None = None
+    """Another address that speaks the provider's API."""
     cloud_usd_per_hour: float = Field(1.0, ge=0.0)
+    """No cloud call that could pass it; the local model plans then."""
     cloud_tokens_per_hour: int = Field(200_000, ge=0)
+    """The same in tokens."""
 
 
 class Settings(BaseSettings):

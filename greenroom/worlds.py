@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,7 @@ def open_world(
             scene=name,
             seed=ready.seed,
             npcs=npcs,
+            scene_digest=_digest(name),
             ruleset_digest=ruleset.digest(),
             engine_version=greenroom.__version__,
             mod_versions=plugins.versions,
@@ -112,7 +114,13 @@ def open_world(
         store.close()
         raise
     resumed = None if known is None else world.tick - before
-    return OpenWorld(world, store, ready, ruleset, plugins, resumed, recovery.warnings)
+    warnings = recovery.warnings
+    if known is not None and known.scene_digest not in ("", _digest(meta.scene)):
+        warnings += (
+            f"the scene {meta.scene} has changed since the world in {folder} was made: whom it placed and "
+            "what it built stays as it was (to begin anew, name another folder with --data)",
+        )
+    return OpenWorld(world, store, ready, ruleset, plugins, resumed, warnings)
 
 
 def _kept_meta(folder: Path) -> WorldMeta | None:
@@ -127,11 +135,18 @@ def _lasting(scene: str) -> str:
     return scene if scene in scenes.built_in() else str(scenes.find(scene).resolve())
 
 
+def _digest(scene: str) -> str:
+    """What tells one state of a scene's files from another."""
+    pages = sorted(scenes.find(scene).glob("*.toml"))
+    return hashlib.sha256(b"\0".join(page.read_bytes() for page in pages)).hexdigest()
+
+
 def _agree(folder: Path, meta: WorldMeta, **given: object) -> None:
     for key, value in given.items():
         kept = getattr(meta, key)
         if value is not None and value != kept:
+            made = f"without --{key}" if kept is None else f"with --{key} {kept}"
             raise UsageError(
-                f"{folder} holds a world made with --{key} {kept}, not {value}",
+                f"{folder} holds a world made {made}, not with {value}",
                 f"leave --{key} out, or name another folder with --data",
             )

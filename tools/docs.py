@@ -35,6 +35,7 @@ def settings_page() -> str:
         "<!-- written by tools/docs.py from greenroom/settings.py -->",
         "",
         "One tree: a TOML file (`--config FILE.toml`), then the environment, then flags; the later wins.",
+        "The environment variable of a key is `GREENROOM_SECTION__KEY`: `GREENROOM_MODELS__LOCAL_ONLY=true`.",
         "",
     ]
     for name, section in Settings.model_fields.items():
@@ -43,12 +44,20 @@ def settings_page() -> str:
             lines += [f"`{name}` (`GREENROOM_{name.upper()}`): default `{section.default}`", ""]
             continue
         lines += [f"## [{name}]", "", inspect.getdoc(kind) or "", ""]
-        lines += ["| key | environment | type | default |", "|---|---|---|---|"]
+        lines += ["| key | means | type | default |", "|---|---|---|---|"]
         for key, field in kind.model_fields.items():
             type_name = re.sub(r"\b\w+\.(?=\w)", "", str(field.annotation)).replace("|", "or")
             type_name = re.sub(r"<class '(\w+)'>", r"\1", type_name)
-            environment = f"GREENROOM_{name.upper()}__{key.upper()}"
-            lines.append(f"| `{key}` | `{environment}` | {type_name} | `{field.default}` |")
+            bounds = ", ".join(
+                f"{sign} {getattr(bound, attribute)}"
+                for bound in field.metadata
+                for attribute, sign in (("ge", "≥"), ("le", "≤"), ("lt", "<"))
+                if hasattr(bound, attribute)
+            )
+            means = (field.description or "").rstrip(".")
+            lines.append(
+                f"| `{key}` | {means} | {type_name}{', ' if bounds else ''}{bounds} | `{field.default}` |"
+            )
         lines.append("")
     return "\n".join(lines)
 

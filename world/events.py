@@ -6,33 +6,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-KINDS: tuple[str, ...] = (
-    "spawned",
-    "despawned",
-    "died",
-    "downed",
-    "recovered",
-    "attacked",
-    "said",
-    "used",
-    "moved_in",
-    "tiles",
-    "order",
-    "ate",
-    "slept",
-    "fled",
-    "threat",
-    "calm",
-    "dam_broken",
-    "time_of_day",
-)
-"""The kinds the core emits; plugins' actions may emit others.
+EVENT_DATA: Mapping[str, str] = {
+    "spawned": "`species`, `name`, `player` and `born`: true for a player, and for one born in the world",
+    "despawned": "",
+    "died": "`by`: the killer's id, 0 for none",
+    "downed": "`by`: who struck, 0 for none; `until`: the tick of recovery",
+    "recovered": "",
+    "attacked": "`damage`; `hp`: what is left of the target's",
+    "said": "`text`; `heard_by`: ids, nearest first, at most 32",
+    "used": "`species`: of the thing used",
+    "moved_in": "`place`: the name of its new home",
+    "tiles": "`x`, `y`, `w`, `h`: the rectangle that changed",
+    "order": "`group`: its number; `tactic`",
+    "ate": "",
+    "slept": "",
+    "fled": "",
+    "threat": "`species`: whose; `distance`: in tiles",
+    "calm": "",
+    "dam_broken": "`x`, `y`, `w`, `h`: the tiles under water",
+    "time_of_day": "`name`: of the part of the day that begins",
+}
+"""What the data of each kind holds. Kinds of the core; plugins' actions may emit others."""
 
-Data by kind: spawned {species, name, player, born}; died {by}; downed {by, until};
-attacked {damage, hp}; said {text, heard_by: ids, nearest first, at most 32}; used {species};
-moved_in {place}; tiles {x, y, w, h}; order {group, tactic}; threat {species, distance in tiles};
-time_of_day {name}. The others carry none.
-"""
+KINDS: tuple[str, ...] = tuple(EVENT_DATA)
+"""The kinds the core emits."""
 
 
 @dataclass(frozen=True, slots=True)

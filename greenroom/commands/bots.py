@@ -60,8 +60,10 @@ def _quantiles(values: list[float]) -> dict[str, float]:
 class Bot:
     """One player: does something every `period` seconds until told to stop."""
 
-    def __init__(self, url: str, number: int, period: float, tally: Tally) -> None:
-        self._client = AsyncClient(url, game="greenroom bots")
+    def __init__(
+        self, url: str, token: str | None, number: int, period: float, tally: Tally
+    ) -> None:
+        self._client = AsyncClient(url, game="greenroom bots", token=token)
         self._number = number
         self._period = period
         self._tally = tally
@@ -120,14 +122,16 @@ class Bot:
         self._tally.outcomes["committed"] += 1
 
 
-async def drive(url: str, count: int, seconds: float, period: float) -> dict[str, Any]:
+async def drive(
+    url: str, count: int, seconds: float, period: float, token: str | None = None
+) -> dict[str, Any]:
     """Run `count` bots for `seconds` and report. A bot that loses its server is counted, not raised."""
     tally = Tally()
     until = asyncio.get_running_loop().time() + seconds
 
     async def one(number: int) -> None:
         try:
-            await Bot(url, number, period, tally).live(until)
+            await Bot(url, token, number, period, tally).live(until)
         except ClientError as error:
             tally.outcomes[f"lost: {error.code}"] += 1
 
@@ -141,6 +145,11 @@ def bots(
     count: Annotated[int, typer.Option(min=1, max=500, help="how many")] = 20,
     seconds: Annotated[float, typer.Option(min=1, max=86_400, help="for how long")] = 60.0,
     period: Annotated[float, typer.Option(min=0.05, help="seconds between a bot's acts")] = 1.0,
+    token: console.Token = None,
 ) -> None:
     """Let bots loose on a running world and print what they met as one JSON object."""
-    console.machine(asyncio.run(drive(url, count, seconds, period)))
+    report = asyncio.run(drive(url, count, seconds, period, token))
+    console.machine(report)
+    lost = sum(n for what, n in report["outcomes"].items() if what.startswith("lost"))
+    if lost == count:
+        raise ClientError("every bot was lost", "is a server listening there? `greenroom demo`")

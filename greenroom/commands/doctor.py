@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from greenroom import console, settings
@@ -35,7 +36,7 @@ def examine(config: settings.Settings) -> list[Finding]:
         _disk(config),
         *_engine(),
         _house_model(),
-        _cloud(),
+        _cloud(config),
         *_ports(config),
     ]
 
@@ -102,14 +103,20 @@ def _house_model() -> Finding:
     )
 
 
-def _cloud() -> Finding:
-    if importlib.util.find_spec("anthropic") is None:
-        return Finding(
-            "cloud", True, "off: the SDK is not installed", "pip install 'greenroom[cloud]'"
-        )
+def _cloud(config: settings.Settings) -> Finding:
+    if not config.models.enabled or config.models.local_only:
+        return Finding("cloud", True, "off by the settings; the coordinator plans locally")
     if not os.environ.get("ANTHROPIC_API_KEY"):
         return Finding("cloud", True, "off: no ANTHROPIC_API_KEY; the coordinator plans locally")
-    return Finding("cloud", True, "a key is set; battles are planned by the cloud model")
+    if importlib.util.find_spec("anthropic") is None:
+        return Finding(
+            "cloud",
+            False,
+            "ANTHROPIC_API_KEY is set, but the SDK is not installed",
+            "pip install 'greenroom[cloud]', or use --local-only",
+        )
+    model, dollars = config.models.cloud_model, config.models.cloud_usd_per_hour
+    return Finding("cloud", True, f"{model} plans the battles, for at most ${dollars:.2f} an hour")
 
 
 def _ports(config: settings.Settings) -> list[Finding]:
@@ -147,7 +154,8 @@ def doctor(
         table = Table("", "what", "seen", "mend", box=None)
         for finding in findings:
             table.add_row(
-                "[green]✓" if finding.well else "[red]✗", finding.what, finding.seen, finding.mend
+                "[green]✓" if finding.well else "[red]✗",
+                *(escape(text) for text in (finding.what, finding.seen, finding.mend)),
             )
         console.people.print(table)
     if not all(finding.well for finding in findings):

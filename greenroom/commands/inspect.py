@@ -25,31 +25,37 @@ def inspect(
     entity: Annotated[int | None, typer.Argument(help="the entity's id")] = None,
     url: Annotated[str, typer.Option(help="the game socket")] = "ws://127.0.0.1:8765",
     http: Annotated[str, typer.Option(help="the HTTP pages")] = "http://127.0.0.1:8766",
+    token: console.Token = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Look into a running world or a folder."""
     if what == "actors":
-        _show_actors(_fetch(f"{http}/api/actors"), json)
+        _show_actors(_fetch(f"{http}/api/actors", token), json)
     elif what == "entity":
         if entity is None:
             raise UsageError("which entity?", "greenroom inspect entity ID")
-        _show_values(asyncio.run(_entity(url, entity)), json)
+        _show_values(asyncio.run(_entity(url, token, entity)), json)
     else:
         _show_values(describe(world_folder(Path(what))), json)
 
 
-def _fetch(url: str) -> Any:
+def _fetch(url: str, token: str | None) -> Any:
+    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        asked = urllib.request.Request(url, headers=headers)
+        with urllib.request.urlopen(asked, timeout=10) as answer:
             return json_module.load(answer)
+    except urllib.error.HTTPError as error:
+        mend = "give the server's --token" if error.code == 401 else "look into the server's log"
+        raise UsageError(f"{url}: {error.code} {error.reason}", mend) from error
     except urllib.error.URLError as error:
         raise UsageError(
             f"{url}: {error.reason}", "start `greenroom demo`, or name its pages with --http"
         ) from error
 
 
-async def _entity(url: str, entity: int) -> dict[str, Any]:
-    async with AsyncClient(url, game="greenroom inspect") as client:
+async def _entity(url: str, token: str | None, entity: int) -> dict[str, Any]:
+    async with AsyncClient(url, game="greenroom inspect", token=token) as client:
         return (await client.inspect(entity)).model_dump()
 
 

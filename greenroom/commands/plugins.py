@@ -27,6 +27,10 @@ def list_plugins(
             "version": given.version,
             "species": [species.name for species in given.species],
             "actions": [action.name for action in given.actions],
+            "action_bodies": {
+                action.name: {"does": action.summary, "body": action.model.model_json_schema()}
+                for action in given.actions
+            },
             "considerations": [consideration.name for consideration in given.considerations],
             "prompts": sorted(given.prompts),
         }
@@ -46,5 +50,4 @@ def list_plugins(
             *(", ".join(row[key]) for key in ("species", "actions", "considerations")),
         )
     console.people.print(table)
-    for entry in off:
-        console.people.print(f"[red]off[/] {entry['why']}")
+    console.switched_off(manager.errors)

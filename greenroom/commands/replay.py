@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from greenroom import console, worlds
 from plugins.manager import load_builtin_and_installed
@@ -20,7 +21,9 @@ def replay(
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Step a world's journal again, without actors or models, and compare every tick's hash."""
-    ruleset = load_builtin_and_installed().ruleset()
+    plugins = load_builtin_and_installed()
+    ruleset = plugins.ruleset()
+    console.switched_off(plugins.errors)
     with console.progress() as bar:
         task = bar.add_task("replaying", total=None, note="")
         result = step_again(
@@ -35,7 +38,7 @@ def replay(
         console.machine({**asdict(result), "final_hash": f"{result.final_hash:016x}", "same": same})
     else:
         for warning in result.warnings:
-            console.people.print(f"[yellow]{warning}[/]")
+            console.people.print(f"[yellow]{escape(warning)}[/]")
         span = f"ticks {result.first_tick} to {result.last_tick}"
         if same:
             console.people.print(
@@ -44,7 +47,8 @@ def replay(
             )
         else:
             console.people.print(
-                f"[red]✗[/] tick {result.first_difference} differs: {result.reason}", soft_wrap=True
+                f"[red]✗[/] tick {result.first_difference} differs: {escape(str(result.reason))}",
+                soft_wrap=True,
             )
     if not same:
         raise typer.Exit(1)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json as json_module
 import os
+import shutil
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from greenroom import console, settings
 from greenroom.app import App
@@ -69,6 +72,7 @@ def demo(
     data: Data = None,
     model: Model = None,
     no_models: NoModels = False,
+    local_only: LocalOnly = False,
     ready_file: ReadyFile = None,
 ) -> None:
     """Open the valley with the house model, and say where to look."""
@@ -76,7 +80,11 @@ def demo(
         None,
         server={"port": port, "http_port": http_port},
         world={"npcs": npcs, "data": data},
-        models={"file": model, "enabled": False if no_models else None},
+        models={
+            "file": model,
+            "enabled": False if no_models else None,
+            "local_only": True if local_only else None,
+        },
     )
     console.logs(wanted.log_level)
     _run(wanted, ready_file, hints=True)
@@ -98,9 +106,9 @@ def _run(wanted: settings.Settings, ready_file: Path | None, *, hints: bool) -> 
 
 def _tell_engine(text: str, well: bool) -> None:
     if well:
-        console.people.print(f"  [green]✓[/] {text} is listening")
+        console.people.print(f"  [green]✓[/] {escape(text)} is listening")
     else:
-        console.people.print(f"  [yellow]![/] {text}", soft_wrap=True)
+        console.people.print(f"  [yellow]![/] {escape(text)}", soft_wrap=True)
         console.people.print("    The world goes on; its people answer by reflex.")
 
 
@@ -111,9 +119,16 @@ def _tell_addresses(app: App, hints: bool) -> None:
     say(f"[bold]{app.opened.scene.name}[/], {state}: {app.population} entities, in {app.folder}")
     say(f"  dashboard  [bold]{app.bridge.http_address}[/]")
     say(f"  game       {app.bridge.address}")
+    if app.minds is not None and app.minds.cloud:
+        dollars = app.settings.models.cloud_usd_per_hour
+        say(
+            f"  cloud      {escape(app.minds.cloud)} plans the battles, for at most ${dollars:.2f} an hour; "
+            "--local-only keeps all text here"
+        )
     if hints:
+        program = "greenroom" if shutil.which("greenroom") else os.path.relpath(sys.argv[0])
         url = "" if app.settings.server.port == 8765 else f" --url {app.bridge.address}"
-        say(f'  talk       greenroom talk "Marta Kell"{url}')
+        say(f'  talk       {escape(program)} talk "Marta Kell"{url}')
         say("  leave      Ctrl-C")
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from greenroom import console, headless
-from greenroom.settings import ModelSettings
+from greenroom import console, headless, settings
+from greenroom.commands.serve import Config, LocalOnly
 
 
 @console.command
@@ -26,12 +26,20 @@ def simulate(
         Path | None, typer.Option(help="any GGUF; the house model if not given")
     ] = None,
     no_models: Annotated[bool, typer.Option("--no-models", help="reflexes only")] = False,
+    local_only: LocalOnly = False,
+    config: Config = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Live a scene headless, as fast as it goes; the same seed gives the same world."""
-    request = headless.RunRequest(
-        scene, ticks, seed, npcs, ModelSettings(enabled=not no_models, file=model), out
+    wanted = settings.load(
+        config,
+        models={
+            "file": model,
+            "enabled": False if no_models else None,
+            "local_only": True if local_only else None,
+        },
     )
+    request = headless.RunRequest(scene, ticks, seed, npcs, wanted.models, out)
     with console.progress() as bar:
         task = bar.add_task(scene, total=ticks, note="")
         report = headless.simulate(

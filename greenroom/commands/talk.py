@@ -58,8 +58,8 @@ async def _exchange(client: AsyncClient, listener: int, text: str) -> None:
     )
 
 
-async def _talk(url: str, npc: str | None, name: str, lines: list[str]) -> None:
-    async with AsyncClient(url, game="greenroom talk") as client:
+async def _talk(url: str, token: str | None, npc: str | None, name: str, lines: list[str]) -> None:
+    async with AsyncClient(url, game="greenroom talk", token=token) as client:
         await client.join(name)
         await client.watch(all=True)
         listener = (await _listener(client, npc)).id
@@ -96,9 +96,10 @@ def talk(
     say: Annotated[
         list[str] | None, typer.Option(help="say this and leave; may be repeated")
     ] = None,
+    token: console.Token = None,
 ) -> None:
     """Talk to somebody in a running world."""
     try:
-        asyncio.run(_talk(url, npc, name, say or []))
+        asyncio.run(_talk(url, token, npc, name, say or []))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -41,6 +41,7 @@ class WorldMeta(StrictModel):
     scene: str = Field(max_length=256)
     seed: int
     npcs: int | None = None
+    scene_digest: str = Field(default="", max_length=128)
     ruleset_digest: str = Field(default="", max_length=128)
     engine_version: str = Field(default="", max_length=64)
     mod_versions: dict[str, str] = Field(default_factory=dict, max_length=1024)
