@@ -372,7 +372,10 @@ class Company:
         """Plain values for operators: readiness, pace, queues, counts, what each kind has done."""
         ledger = self.ledger
         return {
-            "ready": self._started and not self._stopped and not ledger.storage_fault,
+            "ready": self._started
+            and not self._stopped
+            and not ledger.storage_fault
+            and not ledger.behind,
             "tick": ledger.world.tick,
             "synced_tick": ledger.synced_tick,
             "epoch": ledger.world.epoch,

@@ -101,7 +101,12 @@ class Director(Prompter):
             ledger.counts["failed_ticks"] += 1
             ledger.world = ledger.rewind.world()
             text = f"tick {ledger.world.tick + 1} failed with {len(inputs)} inputs: all refused"
-            return ledger.world.step([self._note(text)])
+            try:
+                return ledger.world.step([self._note(text)])
+            except Exception:
+                # Not the inputs' fault, then. No half-lived tick may leave a hole in the journal.
+                ledger.world = ledger.rewind.world()
+                raise
 
     def _show(self, key: int, on_frame: Callable[[Frame], None], frame: Frame) -> None:
         try:

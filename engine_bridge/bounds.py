@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar
@@ -31,15 +32,27 @@ class TokenBucket:
         self._tokens = burst
         self._since = now
 
+    def take(self, cost: float, now: float) -> bool:
+        """Pay for one frame if it can be paid; one that is refused costs nothing."""
+        self._refill(now)
+        enough = self._tokens >= cost
+        if enough:
+            self._tokens -= cost
+        return enough
+
     def spend(self, cost: float, now: float) -> Verdict:
         """Pay for one frame. A refused frame is paid for too, so flooding runs into debt."""
-        elapsed = max(0.0, now - self._since)
-        self._tokens = min(self._burst, self._tokens + elapsed * self._rate)
-        self._since = now
-        self._tokens -= cost
+        self._refill(now)
+        # Debt beyond the flood would only outlast it.
+        self._tokens = max(self._tokens - cost, -self._flood - 1.0)
         if self._tokens >= 0:
             return Verdict.TAKE
         return Verdict.CLOSE if self._tokens < -self._flood else Verdict.WARN
+
+    def _refill(self, now: float) -> None:
+        elapsed = max(0.0, now - self._since)
+        self._tokens = min(self._burst, self._tokens + elapsed * self._rate)
+        self._since = now
 
     def wait_s(self) -> float:
         """Seconds until a frame of cost 1 is taken again."""
@@ -102,11 +115,15 @@ Value = TypeVar("Value")
 class Keys(Generic[Value]):
     """Idempotency keys of a session with what became of each; the oldest finished makes room.
 
-    A key belongs to one request: used for another, it is refused.
+    A key belongs to one request: used for another, it is refused. `finished` tells whether a value is;
+    where none is, the oldest goes.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(
+        self, capacity: int, finished: Callable[[Value], bool] = lambda value: True
+    ) -> None:
         self._capacity = capacity
+        self._finished = finished
         self._entries: OrderedDict[str, tuple[Any, Value]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -130,7 +147,8 @@ class Keys(Generic[Value]):
         self._entries[key] = (request, value)
         self._entries.move_to_end(key)
         while len(self._entries) > self._capacity:
-            self._entries.popitem(last=False)
+            over = (k for k, (_, kept) in self._entries.items() if self._finished(kept))
+            self._entries.pop(next(over, next(iter(self._entries))))
 
     def forget(self, key: str) -> None:
         """Let the key be used again, as after an error that invites a retry."""

@@ -355,8 +355,9 @@ can take it, so never reckon with a delta per tick; `tick` says what it shows.
 
 With `radius`, sight is a circle around the session's body, at most {max_radius} tiles and the
 nearest {max_visible:,} entities; who is in sight stays for two more tiles beyond the edge. With
-`all`, everything is in sight: for spectators and dashboards. A watch that is asked for before the
-body stands in the world waits for it.
+`all`, everything is in sight: for spectators and dashboards. A watch with `radius` needs `joined` first;
+if the body does not yet stand in the world then, it waits for it. Whose body has died may `join` again, and
+gets a new one.
 
 Packed columns hold the rows of `n` entities, ascending by id, little-endian, without gaps, inline
 in the body beside `n` and `names`. `names` maps ids written in decimal to names. In a `delta`,

@@ -242,6 +242,10 @@ class Gateway:
         if joining or self._has_body(session):
             self._fail(session, work, "busy", "this session has a body; leave first")
             return
+        if self._sessions.bodies >= self._settings.max_clients:
+            most = self._settings.max_clients
+            self._fail(session, work, "busy", f"this server has room for {most} players")
+            return
         session.name = body.name
 
         def joined(outcome: Outcome) -> None:
@@ -250,7 +254,11 @@ class Gateway:
                 return
             if session.over:
                 self._take_out(outcome.entity)
+                self._fail(session, work, "cancelled", "the session has ended")
                 return
+            if session.entity and session.entity != outcome.entity:
+                # A join that was given up came through after all, before this one.
+                self._take_out(session.entity)
             session.entity = outcome.entity
             if session.interest is not None and not session.interest.all:
                 session.watch(self._around(session, session.interest.radius))
@@ -339,9 +347,11 @@ class Gateway:
         request: StrictModel,
         fields: Mapping[str, Any],
     ) -> None:
-        entity = self._body_of(session)
         work = self._begin(client, session, re, action, request)
         if work is None:
+            return
+        if not session.entity:
+            self._fail(session, work, "not_joined", "this session has no body")
             return
 
         def settled(outcome: Outcome) -> None:
@@ -352,16 +362,20 @@ class Gateway:
                 self._refused(session, work, outcome)
 
         proposer = f"client:{session.id}"
-        proposal = Input(action, entity, proposer, session.next_proposal(), dict(fields))
+        proposal = Input(action, session.entity, proposer, session.next_proposal(), dict(fields))
         self._stage.propose(proposal, self._here(settled))
 
     # ------------------------------------------------------------ speech and long work
 
     def _say(self, client: Client, session: Session, re: int, body: m.Say) -> None:
-        speaker = self._body_of(session)
         work = self._begin(client, session, re, "say", body)
-        if work is not None:
-            work.cancel = self._stage.say(speaker, body.to, body.text, _Speech(self, session, work))
+        if work is None:
+            return
+        if not session.entity:
+            self._fail(session, work, "not_joined", "this session has no body")
+            return
+        speech = _Speech(self, session, work)
+        work.cancel = self._stage.say(session.entity, body.to, body.text, speech)
 
     def spoken(self, session: Session, work: Work, text: str) -> None:
         """A piece of an answer came."""
@@ -495,7 +509,9 @@ class Gateway:
 
     def _fail(self, session: Session, work: Work, code: str, reason: str) -> None:
         d = error_message(0, code, reason, "", RETRY_MS.get(code, 0))["d"]
-        if work.key is not None and work.final is None and code in RETRYABLE:
+        # After `no_answer` the key stays: whether it happened is not known, and twice would be worse.
+        again = code == "not_joined" or (code in RETRYABLE and code != "no_answer")
+        if work.key is not None and work.final is None and again:
             session.keys.forget(work.key)
         self._settle(session, work, "error", d)
 

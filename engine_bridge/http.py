@@ -116,7 +116,10 @@ def create_app(house: House) -> FastAPI:
     @app.get("/api/entities/{entity}")
     async def entity(entity: int) -> JSONResponse:
         """The public panel of one entity."""
-        panel = await _situation(stage, entity)
+        try:
+            panel = await _situation(stage, entity)
+        except TimeoutError:
+            return _error(504, "no_answer", f"no answer within {_ANSWER_S:g} s")
         if panel is None:
             return _error(404, "unknown_entity", f"there is no entity {entity}")
         return JSONResponse({**panel, "entity": entity})

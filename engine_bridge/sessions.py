@@ -80,6 +80,11 @@ class Session:
     detached_at: float | None = None
     over: bool = False
 
+    @property
+    def asked(self) -> bool:
+        """Whether somebody waits for an answer: over HTTP that needs no attached peer."""
+        return any(work.askers for work in self.running)
+
     def reliable(self, t: str, d: dict[str, Any], size: int) -> None:
         """Number a message, keep it for resume, and send it if a socket is attached."""
         message = self.ring.push(t, d, size)
@@ -131,8 +136,16 @@ class Sessions:
         return iter(tuple(self._by_token.values()))
 
     def open(self, peer: Peer) -> Session:
-        """A new session. Raises `ProtocolError` busy when `max_clients` are there."""
-        if len(self._by_token) >= self._settings.max_clients and not self._make_room():
+        """A new session. Raises `ProtocolError` busy when `max_clients` are there.
+
+        Only those with a socket count: whoever comes back after a lost one says hello first. As many
+        again may wait.
+        """
+        most = self._settings.max_clients
+        if len(self) >= most:
+            self._make_room()
+        attached = sum(session.peer is not None for session in self)
+        if attached >= most or len(self) >= 2 * most:
             raise ProtocolError(
                 "busy",
                 f"this server takes {self._settings.max_clients} clients",
@@ -143,7 +156,7 @@ class Sessions:
             id=f"s-{secrets.token_hex(6)}",
             token=token,
             ring=Ring(self._settings.ring, self._settings.ring_bytes),
-            keys=Keys(self._settings.keys),
+            keys=Keys(self._settings.keys, lambda work: work.final is not None),
             peer=peer,
         )
         self._by_token[token] = session
@@ -180,6 +193,11 @@ class Sessions:
             session.base = None
             session.detached_at = now
 
+    @property
+    def bodies(self) -> int:
+        """How many sessions, attached or waiting, have a body in the world."""
+        return sum(bool(session.entity) for session in self)
+
     def find(self, token: str) -> Session | None:
         """The session of a token, attached or waiting."""
         return self._by_token.get(token)
@@ -200,6 +218,7 @@ class Sessions:
             session
             for session in self
             if session.detached_at is not None
+            and not session.asked
             and now - session.detached_at >= self._settings.resume_s
         ]
         for session in expired:
@@ -208,7 +227,7 @@ class Sessions:
 
     def _make_room(self) -> bool:
         """Give up a waiting session that has no body: nothing is lost with it."""
-        idle = [s for s in self if s.detached_at is not None and not s.entity]
+        idle = [s for s in self if s.detached_at is not None and not s.entity and not s.asked]
         if idle:
             self.drop(min(idle, key=lambda session: session.detached_at or 0.0))
         return bool(idle)

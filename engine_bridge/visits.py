@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from engine_bridge.bounds import TokenBucket, Verdict
+from engine_bridge.bounds import TokenBucket
 from engine_bridge.codec import JsonCodec
 from engine_bridge.errors import CloseCode, ProtocolError
 from engine_bridge.gateway import Gateway
@@ -93,13 +93,14 @@ def add_requests(app: FastAPI, desk: Desk) -> None:
     @app.post("/api/request")
     async def request(asked: Request) -> Response:
         """One request of the protocol; see docs/protocol.md for what there is to ask."""
-        if bucket.spend(1.0, loop_time()) is not Verdict.TAKE:
-            return _problem(ProtocolError("rate_limited", "too many requests"))
+        if not bucket.take(1.0, loop_time()):
+            wait_ms = round(1000 * bucket.wait_s())
+            return _problem(ProtocolError("rate_limited", "too many requests"), wait_ms)
         visit = Visit()
         try:
             message = codec.decode(await _body(asked, settings.max_frame))
             token = message.pop("session", None)
-            if message.get("t") not in TAKEN:
+            if not isinstance(message.get("t"), str) or message["t"] not in TAKEN:
                 raise ProtocolError("unknown_type", f"over HTTP only {', '.join(sorted(TAKEN))}")
             checked = parse_request({**message, "id": 1})
             session = _session(desk, visit, token, loop_time())
@@ -183,8 +184,8 @@ def _answer(reply: dict[str, Any], token: str) -> Response:
     return Response(text, status_code=status, media_type="application/json")
 
 
-def _problem(error: ProtocolError) -> JSONResponse:
-    d = error_message(None, error.code, error.message, error.hint)["d"]
+def _problem(error: ProtocolError, wait_ms: int = 0) -> JSONResponse:
+    d = error_message(None, error.code, error.message, error.hint, wait_ms)["d"]
     return JSONResponse({"t": "error", "d": d}, _status(error.code))
 
 

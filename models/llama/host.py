@@ -265,7 +265,14 @@ class LlamaHost:
                     self._changed.notify_all()
             case "failed":
                 kind = ModelFileError if frame["file"] else ModelUnavailable
-                self._fail(channel, kind(frame["reason"], frame["hint"]))
+                self._cannot_load(channel, kind(frame["reason"], frame["hint"]))
+
+    def _cannot_load(self, channel: Channel, error: ModelError) -> None:
+        """Give up on a file that never worked; try one again that did, as after any death."""
+        if self._was_ready:
+            self._lose(channel, End(error.message))
+        else:
+            self._fail(channel, error)
 
     def _fail(self, channel: Channel, error: ModelError) -> None:
         with self._changed:
@@ -354,7 +361,7 @@ class LlamaHost:
         if state == "down" and now >= self._start_at:
             self._start()
         elif state == "starting" and channel is not None and silence > self._load_s:
-            self._fail(
+            self._cannot_load(
                 channel,
                 ModelFileError(
                     f"{self._path}: loading took more than {self._load_s:.0f} s",

@@ -125,3 +125,16 @@ def test_a_forgotten_key_is_new_again() -> None:
     keys.store("a", "one", 1)
     keys.forget("a")
     assert keys.find("a", "two") is None
+
+
+def test_debt_ends_soon_after_the_flood() -> None:
+    bucket = TokenBucket(rate=10.0, burst=10.0, flood=5.0, now=0.0)
+    for _ in range(10_000):
+        bucket.spend(1.0, 0.0)
+    assert bucket.spend(1.0, 1.0) is Verdict.TAKE
+
+
+def test_what_is_refused_without_a_charge_leaves_the_rate_to_the_rest() -> None:
+    bucket = TokenBucket(rate=10.0, burst=10.0, flood=0.0, now=0.0)
+    taken = sum(bucket.take(1.0, n / 12) for n in range(1200))
+    assert 1000 <= taken <= 1011

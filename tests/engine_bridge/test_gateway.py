@@ -203,6 +203,26 @@ def test_a_waiting_session_without_a_body_makes_room() -> None:
     assert len(hall.sessions) == 1
 
 
+def test_when_all_of_a_full_server_lose_their_sockets_all_come_back() -> None:
+    hall = make(max_clients=2)
+    players = [hall.player("Ann"), hall.player("Ben")]
+    tokens = [peer.session.token for peer in players if peer.session is not None]
+    for peer in players:
+        hall.gateway.lost(peer)
+    for token in tokens:
+        back = hall.peer()
+        assert back.reply("resume", {"token": token, "last_seq": 0})["t"] == "resumed"
+    assert len(hall.sessions) == 2
+
+
+def test_a_newcomer_does_not_take_the_place_of_a_player_who_will_come_back() -> None:
+    hall = make(max_clients=1)
+    away = hall.player()
+    hall.gateway.lost(away)
+    newcomer = hall.peer()
+    assert newcomer.code("join", {"name": "Ben", "key": "k"}) == "busy"
+
+
 # ---------------------------------------------------------------- body and sight
 
 
@@ -693,6 +713,63 @@ def test_a_request_without_an_answer_ends_and_its_key_still_finds_what_came_of_i
     hall.settle()
     assert [m["re"] for m in peer.take("committed")] == [again]
     assert len(hall.stage.proposals) == 1
+
+
+def test_a_line_that_was_given_up_is_not_said_twice_under_its_key() -> None:
+    hall = make(answer_s=60.0)
+    peer, _, _ = talk(hall)
+    hall.now = 61.0
+    hall.gateway.expire()
+    assert [m["d"]["code"] for m in peer.take("error")] == ["no_answer"]
+    assert peer.code("say", {"to": 100, "text": "Good day", "key": "s"}) == "no_answer"
+    assert len(hall.stage.lines) == 1
+
+
+def test_a_key_finds_its_answer_when_the_body_has_gone(hall: Hall) -> None:
+    peer = hall.player()
+    assert peer.reply("move", {"x": 1, "y": 1, "key": "m"})["t"] == "committed"
+    assert peer.reply("leave", {"key": "l"})["t"] == "left"
+    assert peer.reply("move", {"x": 1, "y": 1, "key": "m"})["t"] == "committed"
+    assert peer.code("move", {"x": 2, "y": 2, "key": "n"}) == "not_joined"
+    assert peer.reply("join", {"name": "Ann", "key": "again"})["t"] == "joined"
+    assert peer.reply("move", {"x": 2, "y": 2, "key": "n"})["t"] == "committed"
+
+
+def test_an_unfinished_key_is_not_pushed_out_by_finished_ones() -> None:
+    hall = make(keys=4, in_flight=4)
+    peer, _, listener = talk(hall)
+    for n in range(8):
+        peer.reply("move", {"x": n, "y": 1, "key": f"m{n}"})
+    again = peer.ask("say", {"to": 100, "text": "Good day", "key": "s"})
+    listener.on_done("Well met.", "house 1", None)
+    assert again in [m["re"] for m in peer.take("done")]
+    assert len(hall.stage.lines) == 1
+
+
+def test_of_two_joins_one_body_stays() -> None:
+    hall = make(answer_s=60.0)
+    peer = hall.peer()
+    peer.ask("join", {"name": "Ann", "key": "one"})
+    hall.now = 61.0
+    hall.gateway.expire()
+    peer.ask("join", {"name": "Ann", "key": "two"})
+    hall.settle()
+    assert peer.session is not None
+    assert hall.stage.left == [1001]
+    assert peer.session.entity == 1002
+
+
+def test_a_session_that_is_asked_over_http_is_not_swept() -> None:
+    hall = make(resume_s=1.0)
+    visit = FakePeer(hall)
+    session = hall.sessions.open(visit)
+    visit.session = session
+    hall.sessions.detach(session, visit, 0.0)
+    visit.ask("join", {"name": "Ann", "key": "j"})
+    hall.now = 2.0
+    hall.gateway.expire()
+    hall.settle()
+    assert [m["d"]["entity"] for m in visit.take("joined")] == [1001]
 
 
 def test_a_voice_that_falls_silent_is_given_up_but_not_while_it_speaks(hall: Hall) -> None:

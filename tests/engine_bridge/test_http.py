@@ -297,3 +297,9 @@ def test_a_visitor_who_stays_away_is_gone_from_the_world(
     post(str(bridge.http_address), {"t": "join", "d": {"name": "Ann", "key": "j"}})
     asyncio.run(eventually(lambda: stage.left == [1001], "the body leaving"))
     assert len(bridge.sessions) == 0
+
+
+@pytest.mark.parametrize("t", [[], {}, 5, None])
+def test_a_type_that_is_no_word_is_a_bad_request(pages: Callable[..., str], t: object) -> None:
+    status, _, _ = post(pages(), {"t": t, "d": {}})
+    assert status == 400

@@ -82,6 +82,21 @@ def test_dying_again_and_again_ends_in_failure_with_the_reason(
     assert "3 times in a row" in error.message
 
 
+def test_a_file_that_worked_is_tried_again_when_it_cannot_be_loaded_for_a_while(
+    gguf_factory: Factory, host_factory: Hosts, tmp_path: Path
+) -> None:
+    path = tmp_path / "moving.gguf"
+    path.write_bytes(gguf_factory().read_bytes())
+    host = host_factory(path, backoff_s=0.05, max_restarts=50)
+    host.wait_ready(30.0)
+    away = path.rename(tmp_path / "away.gguf")
+    os.kill(host.pid, signal.SIGKILL)
+    until(lambda: host.status()["restarts"] >= 2)
+    away.rename(path)
+    until(lambda: host.state == "ready")
+    assert ask(host, request(max_tokens=4)).reply.text
+
+
 def test_an_answered_request_forgives_earlier_deaths(
     gguf_factory: Factory, host_factory: Hosts
 ) -> None:
