@@ -6,6 +6,7 @@ A channel is used once: `open`, `send` any number of times, then it ends by itse
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -116,12 +117,16 @@ class ProcessChannel:
 
     def _write(self) -> None:
         pipe = self._pipe("stdin")
-        while (data := self._outbox.get()) is not None:
-            try:
+        try:
+            while (data := self._outbox.get()) is not None:
                 pipe.write(data)
                 pipe.flush()
-            except (BrokenPipeError, ValueError):
-                return
+        except (BrokenPipeError, ValueError):
+            return
+        finally:
+            # What a dead child has not read is dropped here, not by the garbage collector.
+            with contextlib.suppress(OSError):
+                pipe.close()
 
     def _read(self) -> None:
         pipe = self._pipe("stdout")
