@@ -7,7 +7,7 @@ from pathlib import Path
 __all__ = ["NAME", "VERSION", "path"]
 
 NAME = "greenroom-house"
-VERSION = 1
+VERSION = 2
 
 
 def path() -> Path:

@@ -77,7 +77,7 @@ def test_it_answers_a_persona_it_never_saw_in_whole_sentences(engine: Any, line:
         ("marta", "What news of the wolves?", "grimwood"),
         ("will", "i want wool, what would a fleece be", "six coppers"),
         ("nina", "how expensive is your bread, I mean a loaf", "one copper"),
-        ("orla", "is there money in hunting those wolves?", "two silver"),
+        ("orla", "What do you pay for wolf pelts?", "two silver"),
     ],
 )
 def test_the_valleys_people_tell_what_they_know(
