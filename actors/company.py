@@ -70,7 +70,8 @@ class Company:
 
     `personas` are the scene's cards by key. `backend` answers for minds and coordinator; without
     one all is reflex and rule. `store` keeps ticks and turns; without one nothing is durable and
-    outcomes are told at once. `prompts` is what minds are asked with. `headless` makes a company that only `run_headless` moves. Backend and
+    outcomes are told at once. `prompts` is what minds are asked with. `headless` makes a company that
+    only `run_headless` moves. Backend and
     store are the caller's to close, after `stop`.
 
     The methods that the bridge uses neither block nor raise for a refusal; callbacks fire on the

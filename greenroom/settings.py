@@ -128,6 +128,15 @@ class Settings(BaseSettings):
 _config_file: Path | None = None
 
 
+def thinking(file: Path | None, *, no_models: bool, local_only: bool) -> dict[str, Any]:
+    """The flags of the commands that start models, as `load` takes them for `models`."""
+    return {
+        "file": file,
+        "enabled": False if no_models else None,
+        "local_only": True if local_only else None,
+    }
+
+
 def load(config: Path | None = None, **flags: dict[str, Any]) -> Settings:
     """The settings tree.
 

@@ -54,10 +54,8 @@ def serve(
         server={"host": host, "port": port, "http_port": http_port},
         world={"scene": scene, "seed": seed, "npcs": npcs, "data": data},
         models={
-            "file": model,
+            **settings.thinking(model, no_models=no_models, local_only=local_only),
             "threads": threads,
-            "enabled": False if no_models else None,
-            "local_only": True if local_only else None,
         },
     )
     console.logs(wanted.log_level)
@@ -80,11 +78,7 @@ def demo(
         None,
         server={"port": port, "http_port": http_port},
         world={"npcs": npcs, "data": data},
-        models={
-            "file": model,
-            "enabled": False if no_models else None,
-            "local_only": True if local_only else None,
-        },
+        models=settings.thinking(model, no_models=no_models, local_only=local_only),
     )
     console.logs(wanted.log_level)
     _run(wanted, ready_file, hints=True)

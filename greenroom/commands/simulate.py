@@ -32,12 +32,7 @@ def simulate(
 ) -> None:
     """Live a scene headless, as fast as it goes; the same seed gives the same world."""
     wanted = settings.load(
-        config,
-        models={
-            "file": model,
-            "enabled": False if no_models else None,
-            "local_only": True if local_only else None,
-        },
+        config, models=settings.thinking(model, no_models=no_models, local_only=local_only)
     )
     request = headless.RunRequest(scene, ticks, seed, npcs, wanted.models, out)
     with console.progress() as bar:
