@@ -57,7 +57,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@torch.compiler.disable
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Causal attention over [batch, heads, time, head], a stretch of queries at a time.
 

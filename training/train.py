@@ -187,7 +187,7 @@ def main() -> None:
             for group in each.param_groups:
                 group["lr"] = PEAK * rate(step, args.steps)
         losses = loss_of(model, tutor, batch)
-        losses.total.backward()  # type: ignore[no-untyped-call]
+        losses.total.backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *tutor.parameters()], 1.0)
         for each in tuned:
             each.step()
