@@ -82,9 +82,9 @@ def batches(tokens: Tokens, seed: int) -> Iterator[Batch]:
                     yield Batch.of(tokens, groups[at])
 
 
-def rate(step: int, steps: int) -> float:
-    """The learning rate's share of its peak: a short warm-up, then a linear fall to 1 %."""
-    return max(0.01, min((step + 1) / WARM_UP, 1 - step / steps))
+def rate(step: int, steps: int, begun: int = 0) -> float:
+    """The learning rate's share of its peak: a linear fall to 1 %, warmed up from step `begun`."""
+    return max(0.01, min((step - begun + 1) / WARM_UP, 1.0) * (1 - step / steps))
 
 
 def optimisers(model: House, tutor: Tutor) -> list[torch.optim.Optimizer]:
@@ -175,7 +175,7 @@ def main() -> None:
         step, seen = kept["step"], kept["tokens"]
     train, valid = Tokens.read(args.data / "train.npz"), Tokens.read(args.data / "valid.npz")
     stream = batches(train, args.seed + step)
-    began, before = time.monotonic(), seen
+    began, begun, before = time.monotonic(), step, seen
     # Every block, with and without gradients, is a variant of one function.
     torch._dynamo.config.recompile_limit = 64
     model.compile(dynamic=True)
@@ -185,7 +185,7 @@ def main() -> None:
         batch = next(stream)
         for each in tuned:
             for group in each.param_groups:
-                group["lr"] = PEAK * rate(step, args.steps)
+                group["lr"] = PEAK * rate(step, args.steps, begun)
         losses = loss_of(model, tutor, batch)
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *tutor.parameters()], 1.0)
