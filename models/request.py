@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal, Protocol, TypedDict
+from typing import Literal, NamedTuple, Protocol, TypedDict
 
 from pydantic import BaseModel
 
@@ -21,6 +21,10 @@ class Priority(IntEnum):
     NEAR = 2
     BUILD = 3
     OFFSTAGE = 4
+
+
+WINDOW = 16_384
+"""Tokens of a conversation, unless a request says otherwise or its model has fewer."""
 
 
 class Message(TypedDict):
@@ -41,6 +45,12 @@ class ModelRequest:
     `deadline_s` counts seconds from submission; past it the request is cancelled.
     `epoch` is the world's; replies for an abandoned epoch are dropped by the asker.
     `asker` names who pays: "npc:<id>", "group:<id>", "coordinator" …
+    `adapter` names the LoRA adapter to answer under, "" the bare model; a backend that has none of
+    that name answers with the bare model.
+    `window` bounds prompt and reply in tokens; what is too much is left out by the `importance` of
+    each message (see context.py) and named in the reply. `think` bounds a thinking model's hidden
+    reasoning, in tokens beyond `max_tokens`. With `logprobs` over 0 the reply tells the
+    log-probability of each sampled token and of that many of the likeliest.
     """
 
     messages: Sequence[Message]
@@ -55,12 +65,29 @@ class ModelRequest:
     deadline_s: float = 30.0
     epoch: int = 0
     asker: str = ""
+    adapter: str = ""
+    window: int = WINDOW
+    importance: Sequence[int] = ()
+    think: int = 256
+    logprobs: int = 0
     id: int = field(default_factory=lambda: next(_ids))
+
+
+class TokenLogprob(NamedTuple):
+    """A sampled token's natural log-probability before temperature, beside the likeliest tokens'."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A finished answer. `source` names model and version; times are seconds from submission."""
+    """A finished answer. `source` names model and version; times are seconds from submission.
+
+    `dropped` are the places of the request's messages that did not fit its window. `logprobs` holds
+    (token, its log-probability, the likeliest tokens with theirs) for each token that was sampled.
+    """
 
     request_id: int
     text: str
@@ -73,6 +100,8 @@ class Reply:
     first_token_s: float = 0.0
     total_s: float = 0.0
     cost_usd: float = 0.0
+    dropped: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Listener(Protocol):

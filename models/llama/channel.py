@@ -24,6 +24,7 @@ from typing import IO, Any, Protocol
 
 from models.errors import ModelError, ModelFileError
 from models.llama import frames
+from models.llama.inbox import Inbox
 from models.llama.settings import EngineSettings
 
 _log = logging.getLogger("greenroom.models.llama")
@@ -166,7 +167,7 @@ class ThreadChannel:
     def __init__(self, on_frame: Callable[[Frame], None], on_end: Callable[[End], None]) -> None:
         self._on_frame = on_frame
         self._on_end = on_end
-        self._inbox: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+        self._inbox = Inbox()
         self._over = threading.Event()
 
     @property

@@ -9,7 +9,6 @@ else, or a signal, is a crash, for which the host restarts it.
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import sys
 import threading
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 from models.errors import ModelError, ModelFileError, ModelUnavailable
 from models.llama import frames
 from models.llama.gguf_file import inspect
+from models.llama.inbox import Inbox
 from models.llama.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def load(
     settings: EngineSettings,
     send: frames.Send,
     *,
-    inbox: queue.SimpleQueue[Mapping[str, Any]] | None = None,
+    inbox: Inbox | None = None,
     watched: bool = True,
 ) -> Engine:
     """Load and try a model; sends `loading` and `ready`.
@@ -105,7 +105,7 @@ def load(
     try:
         model = Model(path, settings, log)
         watch.stop()
-        engine = Engine(model, settings, send, inbox)
+        engine = Engine(model, settings, send, log, inbox)
         engine.trial()
     except (RuntimeError, MemoryError, UnicodeError) as error:
         raise ModelFileError(
@@ -118,7 +118,7 @@ def load(
     return engine
 
 
-def _listen(source: BinaryIO, inbox: Any) -> NoReturn:
+def _listen(source: BinaryIO, inbox: Inbox) -> NoReturn:
     """Feed the engine; end the process at once when the host is gone."""
     try:
         while (frame := frames.read(source)) is not None:

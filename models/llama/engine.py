@@ -1,16 +1,16 @@
 """The loop that thinks: one thread decoding one batch of many sequences, step after step.
 
 A step: take what arrived, drop what is late, start what fits, decode one batch (replies under way
-and prompts still being read, the most urgent first, no more than the pace allows), choose a token
-for every sequence whose turn it is, and hand the new text over in one frame.
+and prompts still being read, the most urgent first, no more than the pace allows, all under one LoRA
+adapter), choose a token for every sequence whose turn it is, and hand the new text over in one frame.
+A player's line that arrives while less urgent requests are decoded ends their step at once.
 """
 
 from __future__ import annotations
 
-import queue
 import time
-from bisect import insort
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -18,26 +18,32 @@ from numpy.typing import NDArray
 
 from models.errors import DeadlineExceeded, ModelError, ModelFileError, RequestRefused
 from models.llama.frames import Send
+from models.llama.inbox import Inbox
+from models.llama.intake import Intake
 from models.llama.job import RESERVE, Ask, Job
-from models.llama.library import Context, Model, NoRoom
+from models.llama.library import Aborted, Adapter, Context, LogTail, Model, NoRoom
 from models.llama.pace import Pace
-from models.llama.prefix import SequenceTable, common
-from models.llama.sampling import sample, unit
+from models.llama.prefix import SequenceTable
+from models.llama.sampling import log_probabilities, sample, unit
+from models.llama.schedule import Schedule
 from models.llama.settings import EngineSettings
-from models.llama.template import ChatTemplate
-from models.text import TextStream
+from models.llama.spill import Spill
+from models.llama.tokens import common
+from models.request import Priority
 
 HEARTBEAT_S = 0.5
+MAX_ADAPTERS = 64
 _SHARED_LEAST = 16
-_LEAST_REPLY = 16
+_WORTH_ABORTING_S = 0.01
+"""A step that takes less is awaited: to throw it away would cost more than it saves."""
 
 
 class Engine:
     """Serves one model on the calling thread until told to close.
 
-    `inbox` takes `ask`, `cancel` and `close` frames (see frames.py) from any thread; `emit` is
-    called on the engine's thread with `step` frames. RuntimeError out of `run` means llama.cpp
-    failed and the process should end.
+    `inbox` takes the host's frames (see frames.py) from any thread; `emit` is called on the engine's
+    thread with `step` frames. RuntimeError out of `run` means llama.cpp failed and the process
+    should end.
     """
 
     def __init__(
@@ -45,40 +51,48 @@ class Engine:
         model: Model,
         settings: EngineSettings,
         emit: Send,
-        inbox: queue.SimpleQueue[Mapping[str, Any]] | None = None,
+        log: LogTail,
+        inbox: Inbox | None = None,
     ) -> None:
-        self.inbox = inbox if inbox is not None else queue.SimpleQueue()
+        self.inbox = inbox if inbox is not None else Inbox()
         self._model = model
+        self._log = log
         self._settings = settings
         self._emit = emit
         self._context = Context(model, settings)
         self._vocabulary = model.vocabulary
-        self._template = ChatTemplate(model.template(), model.vocabulary)
-        self._guides = _guides(model)
+        self._spill = Spill(settings.spill_mib << 20)
         self._table = SequenceTable(
-            self._context, settings.n_seq, self._context.cells, shares=model.forgets_partly
-        )
+            self._context, settings.n_seq, self._context.cells,
+            shares=model.forgets_partly, spill=self._spill,
+        )  # fmt: skip
         self._pace = Pace(settings.step_ms / 1000.0, settings.n_batch)
         trained = model.context_length
         self.limit = min(trained, self._context.cells) if trained > 0 else self._context.cells
-        self._waiting: list[Job] = []
-        self._active: list[Job] = []
+        self._intake = Intake(model, self.limit)
+        self._schedule = Schedule(settings.n_parallel, settings.queue, settings.hold_ms / 1000.0)
+        self._adapters: dict[str, Adapter] = {}
+        self._newest: dict[str, str] = {"": ""}
+        self._using = ""
+        self._interruptible = False
+        self._interrupted = False
         self._events: list[list[Any]] = []
-        self._arrivals = 0
         self._told = 0.0
         self._open = True
         self._totals = dict.fromkeys(
             ("asked", "done", "failed", "steps", "prompt_tokens", "cached_tokens", "read_tokens",
-             "completion_tokens", "preempted", "sequences"), 0,
+             "completion_tokens", "preempted", "sequences", "aborted", "adapter_missing",
+             "trimmed"), 0,
         )  # fmt: skip
         self._busy_s = 0.0
+        self.inbox.alarm = self._ring
 
     def trial(self) -> None:
         """Decode a few tokens, so that a model that loads but can't think is found out now.
 
         Raises ModelFileError when its logits are no numbers.
         """
-        tokens = self._template.tokens([("system", "You are a cook."), ("user", "Hello.")])
+        tokens = self._intake.template.tokens([("system", "You are a cook."), ("user", "Hello.")])
         tokens = tokens[: min(32, self.limit - 1)] or [0]
         logits = self._context.decode([(0, 0, tokens, True)])
         finite = bool(np.isfinite(logits).all())
@@ -92,123 +106,91 @@ class Engine:
     def run(self) -> None:
         """Serve until a `close` frame arrives."""
         while self._open:
-            self._take_frames()
+            idle = not self._schedule.active and not self._schedule.waiting
+            for frame in self.inbox.take(HEARTBEAT_S if idle else 0.0):
+                self._take_frame(frame)
             now = time.monotonic()
-            self._drop_late(now)
+            for job in self._schedule.late(now):
+                self._end(job, DeadlineExceeded("the answer would have come too late"))
             self._start_waiting()
-            if self._active:
-                self._step()
+            adapter = self._schedule.cohort(now)
+            if adapter is not None:
+                self._step(adapter)
                 self._busy_s += time.monotonic() - now
             self._tell()
+        self._spill.close()
         self._context.close()
 
     # What arrives
 
-    def _take_frames(self) -> None:
-        idle = not self._active and not self._waiting
-        try:
-            frame = self.inbox.get(timeout=HEARTBEAT_S) if idle else self.inbox.get_nowait()
-            while True:
-                self._take_frame(frame)
-                frame = self.inbox.get_nowait()
-        except queue.Empty:
-            return
+    def _ring(self, frame: Mapping[str, Any]) -> None:
+        """Called by whoever brings a frame: a player's line ends a step that can be done again."""
+        urgent = frame["t"] == "ask" and frame["priority"] == Priority.SPEECH
+        if urgent and self._interruptible:
+            self._context.abort()
 
     def _take_frame(self, frame: Mapping[str, Any]) -> None:
         match frame["t"]:
             case "ask":
                 self._take_ask(Ask.unpack(frame))
             case "cancel":
-                self._withdraw(int(frame["id"]))
+                job = self._schedule.find(int(frame["id"]))
+                if job is not None:
+                    self._end(job, None)
+            case "adapter":
+                self._load_adapter(frame["name"], Path(frame["path"]), float(frame["scale"]))
             case "close":
                 self._open = False
 
     def _take_ask(self, ask: Ask) -> None:
         self._totals["asked"] += 1
+        adapter = self._newest.get(ask.adapter, "")
+        self._totals["adapter_missing"] += bool(ask.adapter) and not adapter
         try:
-            job = self._job(ask)
+            job = self._intake.job(ask, adapter)
         except ModelError as error:
             self._fail(ask.id, error)
             return
-        insort(self._waiting, job, key=lambda waiting: waiting.rank)
-        if len(self._waiting) > self._settings.queue:
-            last = self._waiting.pop()
+        self._totals["trimmed"] += bool(job.dropped)
+        surplus = self._schedule.admit(job)
+        if surplus is not None:
             self._fail(
-                last.id,
+                surplus.id,
                 RequestRefused(
                     f"{self._settings.queue} requests are waiting already",
                     "ask less often, or raise the engine's queue",
                 ),
             )
 
-    def _job(self, ask: Ask) -> Job:
-        tokens = self._template.tokens(ask.messages)
-        room = self.limit - len(tokens)
-        wanted = ask.max_tokens if ask.grammar else min(ask.max_tokens, _LEAST_REPLY)
-        if not tokens or room < wanted:
-            raise RequestRefused(
-                f"the prompt has {len(tokens)} tokens, which leaves {max(room, 0)} of "
-                f"{self.limit} for a reply that needs {wanted}",
-                "send fewer or shorter messages",
-            )
-        guide = None
-        if ask.grammar is not None:
-            if self._guides is None:
-                raise RequestRefused(
-                    "structured replies need llguidance", "pip install 'greenroom[local]'"
-                )
-            guide = self._guides.begin(ask.grammar)
-        self._arrivals += 1
-        return Job(
-            id=ask.id,
-            arrival=self._arrivals,
-            priority=ask.priority,
-            deadline=time.monotonic() + ask.seconds_left,
-            tokens=tokens,
-            prompt=np.array(tokens, dtype=np.int32),
-            max_tokens=min(ask.max_tokens, room),
-            temperature=ask.temperature,
-            top_p=ask.top_p,
-            seed=ask.seed,
-            text=TextStream((*ask.stop, *self._template.stops), trim=guide is None),
-            guide=guide,
-        )
+    def _load_adapter(self, name: str, path: Path, scale: float) -> None:
+        fault = ""
+        try:
+            if len(self._adapters) >= MAX_ADAPTERS:
+                raise RequestRefused(f"{MAX_ADAPTERS} adapters were loaded already")
+            loaded = Adapter(self._model, name, path, scale, self._log)
+            # What was decoded under an earlier one of that name must not be taken for its own.
+            key = f"{name}@{len(self._adapters)}"
+            self._adapters[key] = loaded
+            self._newest[name] = key
+        except ModelError as error:
+            fault = str(error)
+        self._events.append(["adapter", name, fault])
 
     # Who is served
 
-    def _withdraw(self, request_id: int) -> None:
-        for jobs in (self._waiting, self._active):
-            for job in jobs:
-                if job.id == request_id:
-                    jobs.remove(job)
-                    self._let_go(job)
-                    return
-
-    def _drop_late(self, now: float) -> None:
-        for jobs in (self._waiting, self._active):
-            late = [job for job in jobs if job.deadline <= now]
-            for job in late:
-                jobs.remove(job)
-                self._let_go(job)
-                self._fail(job.id, DeadlineExceeded("the answer would have come too late"))
-
     def _start_waiting(self) -> None:
-        looked_at = 0
-        index = 0
-        while index < len(self._waiting) and looked_at < 2 * self._settings.n_parallel:
-            job = self._waiting[index]
-            looked_at += 1
-            if len(self._active) >= self._settings.n_parallel and not self._make_way(job):
+        schedule = self._schedule
+        for job in schedule.waiting[: 2 * self._settings.n_parallel]:
+            if schedule.full and not self._make_way(job):
                 return
             if self._shares_with_reader(job):
-                index += 1
                 continue
             tokens = np.array(job.tokens, dtype=np.int32)
-            promised = sum(active.outstanding for active in self._active)
+            promised = sum(active.outstanding for active in schedule.active)
             extra = min(job.max_tokens - job.generated, RESERVE)
-            if self._active and not self._table.fits(tokens, extra, promised):
+            if schedule.active and not self._table.fits(tokens, extra, promised, job.adapter):
                 return
-            taken = self._table.acquire(tokens)
+            taken = self._table.acquire(tokens, job.adapter)
             if taken is None:
                 return
             job.sequence, job.fed = taken
@@ -216,21 +198,18 @@ class Engine:
                 job.cached = job.fed
                 self._totals["prompt_tokens"] += len(job.prompt)
                 self._totals["cached_tokens"] += job.fed
-            # _make_way may have put a job back before this one.
-            self._waiting.remove(job)
-            insort(self._active, job, key=lambda active: active.rank)
+            schedule.start(job)
 
     def _make_way(self, job: Job) -> bool:
-        last = self._active[-1]
+        last = self._schedule.active[-1]
         if last.priority <= job.priority:
             return False
         self._preempt(last)
         return True
 
     def _preempt(self, job: Job) -> None:
-        self._active.remove(job)
         self._let_go(job)
-        insort(self._waiting, job, key=lambda waiting: waiting.rank)
+        self._schedule.put_back(job)
         self._totals["preempted"] += 1
 
     def _let_go(self, job: Job) -> None:
@@ -241,31 +220,31 @@ class Engine:
     def _shares_with_reader(self, job: Job) -> bool:
         """Whether to wait a little, because a request that is no less urgent is reading its prefix."""
         best = 0
-        for other in self._active:
-            if other.reading and other.priority <= job.priority:
+        for other in self._schedule.active:
+            if other.reading and other.priority <= job.priority and other.adapter == job.adapter:
                 best = max(best, common(other.prompt, job.prompt))
         if best < _SHARED_LEAST or not self._model.forgets_partly:
             return False
-        return best - self._table.longest_prefix(job.prompt)[1] >= _SHARED_LEAST
+        held = self._table.longest_prefix(job.prompt, job.adapter)[1]
+        return best - held >= _SHARED_LEAST
 
     # What is decoded
 
-    def _step(self) -> None:
-        parts, jobs = self._batch()
+    def _step(self, adapter: str) -> None:
+        jobs, parts = self._batch(adapter)
         while not self._table.make_room(sum(len(part[2]) for part in parts)):
             self._yield_room()
-            parts, jobs = self._batch()
+            jobs, parts = self._batch(adapter)
         if not parts:
             return
-        begun = time.monotonic()
-        try:
-            logits = self._context.decode(parts)
-        except NoRoom:
-            # The table says it fits; believe llama.cpp and try again with less.
-            if not self._table.make_room(self._table.free_cells + 1):
-                self._yield_room()
-            return
+        if adapter != self._using:
+            self._context.use(self._adapters.get(adapter))
+            self._using = adapter
         count = sum(len(part[2]) for part in parts)
+        begun = time.monotonic()
+        logits = self._decode(jobs, parts, count)
+        if logits is None:
+            return
         self._totals["steps"] += 1
         self._totals["sequences"] += len(jobs)
         if self._vocabulary.unspeakable.size and len(logits):
@@ -281,11 +260,38 @@ class Engine:
                 row += 1
         self._pace.note(count, time.monotonic() - begun)
 
-    def _batch(self) -> tuple[list[tuple[int, int, list[int], bool]], list[Job]]:
+    def _decode(
+        self, jobs: list[Job], parts: list[tuple[int, int, list[int], bool]], count: int
+    ) -> NDArray[np.float32] | None:
+        """The logits of a batch; None when the step must be tried again."""
+        # A step is given up once at most, so that the others get on however often players speak.
+        self._interruptible = (
+            jobs[0].priority > Priority.SPEECH
+            and self._model.forgets_partly
+            and not self._interrupted
+            and self._pace.expected(count) >= _WORTH_ABORTING_S
+        )
+        self._interrupted = False
+        try:
+            return self._context.decode(parts)
+        except Aborted:
+            self._interrupted = True
+            self._totals["aborted"] += 1
+            for sequence, position, _, _ in parts:
+                self._context.cut(sequence, position)
+        except NoRoom:
+            # The table says it fits; believe llama.cpp and try again with less.
+            if not self._table.make_room(self._table.free_cells + 1):
+                self._yield_room()
+        finally:
+            self._interruptible = False
+        return None
+
+    def _batch(self, adapter: str) -> tuple[list[Job], list[tuple[int, int, list[int], bool]]]:
         left = self._pace.allowance()
         parts: list[tuple[int, int, list[int], bool]] = []
         jobs: list[Job] = []
-        for job in self._active:
+        for job in self._schedule.due(adapter):
             if left <= 0:
                 break
             todo = job.tokens[job.fed : job.fed + left]
@@ -293,16 +299,15 @@ class Engine:
             parts.append((job.sequence, job.fed, todo, whole))
             jobs.append(job)
             left -= len(todo)
-        return parts, jobs
+        return jobs, parts
 
     def _yield_room(self) -> None:
         """Take the memory of the least urgent request, which will go on later."""
-        if len(self._active) > 1:
-            self._preempt(self._active[-1])
-            return
-        job = self._active.pop()
-        self._let_go(job)
-        self._fail(job.id, RequestRefused("the KV memory is too small for this request"))
+        job = self._schedule.active[-1]
+        if len(self._schedule.active) > 1:
+            self._preempt(job)
+        else:
+            self._end(job, RequestRefused("the KV memory is too small for this request"))
 
     def _choose(self, job: Job, logits: NDArray[np.float32]) -> None:
         try:
@@ -313,6 +318,8 @@ class Engine:
                 chance=unit(job.seed, job.generated),
                 allowed=job.guide.allowed() if job.guide else None,
             )
+            if job.logprobs is not None:
+                job.logprobs.append(self._logprob(logits, token, job.alternatives))
             if token in self._vocabulary.ends:
                 self._finish(job, "stop")
                 return
@@ -320,26 +327,40 @@ class Engine:
             if job.guide:
                 chosen += job.guide.accept(token)
         except ModelError as error:
-            self._break_off(job, error)
+            self._end(job, error)
             return
         except ValueError as error:
-            self._break_off(job, ModelError(str(error)))
+            self._end(job, ModelError(str(error)))
             return
+        if job.thought and job.thought.long:
+            chosen += self._intake.thought_end
+        self._say(job, chosen)
+
+    def _say(self, job: Job, chosen: list[int]) -> None:
         job.tokens += chosen
         job.generated += len(chosen)
-        piece = "".join(job.text.push(self._vocabulary.pieces[each]) for each in chosen)
-        if piece:
-            self._events.append(["text", job.id, piece])
+        pieces = [self._vocabulary.pieces[each] for each in chosen]
+        if job.thought:
+            pieces = [job.thought.push(piece) for piece in pieces]
+        text = "".join(job.text.push(piece) for piece in pieces)
+        if text:
+            self._events.append(["text", job.id, text])
         if job.text.stopped or (job.guide is not None and job.guide.finished):
             self._finish(job, "stop")
-        elif job.generated >= job.max_tokens:
+        elif job.spoken >= job.max_tokens or len(job.tokens) >= self.limit:
             self._finish(job, "length")
 
+    def _logprob(self, logits: NDArray[np.float32], token: int, count: int) -> list[Any]:
+        own, likeliest = log_probabilities(logits, token, count)
+        text = self._vocabulary.text
+        return [text(token), own, [[text(each), score] for each, score in likeliest]]
+
     def _finish(self, job: Job, finish: Literal["stop", "length"]) -> None:
-        rest = job.text.finish()
+        rest = job.text.push(job.thought.finish()) if job.thought else ""
+        rest += job.text.finish()
         if rest:
             self._events.append(["text", job.id, rest])
-        self._active.remove(job)
+        self._schedule.remove(job)
         self._let_go(job)
         self._totals["done"] += 1
         self._totals["completion_tokens"] += job.generated
@@ -348,13 +369,18 @@ class Engine:
             "prompt_tokens": len(job.prompt),
             "cached_tokens": job.cached,
             "completion_tokens": job.generated,
+            "dropped": list(job.dropped),
+            "adapter": self._adapters[job.adapter].name if job.adapter else "",
+            "logprobs": job.logprobs or [],
         }
         self._events.append(["done", job.id, figures])
 
-    def _break_off(self, job: Job, error: ModelError) -> None:
-        self._active.remove(job)
+    def _end(self, job: Job, error: ModelError | None) -> None:
+        """End a request without an answer; `error` None when nobody wants to hear of it."""
+        self._schedule.remove(job)
         self._let_go(job)
-        self._fail(job.id, error)
+        if error is not None:
+            self._fail(job.id, error)
 
     # What is told
 
@@ -377,21 +403,20 @@ class Engine:
         """Plain values for the host: totals since the start, and sizes now."""
         return {
             **self._totals,
-            "waiting": len(self._waiting),
-            "active": len(self._active),
+            "waiting": len(self._schedule.waiting),
+            "active": len(self._schedule.active),
             "kept_prefixes": self._table.kept,
             "evicted_prefixes": self._table.evicted,
+            "spilled": self._spill.saved,
+            "restored": self._spill.restored,
+            "spilled_bytes": self._spill.bytes,
             "cells": self._table.n_cells,
             "free_cells": self._table.free_cells,
             "allowance": self._pace.allowance(),
             "busy_s": round(self._busy_s, 3),
-            "template": self._template.note,
+            "decode_s": round(self._context.decode_s, 3),
+            "adapters": len(self._adapters),
+            "adapter_cells": self._table.cells_of(),
+            "adapter_switches": self._schedule.switches,
+            "template": self._intake.template.note,
         }
-
-
-def _guides(model: Model) -> Any:
-    try:
-        from models.llama.guide import Guides
-    except ImportError:
-        return None
-    return Guides(model.vocabulary)

@@ -8,7 +8,9 @@ Host to child::
 
     start   {path, settings}                      first frame, once
     ask     {id, messages: [[role, content]…], max_tokens, temperature, top_p, seed, stop: […],
-             grammar: str | nil, priority, seconds_left}
+             grammar: str | nil, priority, seconds_left, asker, adapter, window,
+             importance: [int…], think}
+    adapter {name, path, scale}                   load a LoRA adapter, for the asks that follow
     cancel  {id}
     close   {}                                    finish nothing, end with exit code 0
 
@@ -21,7 +23,9 @@ Child to host::
                                                   second while alive, also when idle (heartbeat)
 
 Events in a step: `["text", id, piece]`, `["done", id, {finish, prompt_tokens, cached_tokens,
-completion_tokens}]`, `["error", id, code, message, hint]`; code is one of `models.errors`' codes.
+completion_tokens, dropped: [int…], adapter}]`, `["error", id, code, message, hint]`; code is one of
+`models.errors`' codes. `["adapter", name, fault]` answers an `adapter` frame; `fault` is "" or says why
+it can't be used.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from models.errors import (
 )
 from models.llama.channel import Channel, End, Frame, ProcessChannel, ThreadChannel
 from models.llama.settings import EngineSettings
-from models.request import Handle, Listener, ModelRequest, Reply
+from models.request import Handle, Listener, ModelRequest, Reply, TokenLogprob
 
 _log = logging.getLogger("greenroom.models.llama")
 
@@ -52,6 +52,15 @@ _ERRORS: dict[str, type[ModelError]] = {
     kind.code: kind
     for kind in (ModelError, ModelFileError, ModelUnavailable, RequestRefused, DeadlineExceeded)
 }
+
+
+@dataclass(slots=True)
+class _Adapter:
+    """A LoRA adapter that was registered: `state` is "loaded", "loading" or says what is wrong."""
+
+    path: Path
+    scale: float
+    state: str = "loading"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,7 @@ class LlamaHost:
         self._deaths = 0
         self._restarts = 0
         self._listener_faults = 0
+        self._adapters: dict[str, _Adapter] = {}
         self._model: dict[str, Any] = {}
         self._engine_status: dict[str, Any] = {}
         self._errands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -121,7 +131,11 @@ class LlamaHost:
     @property
     def name(self) -> str:
         """The model's name and version and the engine, e.g. "greenroom-house 1 (llama.cpp)"."""
-        return f"{self._model.get('name', self._path.stem)} (llama.cpp)"
+        return self._source("")
+
+    def _source(self, adapter: str) -> str:
+        model = self._model.get("name", self._path.stem)
+        return f"{model}{f' + {adapter}' if adapter else ''} (llama.cpp)"
 
     @property
     def state(self) -> State:
@@ -144,6 +158,21 @@ class LlamaHost:
                     raise ModelUnavailable(f"{self._path.name} was not ready in {timeout_s:g} s")
             if self._state != "ready":
                 raise self._why_not()
+
+    def add_adapter(self, name: str, path: Path | str, scale: float = 1.0) -> None:
+        """Let requests be answered under a LoRA adapter of this model; returns at once.
+
+        It is loaded once, now or when the engine is ready, and again after each restart. One that
+        llama.cpp refuses, or dies of, is left out: `status()["adapters"]` says why, and requests
+        that name it are answered by the bare model.
+        """
+        if not name:
+            raise ValueError("an adapter needs a name")
+        with self._lock:
+            self._adapters[name] = adapter = _Adapter(Path(path), scale)
+            channel = self._channel if self._state == "ready" else None
+        if channel is not None:
+            channel.send(_adapter_frame(name, adapter))
 
     def submit(self, request: ModelRequest, listener: Listener) -> Handle:
         """Hand a request to the engine and return at once (see `Backend`)."""
@@ -187,6 +216,12 @@ class LlamaHost:
                     "grammar": schema.grammar if schema else None,
                     "priority": int(request.priority),
                     "seconds_left": request.deadline_s,
+                    "asker": _sound(request.asker),
+                    "adapter": _sound(request.adapter),
+                    "window": min(max(1, request.window), _MAX_TOKENS),
+                    "importance": [int(each) for each in request.importance],
+                    "think": max(0, request.think),
+                    "logprobs": request.logprobs,
                 }
             )
         return LlamaHandle(request, self._cancel)
@@ -206,6 +241,7 @@ class LlamaHost:
                 "error": str(self._error) if self._error else "",
                 "threads": self._settings.threads,
                 "model": dict(self._model),
+                "adapters": {name: each.state for name, each in self._adapters.items()},
                 "engine": dict(self._engine_status),
             }
 
@@ -257,6 +293,11 @@ class LlamaHost:
                     self._hear_event(event)
             case "ready":
                 with self._changed:
+                    # Before the first request, which may name one.
+                    for name, adapter in self._adapters.items():
+                        if adapter.state in ("loaded", "loading"):
+                            adapter.state = "loading"
+                            channel.send(_adapter_frame(name, adapter))
                     self._model = frame["model"]
                     self._was_ready = True
                     if self._channel is channel and self._state == "starting":
@@ -293,6 +334,10 @@ class LlamaHost:
                 return
             self._channel = None
             loading = self._state == "starting"
+            for adapter in self._adapters.values():
+                if self._state == "ready" and adapter.state == "loading":
+                    adapter.state = f"{adapter.path}: llama.cpp died while loading it"
+                    break
             self._deaths += 1
             pause = min(self._backoff_s * 2 ** (self._deaths - 1), self._backoff_most_s)
             error: ModelError
@@ -388,6 +433,9 @@ class LlamaHost:
 
     def _hear_event(self, event: list[Any]) -> None:
         kind, request_id = event[0], event[1]
+        if kind == "adapter":
+            self._hear_of_adapter(event[1], event[2])
+            return
         with self._lock:
             pending = self._pending.get(request_id)
         if pending is None:
@@ -400,6 +448,13 @@ class LlamaHost:
             code, message, hint = event[2:5]
             self._end_with_error(pending, _ERRORS.get(code, ModelError)(message, hint))
 
+    def _hear_of_adapter(self, name: str, fault: str) -> None:
+        with self._lock:
+            if name in self._adapters:
+                self._adapters[name].state = fault or "loaded"
+        if fault:
+            _log.error("the adapter %s is left out: %s", name, fault)
+
     def _finish(self, pending: Delivery, figures: dict[str, Any]) -> None:
         request = pending.request
         text = pending.streamed
@@ -411,7 +466,7 @@ class LlamaHost:
         reply = Reply(
             request_id=request.id,
             text=text,
-            source=self.name,
+            source=self._source(figures["adapter"]),
             parsed=parsed,
             finish=figures["finish"],
             prompt_tokens=figures["prompt_tokens"],
@@ -419,6 +474,11 @@ class LlamaHost:
             completion_tokens=figures["completion_tokens"],
             first_token_s=pending.first_text_s,
             total_s=pending.age_s,
+            dropped=tuple(figures["dropped"]),
+            logprobs=tuple(
+                TokenLogprob(token, own, tuple((text, score) for text, score in likeliest))
+                for token, own, likeliest in figures["logprobs"]
+            ),
         )
         self._deaths = 0
         self._forget(pending)
@@ -457,6 +517,15 @@ class LlamaHost:
         )
 
 
+def _adapter_frame(name: str, adapter: _Adapter) -> Frame:
+    return {
+        "t": "adapter",
+        "name": name,
+        "path": str(adapter.path.resolve()),
+        "scale": adapter.scale,
+    }
+
+
 def _size_of(path: Path) -> int:
     try:
         return path.stat().st_size
@@ -486,5 +555,12 @@ def _check(request: ModelRequest) -> None:
         )
     if not math.isfinite(request.deadline_s):
         raise RequestRefused(f"deadline_s is {request.deadline_s}", "give a number of seconds")
+    if not 0 <= request.logprobs <= 20:
+        raise RequestRefused(f"logprobs is {request.logprobs}", "ask for 20 alternatives at most")
+    if len(request.importance) > len(request.messages):
+        raise RequestRefused(
+            f"{len(request.importance)} importances were given for {len(request.messages)} messages",
+            "give one for each message",
+        )
     if len(request.stop) > 16:
         raise RequestRefused(f"{len(request.stop)} stop strings were given", "give 16 at most")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.llama.thinking import Reasoning
 from models.text import TextStream
 
 RESERVE = 64
@@ -31,7 +32,7 @@ class Job:
     """A request the engine has taken.
 
     `tokens` is the prompt and every token chosen so far, `fed` how many of them the sequence
-    holds. `sequence` is -1 while it waits.
+    holds. `sequence` is -1 while it waits. `turn` is its place in its class (see schedule.py).
     """
 
     id: int
@@ -46,16 +47,32 @@ class Job:
     seed: int
     text: TextStream
     guide: Steering | None = None
+    thought: Reasoning | None = None
+    adapter: str = ""
+    asker: str = ""
+    turn: float = 0.0
     sequence: int = -1
     fed: int = 0
     generated: int = 0
     cached: int = -1
-    pieces: list[str] = field(default_factory=list)
+    dropped: tuple[int, ...] = ()
+    alternatives: int = 0
+    logprobs: list[list[Any]] | None = None
 
     @property
-    def rank(self) -> tuple[int, int]:
-        """Sorts the most urgent first, then the earliest."""
-        return (self.priority, self.arrival)
+    def rank(self) -> tuple[int, float, int]:
+        """Sorts the most urgent first, then whose turn it is, then the earliest."""
+        return (self.priority, self.turn, self.arrival)
+
+    @property
+    def cost(self) -> float:
+        """What it takes of its asker's share, in tokens written; a prompt's cost about an eighth."""
+        return self.max_tokens + len(self.prompt) / 8
+
+    @property
+    def spoken(self) -> int:
+        """Tokens of the reply, without hidden reasoning."""
+        return self.generated - (self.thought.tokens if self.thought else 0)
 
     @property
     def reading(self) -> bool:
@@ -82,6 +99,12 @@ class Ask:
     grammar: str | None
     priority: int
     seconds_left: float
+    asker: str
+    adapter: str
+    window: int
+    importance: tuple[int, ...]
+    think: int
+    logprobs: int
 
     @classmethod
     def unpack(cls, frame: Mapping[str, Any]) -> Ask:
@@ -97,4 +120,10 @@ class Ask:
             grammar=frame["grammar"],
             priority=int(frame["priority"]),
             seconds_left=float(frame["seconds_left"]),
+            asker=str(frame["asker"]),
+            adapter=str(frame["adapter"]),
+            window=int(frame["window"]),
+            importance=tuple(int(each) for each in frame["importance"]),
+            think=int(frame["think"]),
+            logprobs=int(frame["logprobs"]),
         )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import re
+import sys
+import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -189,8 +191,27 @@ class Model:
             self.pointer = None
 
 
+class Adapter:
+    """A loaded LoRA adapter of one model. Raises ModelFileError when llama.cpp refuses it."""
+
+    def __init__(self, model: Model, name: str, path: Path, scale: float, log: LogTail) -> None:
+        self.name = name
+        self.scale = scale
+        self.pointer = lib.llama_adapter_lora_init(model.pointer, str(path).encode())
+        if not self.pointer:
+            raise ModelFileError(
+                f"{path}: llama.cpp can't use it as a LoRA adapter for {model.path.name}: "
+                f"{log.reason() or 'no reason given'}",
+                "train or convert an adapter for this very model, as GGUF",
+            )
+
+
 class NoRoom(Exception):
     """The KV memory can't hold the batch; nothing was changed."""
+
+
+class Aborted(Exception):
+    """`abort` ended the step; what it had written must be cut off again."""
 
 
 class Context:
@@ -219,6 +240,12 @@ class Context:
         self.cells = int(lib.llama_n_ctx(self.pointer))
         self.size = settings.n_batch
         self._memory = lib.llama_get_memory(self.pointer)
+        self._stop_flag = ctypes.create_string_buffer(2)
+        self._stop_callback = _flag_reader()
+        lib.llama_set_abort_callback(
+            self.pointer, self._stop_callback, ctypes.cast(self._stop_flag, ctypes.c_void_p)
+        )
+        self.decode_s = 0.0
         self._n_vocab = model.vocabulary.size
         self._tokens: NDArray[np.int32] = np.zeros(self.size, dtype=np.int32)
         self._positions: NDArray[np.int32] = np.zeros(self.size, dtype=np.int32)
@@ -244,8 +271,8 @@ class Context:
         """Decode one batch of `(sequence, first position, tokens, wants logits of the last)`.
 
         Returns float32 [wanted, n_vocab], in the order of the parts; valid until the next call.
-        Raises NoRoom when the memory is full (nothing changed) and RuntimeError when llama.cpp
-        failed, after which the context must not be used.
+        Raises NoRoom when the memory is full (nothing changed), Aborted when `abort` was called, and
+        RuntimeError when llama.cpp failed, after which the context must not be used.
         """
         at = 0
         wanted = 0
@@ -260,9 +287,17 @@ class Context:
                 wanted += 1
             at = end
         self._batch.n_tokens = at
+        begun = time.perf_counter()
         code = int(lib.llama_decode(self.pointer, self._batch))
+        self._stop_flag[0] = b"\0"
+        if code == 0 and wanted:
+            # On a GPU only this waits for the step to be done.
+            lib.llama_synchronize(self.pointer)
+        self.decode_s += time.perf_counter() - begun
         if code == 1:
             raise NoRoom
+        if code == 2:
+            raise Aborted
         if code != 0:
             raise RuntimeError(f"llama_decode failed with code {code}")
         if not wanted:
@@ -283,6 +318,31 @@ class Context:
         if not lib.llama_memory_seq_rm(self._memory, sequence, length, -1):
             raise RuntimeError(f"llama.cpp can't cut sequence {sequence} at {length}")
 
+    def abort(self) -> None:
+        """End the running step early, from another thread; heeded on the CPU only."""
+        self._stop_flag[0] = b"\1"
+
+    def use(self, adapter: Adapter | None) -> None:
+        """Decode under this LoRA adapter from now on, None for the bare model."""
+        chosen = [adapter] if adapter else []
+        pointers = (lib.llama_adapter_lora_p_ctypes * 1)(*(each.pointer for each in chosen))
+        scales = (ctypes.c_float * 1)(*(each.scale for each in chosen))
+        code = lib.llama_set_adapters_lora(self.pointer, pointers, len(chosen), scales)
+        if code != 0:
+            raise RuntimeError(f"llama.cpp can't change the adapter (code {code})")
+
+    def save(self, sequence: int) -> bytes:
+        """The state of a sequence; b"" when llama.cpp can't give it."""
+        size = int(lib.llama_state_seq_get_size(self.pointer, sequence))
+        buffer = (ctypes.c_uint8 * size)()
+        written = int(lib.llama_state_seq_get_data(self.pointer, buffer, size, sequence))
+        return bytes(buffer) if written == size else b""
+
+    def load(self, sequence: int, state: bytes) -> bool:
+        """Put a state that `save` gave into an empty sequence; False when it doesn't fit."""
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        return bool(lib.llama_state_seq_set_data(self.pointer, buffer, len(state), sequence))
+
     def clear(self) -> None:
         """Forget every sequence."""
         lib.llama_memory_clear(self._memory, True)
@@ -292,3 +352,15 @@ class Context:
         if self.pointer:
             lib.llama_free(self.pointer)
             self.pointer = None
+
+
+def _flag_reader() -> object:
+    """An abort callback in machine code that reads a flag, so that no step waits for the interpreter.
+
+    llama.cpp asks it at every node of the graph. The C library's `strlen` is such a function: the
+    length of the string at the flag is 0 or 1, which in its lowest byte is the wanted boolean.
+    """
+    libc = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
+    address = ctypes.cast(libc.strlen, ctypes.c_void_p).value
+    assert address is not None
+    return lib.ggml_abort_callback(address)

@@ -28,6 +28,10 @@ class Pace:
             scaled if before is None else before + _SMOOTHING * (scaled - before)
         )
 
+    def expected(self, tokens: int) -> float:
+        """Seconds a step of that size may take; 0 when none like it has been seen."""
+        return self._seconds.get(tokens.bit_length(), 0.0)
+
     def allowance(self) -> int:
         """How many tokens the next step may take: between 16 and the batch's size."""
         known = [bucket for bucket, s in self._seconds.items() if s <= self._step_s]

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 CANDIDATES = 256
 """At most this many of the likeliest tokens take part in a draw (sorting 152,000 would cost ms)."""
+_NEGLIGIBLE = 20.0
+"""A logit this many temperatures below the best has less than 10⁻⁸ of its probability."""
 
 _MASK = (1 << 64) - 1
 
@@ -40,14 +42,15 @@ def sample(
     """
     if allowed is not None:
         logits = np.where(allowed[: logits.shape[0]], logits, np.float32(-np.inf))
-    if not np.isfinite(logits.max()):
+    best = logits.max()
+    if not np.isfinite(best):
         raise ValueError("no token can follow: the best logit is not finite")
     if temperature <= 0.0:
         return int(np.argmax(logits))
-    if logits.shape[0] > CANDIDATES:
-        ids = np.argpartition(logits, -CANDIDATES)[-CANDIDATES:]
-    else:
-        ids = np.arange(logits.shape[0])
+    # Most of a large vocabulary is out of the question, which one comparison finds out.
+    ids = np.flatnonzero(logits >= best - _NEGLIGIBLE * temperature)
+    if ids.shape[0] > CANDIDATES:
+        ids = ids[np.argpartition(logits[ids], -CANDIDATES)[-CANDIDATES:]]
     # Ties are broken by id, so the order never depends on how argpartition left them.
     ids = ids[np.lexsort((ids, -logits[ids]))]
     scores = logits[ids].astype(np.float64)
@@ -58,3 +61,16 @@ def sample(
     kept = min(kept, int(np.count_nonzero(weights)))
     drawn = int(np.searchsorted(cumulative[:kept], chance * cumulative[kept - 1], side="right"))
     return int(ids[min(drawn, kept - 1)])
+
+
+def log_probabilities(
+    logits: NDArray[np.float32], token: int, likeliest: int
+) -> tuple[float, list[tuple[int, float]]]:
+    """(log-probability of `token`, the `likeliest` tokens with theirs), by softmax of all logits."""
+    scores = logits.astype(np.float64)
+    best = scores.max()
+    norm = float(best + np.log(np.exp(scores - best).sum()))
+    count = min(likeliest, scores.shape[0])
+    ids = np.argpartition(scores, -count)[-count:]
+    ids = ids[np.lexsort((ids, -scores[ids]))]
+    return float(scores[token]) - norm, [(int(i), float(scores[i]) - norm) for i in ids]

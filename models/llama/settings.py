@@ -42,6 +42,8 @@ class EngineSettings:
     `gpu_layers` is llama.cpp's (-1: all that fit a build with a GPU). `exact` keeps the KV memory in
     32 bits and sums attention in one order: a reply then hardly depends on what shares its batch
     (logits differ by 10⁻⁶ instead of 10⁻³ of their spread), at half the speed and twice the memory.
+    Requests under one LoRA adapter decode together for `hold_ms` while those under others wait.
+    Prefixes that lose their cells are kept in files of `spill_mib` MiB in all (0: none).
     """
 
     threads: int = 0
@@ -54,6 +56,8 @@ class EngineSettings:
     memory_mib: int = 1536
     gpu_layers: int = -1
     exact: bool = False
+    hold_ms: float = 100.0
+    spill_mib: int = 256
 
     def __post_init__(self) -> None:
         bounds = {
@@ -66,6 +70,8 @@ class EngineSettings:
             "step_ms": (1.0, 10_000.0),
             "memory_mib": (1, 1 << 24),
             "gpu_layers": (-1, 10_000),
+            "hold_ms": (0.0, 10_000.0),
+            "spill_mib": (0, 1 << 20),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)

@@ -17,6 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from models.errors import RequestRefused
 from models.llama.library import Vocabulary
+from models.llama.thinking import OPEN
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + "
@@ -45,7 +46,8 @@ class ChatTemplate:
     """Renders and tokenises conversations for one model.
 
     `source` is the GGUF's template text; '' or one that renders nothing usable falls back to
-    ChatML. `stops` are strings that must end a reply because no token does.
+    ChatML. `stops` are strings that must end a reply because no token does; `opens_thought` tells
+    that its prompts end inside a thinking model's hidden reasoning.
     """
 
     def __init__(self, source: str, vocabulary: Vocabulary) -> None:
@@ -74,6 +76,8 @@ class ChatTemplate:
                 self.note = "ChatML, since the GGUF's own leaves the messages out"
             self._template = environment.from_string(CHATML)
             self.stops = CHATML_STOPS
+        last, _ = self._segments(trial)[-1]
+        self.opens_thought = last.rstrip().endswith(OPEN.decode())
 
     def tokens(self, messages: Sequence[Pair]) -> list[int]:
         """The prompt of a conversation, up to where the assistant's reply begins.

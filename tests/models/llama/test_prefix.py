@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+import json
+from array import array
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.llama.prefix import SequenceTable
+from models.llama.spill import Spill
 
 
 class SimulatedMemory:
     """Unified cells as llama.cpp keeps them: a cell per decoded token, shared by sequences."""
 
     def __init__(self) -> None:
-        self.cells: dict[int, list[object]] = {}
+        self.cells: dict[int, list[tuple[int, str, object]]] = {}
 
     def copy(self, source: int, target: int, length: int) -> None:
         assert not self.cells.get(target)
         self.cells[target] = self.cells[source][:length]
 
     def cut(self, sequence: int, length: int) -> None:
-        del self.cells[sequence][length:]
+        del self.cells.setdefault(sequence, [])[length:]
 
-    def decode(self, sequence: int, count: int) -> None:
-        self.cells.setdefault(sequence, []).extend(object() for _ in range(count))
+    def save(self, sequence: int) -> bytes:
+        return json.dumps([cell[:2] for cell in self.cells[sequence]]).encode()
+
+    def load(self, sequence: int, state: bytes) -> bool:
+        assert not self.cells.get(sequence)
+        self.cells[sequence] = [(token, adapter, object()) for token, adapter in json.loads(state)]
+        return True
+
+    def decode(self, sequence: int, values: list[int], adapter: str = "") -> None:
+        self.cells.setdefault(sequence, []).extend((v, adapter, object()) for v in values)
+
+    def holds(self, sequence: int) -> list[tuple[int, str]]:
+        return [cell[:2] for cell in self.cells.get(sequence, [])]
 
     @property
     def used(self) -> int:
-        return len({id(cell) for cells in self.cells.values() for cell in cells})
+        return len({id(cell[2]) for cells in self.cells.values() for cell in cells})
 
 
 def tokens(*values: int) -> np.ndarray:
@@ -37,30 +52,35 @@ def tokens(*values: int) -> np.ndarray:
 
 def feed(table: SequenceTable, memory: SimulatedMemory, sequence: int, rest: np.ndarray) -> None:
     table.extend(sequence, rest.tolist())
-    memory.decode(sequence, len(rest))
+    memory.decode(sequence, rest.tolist())
 
 
 prompts = st.lists(st.integers(0, 2), min_size=1, max_size=12)
+adapters = st.sampled_from(["", "wolf", "elf"])
 
 
-@settings(max_examples=60)
-@given(st.lists(st.tuples(prompts, st.booleans()), max_size=30))
-def test_the_table_always_knows_which_cells_are_free(work: list[tuple[list[int], bool]]) -> None:
+@settings(max_examples=150)
+@given(st.lists(st.tuples(prompts, adapters, st.booleans()), max_size=40), st.sampled_from([0, 99]))
+def test_what_is_reused_is_what_was_decoded_under_this_adapter_and_free_cells_are_known(
+    work: list[tuple[list[int], str, bool]], spill: int
+) -> None:
     memory = SimulatedMemory()
-    table = SequenceTable(memory, n_seq=4, n_cells=40)
+    table = SequenceTable(memory, n_seq=4, n_cells=40, spill=Spill(spill * spill), spill_least=2)
     busy: list[int] = []
-    for values, finishes in work:
+    for values, adapter, finishes in work:
         prompt = tokens(*values)
         if len(busy) == 4:
             table.release(busy.pop(0))
-        taken = table.acquire(prompt)
+        taken = table.acquire(prompt, adapter)
         assert taken is not None
         sequence, reused = taken
         assert reused < len(prompt)
-        assert table.length(sequence) == reused == len(memory.cells.get(sequence, []))
+        assert table.length(sequence) == reused
+        assert memory.holds(sequence) == [(value, adapter) for value in values[:reused]]
         while not table.make_room(len(prompt) - reused):
             table.release(busy.pop(0))
-        feed(table, memory, sequence, prompt[reused:])
+        table.extend(sequence, prompt[reused:].tolist())
+        memory.decode(sequence, prompt[reused:].tolist(), adapter)
         busy.append(sequence)
         if finishes:
             busy.remove(sequence)
@@ -141,3 +161,65 @@ def test_cutting_frees_what_nobody_else_holds(length: int) -> None:
     feed(table, memory, sequence, tokens(1, 2, 3, 4))
     table.cut(sequence, length)
     assert table.free_cells == 10 - length
+
+
+def told(table: SequenceTable, memory: SimulatedMemory, *values: int) -> int:
+    """Serve one request from beginning to end; returns how much of it was reused."""
+    sequence, reused = table.acquire(tokens(*values)) or (-1, -1)
+    table.make_room(len(values) - reused)
+    feed(table, memory, sequence, tokens(*values)[reused:])
+    table.release(sequence)
+    return reused
+
+
+def test_tails_that_nobody_shared_go_before_a_prefix_that_was_shared() -> None:
+    memory = SimulatedMemory()
+    table = SequenceTable(memory, n_seq=8, n_cells=150)
+    persona = list(range(100, 200))
+    for moment in range(3):
+        told(table, memory, *persona, moment, moment, moment)
+    for stranger in range(10):
+        told(table, memory, *([50 + stranger] * 20))
+    assert table.evicted > 0
+    assert told(table, memory, *persona, 9) == 100
+
+
+def test_an_adapter_that_holds_more_than_its_part_gives_first() -> None:
+    memory = SimulatedMemory()
+    table = SequenceTable(memory, n_seq=8, n_cells=40)
+    few, _ = table.acquire(tokens(1, 2, 3), "elf") or (-1, -1)
+    feed(table, memory, few, tokens(1, 2, 3))
+    table.release(few)
+    for start in range(10, 80, 10):
+        sequence, _ = table.acquire(tokens(*range(start, start + 6)), "wolf") or (-1, -1)
+        table.make_room(6)
+        feed(table, memory, sequence, tokens(*range(start, start + 6)))
+        table.release(sequence)
+    assert table.longest_prefix(tokens(1, 2, 3, 4), "elf")[1] == 3
+
+
+def test_a_proven_prefix_comes_back_from_disk() -> None:
+    memory = SimulatedMemory()
+    spill = Spill(100_000)
+    table = SequenceTable(memory, n_seq=3, n_cells=40, spill=spill, spill_least=8)
+    persona = list(range(100, 120))
+    told(table, memory, *persona, 1)
+    told(table, memory, *persona, 2)
+    for stranger in range(12):
+        told(table, memory, *range(1000 * stranger, 1000 * stranger + 30))
+    assert table.longest_prefix(tokens(*persona, 3))[1] == 0
+    assert (len(spill), spill.saved) == (1, 1)
+    assert told(table, memory, *persona, 3) == 20
+    assert spill.restored == 1
+
+
+def test_states_on_disk_are_bounded_and_the_oldest_go_first() -> None:
+    spill = Spill(100)
+    for start in (10, 20, 30):
+        spill.keep("", array("i", range(start, start + 5)), bytes(40))
+    assert (len(spill), spill.bytes) == (2, 80)
+    assert spill.longest(tokens(*range(10, 15)), "") == (0, 0)
+    assert spill.longest(tokens(*range(30, 35)), "")[1] == 5
+    assert spill.longest(tokens(*range(30, 35)), "wolf") == (0, 0)
+    spill.keep("", array("i", [1, 2, 3]), bytes(101))
+    assert len(spill) == 2

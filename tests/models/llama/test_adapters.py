@@ -1,0 +1,150 @@
+"""LoRA adapters on real llama.cpp: cohorts, KV that never crosses, and adapters that are no good."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asking import ask, request
+
+from models.errors import ModelError
+from models.llama.settings import EngineSettings
+
+pytestmark = pytest.mark.engine
+
+Factory = Callable[..., Path]
+Hosts = Callable[..., Any]
+
+EXACT = EngineSettings(threads=1, n_ctx=2048, n_seq=16, n_parallel=16, exact=True, hold_ms=5.0)
+"""Random weights make near ties, which the rounding of a shared batch could turn over."""
+
+PERSONA = "You are Maud of Alderford. You know that the mill is haunted. " * 4
+
+
+@pytest.fixture(scope="module")
+def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    from random_adapter import write_random_adapter
+
+    folder = tmp_path_factory.mktemp("adapters")
+    return {
+        name: write_random_adapter(folder / f"{name}.gguf", seed=seed)
+        for seed, name in enumerate(["wolf", "elf", "cook"])
+    }
+
+
+def say(host: Any, line: str, adapter: str) -> Any:
+    return ask(host, request(line, system=PERSONA, adapter=adapter, max_tokens=24))
+
+
+def loaded(host: Any) -> dict[str, str]:
+    """What became of a host's adapters, once all are decided."""
+    for _ in range(400):
+        states: dict[str, str] = host.status()["adapters"]
+        if "loading" not in states.values():
+            return states
+        time.sleep(0.05)
+    raise AssertionError(f"still loading: {states}")
+
+
+def test_what_was_read_under_one_adapter_is_never_used_under_another(
+    gguf_factory: Factory, host_factory: Hosts, adapters: dict[str, Path]
+) -> None:
+    alone: dict[str, str] = {}
+    for name in ("", *adapters):
+        host = host_factory(gguf_factory(), settings=EXACT)
+        if name:
+            host.add_adapter(name, adapters[name])
+        alone[name] = say(host, "What do you fear?", name).reply.text
+        host.close()
+    assert len(set(alone.values())) == 4
+    host = host_factory(gguf_factory(), settings=EXACT)
+    for name, path in adapters.items():
+        host.add_adapter(name, path)
+    one_by_one = {name: say(host, "What do you fear?", name).reply for name in alone}
+    assert {name: reply.text for name, reply in one_by_one.items()} == alone
+    assert {reply.cached_tokens for reply in one_by_one.values()} == {0}
+    again = {name: say(host, "What do you fear?", name).reply for name in alone}
+    assert {name: reply.text for name, reply in again.items()} == alone
+    assert all(reply.cached_tokens == reply.prompt_tokens - 1 for reply in again.values())
+
+
+def test_many_under_several_adapters_say_what_each_says_alone(
+    gguf_factory: Factory, host_factory: Hosts, adapters: dict[str, Path]
+) -> None:
+    host = host_factory(gguf_factory(), settings=EXACT)
+    for name, path in adapters.items():
+        host.add_adapter(name, path)
+    asked = [(f"Question {n}?", name) for n in range(4) for name in ("", *adapters)]
+    together = [say(host, line, name) for line, name in asked]
+    texts = [recorder.reply.text for recorder in together]
+    sources = [recorder.reply.source for recorder in together]
+    assert [say(host, line, name).reply.text for line, name in asked] == texts
+    assert sources[:4] == [
+        "random (llama.cpp)", *(f"random + {name} (llama.cpp)" for name in adapters)
+    ]  # fmt: skip
+
+
+def test_an_adapter_nobody_registered_is_answered_by_the_bare_model(
+    gguf_factory: Factory, host_factory: Hosts
+) -> None:
+    host = host_factory(gguf_factory(), settings=EXACT)
+    bare = say(host, "What do you fear?", "").reply
+    other = say(host, "What do you fear?", "ghost").reply
+    assert (other.text, other.source) == (bare.text, bare.source)
+
+
+def test_an_adapter_that_is_no_good_is_named_and_left_out(
+    gguf_factory: Factory, host_factory: Hosts, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    from random_adapter import write_random_adapter
+
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(adapters["wolf"].read_bytes()[:200])
+    wrong = write_random_adapter(tmp_path / "wrong.gguf", width=32)
+    foreign = write_random_adapter(tmp_path / "foreign.gguf", architecture="qwen2")
+    host = host_factory(gguf_factory(), settings=EXACT)
+    bad = {"broken": broken, "wrong": wrong, "foreign": foreign, "none": tmp_path / "none.gguf",
+           "model": gguf_factory()}  # fmt: skip
+    for name, path in {**bad, "wolf": adapters["wolf"]}.items():
+        host.add_adapter(name, path)
+    states = loaded(host)
+    assert states["wolf"] == "loaded"
+    for name, path in bad.items():
+        assert path.name in states[name]
+    assert say(host, "What do you fear?", "wolf").reply.source == "random + wolf (llama.cpp)"
+    assert say(host, "What do you fear?", "wrong").reply.source == "random (llama.cpp)"
+
+
+def test_a_new_adapter_of_the_same_name_takes_the_old_ones_place(
+    gguf_factory: Factory, host_factory: Hosts, adapters: dict[str, Path]
+) -> None:
+    host = host_factory(gguf_factory(), settings=EXACT)
+    host.add_adapter("wolf", adapters["wolf"])
+    old = say(host, "What do you fear?", "wolf").reply
+    host.add_adapter("wolf", adapters["elf"])
+    new = say(host, "What do you fear?", "wolf").reply
+    assert new.text != old.text
+    assert new.cached_tokens == 0
+
+
+def test_adapters_are_loaded_again_after_a_restart(
+    gguf_factory: Factory, host_factory: Hosts, adapters: dict[str, Path]
+) -> None:
+    host = host_factory(gguf_factory(), settings=EXACT)
+    host.add_adapter("wolf", adapters["wolf"])
+    before = say(host, "What do you fear?", "wolf").reply.text
+    os.kill(host.pid, signal.SIGKILL)
+    after = ""
+    for _ in range(200):
+        try:
+            after = say(host, "What do you fear?", "wolf").reply.text
+            break
+        except (AssertionError, ModelError):
+            time.sleep(0.05)
+    assert after == before
+    assert loaded(host) == {"wolf": "loaded"}

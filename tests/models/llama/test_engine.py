@@ -1,0 +1,138 @@
+"""What the engine does to stay quick and within bounds, on real llama.cpp."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asking import Recorder, ask, request
+
+from models.llama.settings import EngineSettings
+from models.request import Message, ModelRequest, Priority
+
+pytestmark = pytest.mark.engine
+
+Factory = Callable[..., Path]
+Hosts = Callable[..., Any]
+
+EXACT = EngineSettings(threads=1, n_ctx=2048, n_seq=16, n_parallel=16, exact=True)
+"""Random weights make near ties, which the rounding of a shared batch could turn over."""
+
+THINKS = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + "
+    "message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n<think>\n' }}{% endif %}"
+)
+
+
+def engine(host: Any, name: str) -> Any:
+    """One of the engine's own figures, fresh."""
+    time.sleep(1.1)
+    return host.status()["engine"][name]
+
+
+def test_a_players_line_ends_the_step_of_less_urgent_requests_and_nothing_is_lost(
+    gguf_factory: Factory, host_factory: Hosts
+) -> None:
+    slow = EngineSettings(threads=1, n_ctx=4096, n_seq=16, n_parallel=16, exact=True, step_ms=400.0)
+    file = gguf_factory(width=256, layers=6, heads=4, hidden=512)
+    crowd = [
+        request(f"{n} " + "tell me of the wolf " * 40, priority=Priority.OFFSTAGE, max_tokens=24)
+        for n in range(6)
+    ]
+    alone = host_factory(file, settings=slow)
+    expected = [ask(alone, question).reply.text for question in crowd]
+    alone.close()
+    host = host_factory(file, settings=slow)
+    waiting = [ask(host, question) for question in crowd]
+    line: Recorder | None = None
+    for n in range(60):
+        line = ask(host, request(f"Good day, {n}!", max_tokens=2))
+        line.wait()
+        if all(recorder.ended.is_set() for recorder in waiting):
+            break
+        time.sleep(0.05)
+    assert [recorder.reply.text for recorder in waiting] == expected
+    assert engine(host, "aborted") > 0
+
+
+def test_a_conversation_that_outgrows_its_window_loses_its_oldest_exchanges(
+    gguf_factory: Factory, host_factory: Hosts
+) -> None:
+    host = host_factory(gguf_factory(), settings=EXACT)
+    talk: list[Message] = [{"role": "system", "content": "You are a baker."}]
+    for n in range(8):
+        talk += [
+            {"role": "user", "content": f"Question {n}? " + "wolf " * 8},
+            {"role": "assistant", "content": f"Answer {n}."},
+        ]
+    talk.append({"role": "user", "content": "And now?"})
+    whole = ask(host, ModelRequest(talk, "speech", max_tokens=8, temperature=0.0)).reply
+    assert whole.dropped == ()
+    window = whole.prompt_tokens
+    cut = ask(
+        host, ModelRequest(talk, "speech", max_tokens=8, temperature=0.0, window=window)
+    ).reply
+    assert cut.dropped == tuple(range(1, 1 + len(cut.dropped)))
+    assert 2 <= len(cut.dropped) < 12
+    assert cut.prompt_tokens <= 0.8 * window
+    kept = [message for place, message in enumerate(talk) if place not in cut.dropped]
+    shorter = ask(
+        host, ModelRequest(kept, "speech", max_tokens=8, temperature=0.0, window=window)
+    ).reply
+    assert (shorter.text, shorter.dropped) == (cut.text, ())
+    weights = [9 if 3 <= place <= 4 else 0 for place in range(len(talk))]
+    other = ModelRequest(
+        talk, "speech", max_tokens=8, temperature=0.0, window=window, importance=weights
+    )
+    assert not {3, 4} & set(ask(host, other).reply.dropped)
+
+
+def test_log_probabilities_are_told_on_request(gguf_factory: Factory, host_factory: Hosts) -> None:
+    host = host_factory(gguf_factory(), settings=EXACT)
+    reply = ask(host, request(max_tokens=6, logprobs=3)).reply
+    assert len(reply.logprobs) == reply.completion_tokens
+    for each in reply.logprobs:
+        assert each.logprob == pytest.approx(each.top[0][1])
+        assert each.token == each.top[0][0]
+        assert len(each.top) == 3
+        assert sum(math.exp(score) for _, score in each.top) <= 1.0 + 1e-6
+        assert [score for _, score in each.top] == sorted(
+            (score for _, score in each.top), reverse=True
+        )
+    assert ask(host, request(max_tokens=6)).reply.logprobs == ()
+
+
+def test_a_thinking_models_reasoning_is_bounded_and_never_spoken(
+    gguf_factory: Factory, host_factory: Hosts
+) -> None:
+    thinker = host_factory(gguf_factory(template=THINKS), settings=EXACT)
+    thought = ask(thinker, request(max_tokens=10, think=20))
+    plain = ask(thinker, request(max_tokens=10, think=0)).reply
+    assert plain.completion_tokens == 10
+    assert thought.reply.completion_tokens > 30
+    assert thought.reply.text == "".join(thought.pieces)
+    assert "think>" not in thought.reply.text
+
+
+def test_a_persona_that_lost_its_memory_is_read_back_from_disk(
+    gguf_factory: Factory, host_factory: Hosts
+) -> None:
+    tight = EngineSettings(threads=1, n_ctx=1024, n_seq=4, n_parallel=2, exact=True)
+    host = host_factory(gguf_factory(), settings=tight)
+    persona = "You are Maud, baker of Alderford. You know that the mill is haunted. " * 6
+    first = ask(host, request("Where is the inn?", system=persona, max_tokens=12)).reply
+    ask(host, request("Who are you?", system=persona, max_tokens=12)).wait()
+    for n in range(4):
+        stranger = f"{n} is who you are. " + "You know the road to the sea and back. " * 16
+        for line in ("Good day!", "Who are you?"):
+            ask(host, request(line, system=stranger, max_tokens=12)).wait()
+    assert engine(host, "spilled") > 0
+    again = ask(host, request("Where is the inn?", system=persona, max_tokens=12)).reply
+    assert again.text == first.text
+    assert again.cached_tokens > 200
+    assert engine(host, "restored") == 1

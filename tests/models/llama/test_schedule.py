@@ -1,0 +1,142 @@
+"""Who is served next: classes, turns inside a class, cohorts by adapter."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.llama.job import Job
+from models.llama.schedule import STARVED_S, Schedule
+from models.request import Priority
+from models.text import TextStream
+
+_numbers = itertools.count(1)
+
+
+def job(
+    priority: int = Priority.NEAR, *, asker: str = "", adapter: str = "", max_tokens: int = 10
+) -> Job:
+    number = next(_numbers)
+    return Job(
+        id=number, arrival=number, priority=priority, deadline=1e9, tokens=[1],
+        prompt=np.array([1], dtype=np.int32), max_tokens=max_tokens, temperature=0.0, top_p=1.0,
+        seed=0, text=TextStream(), asker=asker, adapter=adapter,
+    )  # fmt: skip
+
+
+def schedule(most_active: int = 8, most_waiting: int = 99, hold_s: float = 0.1) -> Schedule:
+    return Schedule(most_active, most_waiting, hold_s)
+
+
+def started(plan: Schedule, *jobs: Job) -> None:
+    for each in jobs:
+        plan.admit(each)
+        plan.start(each)
+
+
+def test_a_class_goes_before_all_lower_ones() -> None:
+    plan = schedule()
+    late, early = job(Priority.OFFSTAGE), job(Priority.SPEECH)
+    plan.admit(late)
+    plan.admit(early)
+    assert plan.waiting == [early, late]
+
+
+def test_one_who_asks_a_hundred_times_waits_for_its_own_hundred() -> None:
+    plan = schedule(most_waiting=200)
+    for _ in range(100):
+        plan.admit(job(asker="npc:1"))
+    other = job(asker="npc:2")
+    plan.admit(other)
+    assert plan.waiting.index(other) == 1
+
+
+def test_askers_of_equal_requests_take_turns() -> None:
+    plan = schedule(most_waiting=200)
+    for asker in ("a", "b", "c"):
+        for _ in range(3):
+            plan.admit(job(asker=asker))
+    assert [each.asker for each in plan.waiting] == ["a", "b", "c"] * 3
+
+
+def test_a_newcomer_owes_nothing_for_the_time_before_it_came() -> None:
+    plan = schedule(most_waiting=200)
+    for _ in range(5):
+        each = job(asker="old")
+        started(plan, each)
+        plan.remove(each)
+    newcomer, old = job(asker="new"), job(asker="old")
+    plan.admit(old)
+    plan.admit(newcomer)
+    assert plan.waiting == [newcomer, old]
+
+
+def test_one_too_many_pushes_out_the_least_urgent() -> None:
+    plan = schedule(most_waiting=2)
+    least = job(Priority.OFFSTAGE)
+    assert plan.admit(least) is None
+    assert plan.admit(job(Priority.NEAR)) is None
+    assert plan.admit(job(Priority.SPEECH)) is least
+    assert len(plan.waiting) == 2
+
+
+def test_a_cohort_holds_the_context_for_its_time_and_then_it_is_the_other_ones_turn() -> None:
+    plan = schedule(hold_s=0.1)
+    started(plan, job(adapter="wolf"), job(adapter="elf"))
+    first = plan.cohort(10.0)
+    assert plan.cohort(10.05) == first
+    second = plan.cohort(10.11)
+    assert {first, second} == {"wolf", "elf"}
+    assert plan.cohort(10.22) == first
+    assert plan.switches == 3
+
+
+def test_a_more_urgent_request_takes_the_context_at_once() -> None:
+    plan = schedule()
+    started(plan, job(Priority.NEAR, adapter="wolf"))
+    assert plan.cohort(1.0) == "wolf"
+    started(plan, job(Priority.SPEECH, adapter="elf"))
+    assert plan.cohort(1.001) == "elf"
+
+
+def test_no_cohort_waits_for_ever_for_a_less_urgent_reason_than_speech() -> None:
+    plan = schedule(hold_s=0.1)
+    started(plan, job(Priority.NEAR, adapter="wolf"), job(Priority.OFFSTAGE, adapter="elf"))
+    ran = [plan.cohort(at / 100) for at in range(100, 400)]
+    assert "elf" in ran and ran.count("elf") < ran.count("wolf") / 2
+    longest = max(len(list(group)) for key, group in itertools.groupby(ran) if key == "wolf")
+    assert longest / 100 <= STARVED_S + 0.2
+
+
+def test_while_a_player_waits_for_a_first_word_speech_is_decoded_alone() -> None:
+    plan = schedule()
+    speech, other = job(Priority.SPEECH), job(Priority.NEAR)
+    started(plan, speech, other)
+    assert plan.due("") == [speech]
+    speech.generated = 1
+    assert plan.due("") == [speech, other]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(list(Priority)), st.sampled_from("abc"), st.integers(1, 200)),
+        max_size=40,
+    )
+)
+def test_everybody_is_served_and_the_order_never_breaks_a_class(
+    asks: list[tuple[Priority, str, int]],
+) -> None:
+    plan = schedule()
+    for priority, asker, size in asks:
+        plan.admit(job(priority, asker=asker, max_tokens=size))
+    served = []
+    while plan.waiting:
+        each = plan.waiting[0]
+        plan.start(each)
+        plan.remove(each)
+        served.append(each)
+    assert [each.priority for each in served] == sorted(each.priority for each in served)
+    assert len(served) == len(asks)
