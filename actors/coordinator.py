@@ -260,6 +260,7 @@ class Coordinator(GreenActor):
             deadline_s=limit,
             epoch=view.epoch,
             asker=f"group:{view.group}",
+            adapter=member.species,
         )
 
 

@@ -175,6 +175,7 @@ class NpcActor(GreenActor):
             deadline_s=limit,
             epoch=message.epoch,
             asker=f"npc:{self._mind.entity}",
+            adapter=self._mind.species.name,
         )
         speech_ = _Speech(message, panel, before)
         self._speeches[request.id] = speech_
@@ -311,6 +312,7 @@ class NpcActor(GreenActor):
             deadline_s=limit,
             epoch=message.epoch,
             asker=f"npc:{self._mind.entity}",
+            adapter=self._mind.species.name,
         )
         thought = _Thought(message, choices)
         self._thoughts[request.id] = thought

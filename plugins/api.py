@@ -11,6 +11,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import pluggy
 
 from foundation.strict import StrictModel
@@ -72,6 +75,21 @@ PROJECT = "greenroom"
 hookimpl = pluggy.HookimplMarker(PROJECT)
 """Marks the functions of a plugin that answer a hook."""
 
+
+@dataclass(frozen=True, slots=True)
+class AdapterFile:
+    """A LoRA adapter, as GGUF, under which the members of a species speak and decide.
+
+    `model` is the local model it was trained for, by the name and version in its GGUF
+    ("greenroom-house 3"); with any other model it is left alone.
+    """
+
+    species: str
+    path: Path
+    model: str
+    scale: float = 1.0
+
+
 __all__ = [
     "ATTACK",
     "EAT",
@@ -92,6 +110,7 @@ __all__ = [
     "WORK",
     "ActionSpec",
     "Activity",
+    "AdapterFile",
     "Aim",
     "Bear",
     "Begin",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import pluggy
 
-from plugins.api import PROJECT, ActionSpec, Consideration, Species
+from plugins.api import PROJECT, ActionSpec, AdapterFile, Consideration, Species
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 
@@ -32,4 +32,10 @@ def greenroom_considerations() -> Iterable[Consideration]:
 @hookspec
 def greenroom_prompts() -> Mapping[str, str]:
     """Prompt templates by name, in place of the built-in ones ("npc_system", "npc_turn" …)."""
+    raise NotImplementedError
+
+
+@hookspec
+def greenroom_adapters() -> Iterable[AdapterFile]:
+    """LoRA adapters under which a species' members speak and decide, each for one local model."""
     raise NotImplementedError

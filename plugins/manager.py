@@ -17,7 +17,7 @@ import pluggy
 from models.errors import PromptError
 from models.prompts import PromptBook
 from plugins import hookspecs
-from plugins.api import PROJECT, ActionSpec, Consideration, Species
+from plugins.api import PROJECT, ActionSpec, AdapterFile, Consideration, Species
 from plugins.errors import PluginError
 from world.actions import SYSTEM, VOCABULARY
 from world.considerations import CORE
@@ -30,6 +30,7 @@ HOOKS: Final = (
     "greenroom_actions",
     "greenroom_considerations",
     "greenroom_prompts",
+    "greenroom_adapters",
 )
 MAX_PLUGINS: Final = 256
 MAX_ENTRIES: Final = 1024
@@ -38,6 +39,7 @@ _KINDS: Final[Mapping[str, type[Any]]] = {
     "greenroom_species": Species,
     "greenroom_actions": ActionSpec,
     "greenroom_considerations": Consideration,
+    "greenroom_adapters": AdapterFile,
 }
 
 
@@ -51,6 +53,7 @@ class Contribution:
     actions: tuple[ActionSpec, ...] = ()
     considerations: tuple[Consideration, ...] = ()
     prompts: Mapping[str, str] = field(default_factory=dict)
+    adapters: tuple[AdapterFile, ...] = ()
 
 
 class PluginManager:
@@ -88,6 +91,15 @@ class PluginManager:
     def prompt_book(self) -> PromptBook:
         """The prompts that minds are asked with: the shipped ones under the plugins' overrides."""
         return PromptBook(self.prompts)
+
+    def adapters(self, model: str) -> dict[str, AdapterFile]:
+        """The adapters for a model, given by name and version, by species; a later plugin's wins."""
+        return {
+            each.species: each
+            for name in self.names
+            for each in self._contributions[name].adapters
+            if each.model == model
+        }
 
     def load(self, entry: EntryPoint) -> bool:
         """Import the plugin an entry point names and register it; False if it was switched off."""
@@ -144,6 +156,7 @@ class PluginManager:
             given["greenroom_actions"],
             given["greenroom_considerations"],
             given["greenroom_prompts"],
+            given["greenroom_adapters"],
         )
 
     def _off(self, name: str, why: PluginError | str) -> bool:

@@ -165,13 +165,17 @@ class Engine:
     def _load_adapter(self, name: str, path: Path, scale: float) -> None:
         fault = ""
         try:
-            if len(self._adapters) >= MAX_ADAPTERS:
-                raise RequestRefused(f"{MAX_ADAPTERS} adapters were loaded already")
-            loaded = Adapter(self._model, name, path, scale, self._log)
-            # What was decoded under an earlier one of that name must not be taken for its own.
-            key = f"{name}@{len(self._adapters)}"
-            self._adapters[key] = loaded
+            # The file's state is in the key: what was decoded under an earlier one of that name must
+            # not be taken for its own, and species that share a file share its cohort.
+            state = path.stat()
+            key = f"{path}*{scale}@{state.st_mtime_ns}+{state.st_size}"
+            if key not in self._adapters:
+                if len(self._adapters) >= MAX_ADAPTERS:
+                    raise RequestRefused(f"{MAX_ADAPTERS} adapters were loaded already")
+                self._adapters[key] = Adapter(self._model, name, path, scale, self._log)
             self._newest[name] = key
+        except OSError as error:
+            fault = f"{path}: {error.strerror or error}"
         except ModelError as error:
             fault = str(error)
         self._events.append(["adapter", name, fault])
@@ -416,7 +420,10 @@ class Engine:
             "busy_s": round(self._busy_s, 3),
             "decode_s": round(self._context.decode_s, 3),
             "adapters": len(self._adapters),
-            "adapter_cells": self._table.cells_of(),
+            "adapter_cells": {
+                self._adapters[key].name if key else "": cells
+                for key, cells in self._table.cells_of().items()
+            },
             "adapter_switches": self._schedule.switches,
             "template": self._intake.template.note,
         }

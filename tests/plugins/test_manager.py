@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import types
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
 from models.prompts import Panel, Persona
-from plugins.api import ActionSpec, Consideration, Outcome, Species, StrictModel, hookimpl
+from plugins.api import (
+    ActionSpec,
+    AdapterFile,
+    Consideration,
+    Outcome,
+    Species,
+    StrictModel,
+    hookimpl,
+)
 from plugins.builtin import vampires, villagers, wildlife, wolves
 from plugins.manager import PluginManager, build_ruleset, load_builtin_and_installed
 from world.considerations import CORE
@@ -71,6 +80,18 @@ def test_what_a_plugin_gives_is_in_the_ruleset():
     assert "goats=1.2" in rules.version
 
 
+def test_adapters_are_given_to_the_model_they_were_trained_for():
+    manager = PluginManager()
+    first = AdapterFile("goat", Path("a.gguf"), "tiny 1")
+    second = AdapterFile("goat", Path("b.gguf"), "tiny 2")
+    later = AdapterFile("goat", Path("c.gguf"), "tiny 1")
+    assert manager.register(plugin(greenroom_adapters=[first, second]), "goats")
+    assert manager.adapters("tiny 1") == {"goat": first}
+    assert manager.register(plugin(greenroom_adapters=[later]), "kids")
+    assert manager.adapters("tiny 1") == {"goat": later}
+    assert manager.adapters("tiny 3") == {}
+
+
 @pytest.mark.parametrize(
     ("bad", "why"),
     [
@@ -93,6 +114,7 @@ def test_what_a_plugin_gives_is_in_the_ruleset():
         ({"greenroom_prompts": {"npc_system": 5}}, "no template text"),
         ({"greenroom_prompts": {"npc_sistem": "x"}}, "the prompts are decide_turn, npc_system"),
         ({"greenroom_prompts": {"npc_system": "{{ whom }}"}}, "'whom' is undefined"),
+        ({"greenroom_adapters": ["a.gguf"]}, "gave a str where only AdapterFile fits"),
         ({"greenroom_typo": []}, "greenroom_typo"),
     ],
 )

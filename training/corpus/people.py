@@ -367,14 +367,20 @@ def _story_fact(
     return Fact(text, said, frozenset(family["tags"]), inside)
 
 
-def draw_character(rng: random.Random) -> Character:
-    """A person, vampire or wolf of a newly drawn village, with three to seven facts."""
+KINDS = ("villager", "vampire", "wolf")
+
+
+def draw_character(rng: random.Random, kind: str | None = None) -> Character:
+    """A person, vampire or wolf of a newly drawn village, with three to seven facts.
+
+    `kind` is one of KINDS; None leaves that to chance too.
+    """
     village = draw_village(rng)
-    roll = rng.random()
-    if roll < 0.06:
-        return _draw_special("vampire", village, rng)
-    if roll < 0.10:
-        return _draw_special("wolf", village, rng)
+    if kind is None:
+        roll = rng.random()
+        kind = "vampire" if roll < 0.06 else "wolf" if roll < 0.10 else "villager"
+    if kind != "villager":
+        return _draw_special(kind, village, rng)
     t = table("tables")
     trade = rng.choice(t["trade"])
     if rng.random() < 0.4:

@@ -394,20 +394,21 @@ def draw_speech(who: Character, rng: random.Random, *, turns: int, validation: b
 _VALIDATION_SEED = 1_000_003
 
 
-def samples(seed: int, *, validation: bool = False) -> Iterator[Sample]:
+def samples(seed: int, *, validation: bool = False, kind: str | None = None) -> Iterator[Sample]:
     """An endless stream of samples: the same for the same seed.
 
     Validation draws its people from a seed of their own and its lines from held-out phrasings.
+    `kind` lets only villagers, vampires or wolves speak, and nobody give orders.
     """
     rng = random.Random(seed + _VALIDATION_SEED if validation else seed)
     twelve = valley()
     while True:
         roll = rng.random()
-        if roll < ACTS_SHARE / 2:
+        if kind is None and roll < ACTS_SHARE / 2:
             yield Sample(draw_order(rng), "orders")
             continue
-        at_home = rng.random() < VALLEY_SHARE and not validation
-        who = rng.choice(twelve) if at_home else draw_character(rng)
+        at_home = rng.random() < VALLEY_SHARE and not validation and kind in (None, "villager")
+        who = rng.choice(twelve) if at_home else draw_character(rng, kind)
         if roll < ACTS_SHARE:
             yield Sample(draw_decision(who, panel(who, rng), rng), "decide")
             continue

@@ -120,6 +120,18 @@ def test_an_adapter_that_is_no_good_is_named_and_left_out(
     assert say(host, "What do you fear?", "wrong").reply.source == "random (llama.cpp)"
 
 
+def test_names_that_share_a_file_share_what_was_read(
+    gguf_factory: Factory, host_factory: Hosts, adapters: dict[str, Path]
+) -> None:
+    host = host_factory(gguf_factory(), settings=EXACT)
+    host.add_adapter("guard", adapters["wolf"])
+    host.add_adapter("hunter", adapters["wolf"])
+    first = say(host, "What do you fear?", "guard").reply
+    second = say(host, "What do you fear?", "hunter").reply
+    assert second.text == first.text
+    assert second.cached_tokens == second.prompt_tokens - 1
+
+
 def test_a_new_adapter_of_the_same_name_takes_the_old_ones_place(
     gguf_factory: Factory, host_factory: Hosts, adapters: dict[str, Path]
 ) -> None:
