@@ -45,6 +45,7 @@ class ModelRequest:
     `deadline_s` counts seconds from submission; past it the request is cancelled.
     `epoch` is the world's; replies for an abandoned epoch are dropped by the asker.
     `asker` names who pays: "npc:<id>", "group:<id>", "coordinator" …
+    `backend` names the rung of a router to ask first, "" the one that its purpose's route begins with.
     `adapter` names the LoRA adapter to answer under, "" the bare model; a backend that has none of
     that name answers with the bare model.
     `window` bounds prompt and reply in tokens; what is too much is left out by the `importance` of
@@ -65,6 +66,7 @@ class ModelRequest:
     deadline_s: float = 30.0
     epoch: int = 0
     asker: str = ""
+    backend: str = ""
     adapter: str = ""
     window: int = WINDOW
     importance: Sequence[int] = ()

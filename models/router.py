@@ -1,15 +1,17 @@
 """A ladder of backends: the first that can answers, the next one when it can't.
 
-A purpose may have its own order ("orders": cloud, then local); others take the rungs as given. A
-rung that is down, over budget, rate limited, too slow or wrongly equipped is left for the next.
-Text that a listener has already heard is never followed by another rung's: then the error is told.
+A purpose may have its own order ("orders": cloud, then local); others take the rungs as given; a
+request may name the rung it wants first. Rungs and routes can be changed while requests are under
+way: those go on as they began. A rung that is down, over budget, rate limited, too slow or wrongly
+equipped is left for the next. Text that a listener has already heard is never followed by another
+rung's: then the error is told.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from models.delivery import Delivery
@@ -44,6 +46,7 @@ class Router:
         default: Sequence[str] | None = None,
         patience: float = 0.6,
     ) -> None:
+        self._lock = threading.Lock()
         named = [
             rung if isinstance(rung, Rung) else Rung(str(place), rung)
             for place, rung in enumerate(rungs)
@@ -51,16 +54,14 @@ class Router:
         self._rungs = {rung.label: rung for rung in named}
         if len(self._rungs) < len(named):
             raise ValueError("two rungs have the same label")
-        self._routes = {purpose: tuple(labels) for purpose, labels in (routes or {}).items()}
-        self._default = tuple(self._rungs if default is None else default)
-        for purpose, labels in {**self._routes, "any other": self._default}.items():
-            unknown = [label for label in labels if label not in self._rungs]
-            if unknown:
-                raise ValueError(f"the route of {purpose!r} names unknown rungs: {unknown}")
+        self._routes: dict[str, tuple[str, ...]] = {}
+        self._default: tuple[str, ...] = ()
+        self.switch(None, self._rungs if default is None else default)
+        for purpose, labels in (routes or {}).items():
+            self.switch(purpose, labels)
         if not 0.0 < patience <= 1.0:
             raise ValueError(f"patience is {patience}; it must lie between 0 and 1")
         self.patience = patience
-        self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._open = True
 
@@ -69,14 +70,54 @@ class Router:
         """The rungs' names, best first."""
         return " > ".join(rung.backend.name for rung in self._rungs.values()) or "no model"
 
-    def ladder(self, purpose: str) -> tuple[Rung, ...]:
-        """The rungs that a purpose tries, in order."""
+    def ladder(self, purpose: str, first: str = "") -> tuple[Rung, ...]:
+        """The rungs that a purpose tries, in order; `first` before all others, if there is such a rung."""
+        rungs = self._rungs
         labels = self._routes.get(purpose, self._default)
-        return tuple(self._rungs[label] for label in labels)
+        if first in rungs:
+            labels = (first, *(label for label in labels if label != first))
+        return tuple(rungs[label] for label in labels if label in rungs)
+
+    def switch(self, purpose: str | None, labels: Iterable[str]) -> None:
+        """From now on let a purpose (None: every one without a route of its own) try these rungs.
+
+        Raises ValueError for an unknown label; then nothing is changed.
+        """
+        wanted = tuple(labels)
+        unknown = [label for label in wanted if label not in self._rungs]
+        if unknown:
+            raise ValueError(
+                f"the route of {purpose or 'any other'!r} names unknown rungs: {unknown}"
+            )
+        with self._lock:
+            if purpose is None:
+                self._default = wanted
+            else:
+                self._routes = {**self._routes, purpose: wanted}
+
+    def add(self, rung: Rung) -> None:
+        """Let a backend be named by routes and requests. Raises ValueError when its label is taken."""
+        with self._lock:
+            if rung.label in self._rungs:
+                raise ValueError(f"there is a rung {rung.label!r} already")
+            self._rungs = {**self._rungs, rung.label: rung}
+
+    def remove(self, label: str) -> Backend:
+        """Take a rung off every route and return its backend, which goes on with what it has begun.
+
+        Raises ValueError when there is none of that label.
+        """
+        with self._lock:
+            if label not in self._rungs:
+                raise ValueError(f"there is no rung {label!r}")
+            backend = self._rungs[label].backend
+            self._rungs = {name: rung for name, rung in self._rungs.items() if name != label}
+        return backend
 
     def submit(self, request: ModelRequest, listener: Listener) -> Handle:
         """Try the rungs in order (see `Backend`)."""
-        climb = _Climb(self, request, listener, self.ladder(request.purpose) if self._open else ())
+        ladder = self.ladder(request.purpose, request.backend) if self._open else ()
+        climb = _Climb(self, request, listener, ladder)
         climb.next_rung(ModelUnavailable("no model is set up for this purpose"))
         return climb
 
@@ -93,6 +134,7 @@ class Router:
             "name": self.name,
             "kind": "router",
             "counts": counts,
+            "routes": {"": list(self._default), **{k: list(v) for k, v in self._routes.items()}},
             "rungs": {label: rung.backend.status() for label, rung in self._rungs.items()},
         }
 

@@ -207,3 +207,43 @@ def test_wrong_routes_and_labels_are_refused() -> None:
         Router([Rung("a", Manual()), Rung("a", Manual())])
     with pytest.raises(ValueError, match="patience"):
         Router([], patience=0)
+
+
+def test_a_route_is_switched_while_a_request_goes_on_as_it_began() -> None:
+    first, second = Manual(), answering("second")
+    router = Router([Rung("a", first), Rung("b", second)])
+    under_way = Recorder()
+    router.submit(request(), under_way)
+    router.switch(None, ["b"])
+    assert ask(router, request()).reply.text == "second"
+    begun, listener = first.asked[0]
+    listener.on_done(Reply(begun.id, "first", "a"))
+    assert under_way.reply.text == "first"
+    router.switch("speech", ["b", "a"])
+    assert [rung.label for rung in router.ladder("speech")] == ["b", "a"]
+    assert router.status()["routes"] == {"": ["b"], "speech": ["b", "a"]}
+    with pytest.raises(ValueError, match="unknown rungs: \\['c'\\]"):
+        router.switch(None, ["c"])
+    assert [rung.label for rung in router.ladder("any")] == ["b"]
+
+
+def test_a_request_may_name_the_rung_it_wants_first() -> None:
+    router = Router([Rung("a", answering("a")), Rung("b", answering("b"))], default=["a"])
+    assert ask(router, request(backend="b")).reply.text == "b"
+    assert ask(router, request(backend="gone")).reply.text == "a"
+    down = Router([Rung("a", answering("a")), Rung("b", failing(ModelUnavailable("down")))])
+    assert ask(down, request(backend="b")).reply.text == "a"
+
+
+def test_rungs_come_and_go_while_it_runs() -> None:
+    router = Router([Rung("a", answering("a"))])
+    router.add(Rung("b", answering("b")))
+    assert ask(router, request()).reply.text == "a"
+    router.switch(None, ["b", "a"])
+    assert ask(router, request()).reply.text == "b"
+    with pytest.raises(ValueError, match="already"):
+        router.add(Rung("b", answering("b")))
+    router.remove("b").close()
+    assert ask(router, request()).reply.text == "a"
+    with pytest.raises(ValueError, match="no rung"):
+        router.remove("b")
