@@ -405,8 +405,11 @@ class Engine:
 
     def status(self) -> dict[str, Any]:
         """Plain values for the host: totals since the start, and sizes now."""
+        totals = self._totals
         return {
-            **self._totals,
+            **totals,
+            "batch_fill": round(totals["sequences"] / max(1, totals["steps"]), 3),
+            "prefix_hit_rate": round(totals["cached_tokens"] / max(1, totals["prompt_tokens"]), 4),
             "waiting": len(self._schedule.waiting),
             "active": len(self._schedule.active),
             "kept_prefixes": self._table.kept,

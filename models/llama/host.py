@@ -34,6 +34,7 @@ from models.errors import (
     ModelUnavailable,
     RequestRefused,
 )
+from models.latency import Latencies
 from models.llama.channel import Channel, End, Frame, ProcessChannel, ThreadChannel
 from models.llama.settings import EngineSettings
 from models.request import Handle, Listener, ModelRequest, Reply, TokenLogprob
@@ -121,6 +122,7 @@ class LlamaHost:
         self._restarts = 0
         self._listener_faults = 0
         self._adapters: dict[str, _Adapter] = {}
+        self._latencies = Latencies()
         self._model: dict[str, Any] = {}
         self._engine_status: dict[str, Any] = {}
         self._errands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -242,6 +244,7 @@ class LlamaHost:
                 "threads": self._settings.threads,
                 "model": dict(self._model),
                 "adapters": {name: each.state for name, each in self._adapters.items()},
+                "latency": self._latencies.status(),
                 "engine": dict(self._engine_status),
             }
 
@@ -482,6 +485,7 @@ class LlamaHost:
         )
         self._deaths = 0
         self._forget(pending)
+        self._latencies.note(request.priority, reply)
         pending.done(reply)
         self._listener_faults += pending.faults
 
