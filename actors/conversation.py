@@ -17,8 +17,8 @@ __all__ = ["MAX_TURNS", "Conversations", "SpeechListener", "SpeechStream", "Turn
 
 logger = logging.getLogger(__name__)
 
-MAX_TURNS: Final = 8
-"""Turns remembered of one NPC with one speaker."""
+MAX_TURNS: Final = 64
+"""Turns remembered of one NPC with one speaker; what a model sees of them is bounded by its window."""
 MAX_PAIRS: Final = 4096
 """Pairs of NPC and speaker remembered when no store keeps them; the least recent go."""
 
@@ -185,6 +185,17 @@ class Conversations:
         except GreenroomError as error:
             self.failures += 1
             logger.warning("a turn of %s with %s was not stored: %s", npc, player, error)
+
+    def trim(self, npc: int, player: str, exchanges: int) -> None:
+        """Let go of the oldest answered turns, which no longer fit what a model reads at once.
+
+        The store keeps them. To let go of several at once and then of none for a while is what keeps
+        the beginning of a conversation as it was, so that it need not be read again every turn.
+        """
+        with self._lock:
+            turns = self._pairs.get((npc, player))
+            while turns and exchanges:
+                exchanges -= bool(turns.popleft()[1].reply)
 
     def forget(self, npc: int) -> None:
         """Let go of what is in memory about an NPC, as when its epoch is abandoned."""

@@ -169,6 +169,7 @@ class NpcActor(GreenActor):
             ),
             purpose="speech",
             max_tokens=self._settings.speech_tokens,
+            window=self._settings.window,
             temperature=self._settings.speech_temperature,
             seed=self._seed(message.situation.tick),
             priority=Priority.SPEECH,
@@ -241,6 +242,9 @@ class NpcActor(GreenActor):
         self._withdraw(speech_)
         if done is not None:
             reply = done.reply
+            if reply.dropped:
+                speaker, exchanges = speech_.hear.speaker_name, len(reply.dropped) // 2
+                self._conversations.trim(self._mind.entity, speaker, exchanges)
             checked = check(reply.text, speech_.before, whole=reply.finish == "stop")
             source = reply.source
         else:

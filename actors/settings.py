@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from foundation.strict import StrictModel
+from models.request import WINDOW
 
 __all__ = ["CompanySettings"]
 
@@ -50,4 +51,5 @@ class CompanySettings(StrictModel):
     flood_slices: Count = 24
     flood_every_ticks: Count = 5
     speech_tokens: Count = 96
+    window: Count = WINDOW
     speech_temperature: Annotated[float, Field(ge=0, le=2)] = 0.6

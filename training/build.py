@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from models import house
 from training.corpus.sample import samples
 from training.tokenizer import Tokens, encode, load, train_tokenizer
 
-LONGEST = 704
+LONGEST = house.WINDOW
 CHUNK = 2000
 
 

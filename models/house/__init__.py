@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["NAME", "VERSION", "path"]
+__all__ = ["NAME", "VERSION", "WINDOW", "path"]
 
 NAME = "greenroom-house"
 VERSION = 2
+WINDOW = 704
+"""Tokens of the longest conversation it was trained on."""
 
 
 def path() -> Path:

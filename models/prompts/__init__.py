@@ -51,8 +51,8 @@ logger = logging.getLogger(__name__)
 
 MAX_LINE = 300
 """Characters of a player's line that reach a prompt; the rest is cut."""
-MAX_HISTORY = 6
-"""Earlier exchanges that reach a prompt, the newest ones."""
+MAX_HISTORY = 64
+"""Earlier exchanges that reach a prompt, the newest ones; a request's window may take fewer."""
 
 _QUOTES = str.maketrans(
     {'"': "'", "“": "'", "”": "'", "„": "'", "«": "'", "»": "'", "‘": "'", "’": "'", "`": "'"}

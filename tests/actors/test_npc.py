@@ -481,11 +481,42 @@ def test_a_conversation_keeps_its_last_turns_only_and_survives_a_broken_store() 
 
     kept = Conversations(Broken())
     panel = Panel(time="noon", mood="calm", place="here")
-    for n in range(20):
+    many = MAX_TURNS + 12
+    for n in range(many):
         kept.remember(1, "Ann", panel, Turn(speaker="Ann", line=f"{n}", reply="Yes."), n, "x")
     lines = [turn.line for _, turn in kept.recall(1, "Ann")]
-    assert lines == [str(n) for n in range(20 - MAX_TURNS, 20)]
-    assert kept.failures == 21
+    assert lines == [str(n) for n in range(12, many)]
+    assert kept.failures == many + 1
+
+
+def test_turns_that_outgrew_the_window_are_let_go_and_stay_in_the_store(slow_store: Any) -> None:
+    talk = Conversations(slow_store)
+    panel = Panel(time="noon", mood="calm", place="here")
+    for n in range(6):
+        reply = None if n == 1 else "Yes."
+        talk.remember(1, "Ann", panel, Turn(speaker="Ann", line=f"{n}", reply=reply), n, "x")
+    talk.trim(1, "Ann", 2)
+    assert [turn.line for _, turn in talk.recall(1, "Ann")] == ["3", "4", "5"]
+    talk.trim(1, "Bo", 2)
+    assert len(slow_store.turns(1, "Ann")) == 6
+
+
+def test_what_a_reply_says_was_left_out_is_left_out_of_the_next_prompt_too(
+    talk: Any, heard: Any
+) -> None:
+    hand = ByHand()
+    c, _, body, npc = talk(backend=hand)
+    for n in range(3):
+        hand.reply(n, f"Answer {n}.", dropped=(1, 2, 3, 4) if n == 2 else ())
+        c.run_headless(c.settings.speak_ticks + 1)
+        c.say(body, npc, f"Question {n + 1}?", heard())
+        c.run_headless(1)
+        c.dispatcher.pump()
+    request, _ = hand.of("speech")[3]
+    contents = [message["content"] for message in request.messages if message["role"] != "system"]
+    assert contents[1] == "Answer 2."
+    assert len(contents) == 3
+    assert request.window == c.settings.window
 
 
 def test_minds_are_asked_in_the_words_of_the_given_prompts(talk: Callable[..., Any]) -> None:

@@ -75,7 +75,8 @@ def test_what_is_empty_leaves_no_label_behind() -> None:
 
 def test_earlier_turns_alternate_and_the_newest_are_kept() -> None:
     history = [
-        (QUIET, Turn(speaker="Ada", line=f"line {n}", reply=f"Reply {n}.")) for n in range(9)
+        (QUIET, Turn(speaker="Ada", line=f"line {n}", reply=f"Reply {n}."))
+        for n in range(MAX_HISTORY + 3)
     ]
     messages = SHIPPED.speech(MARTA, history, QUIET, "Ada", "and now?")
     assert [m["role"] for m in messages] == ["system", *["user", "assistant"] * MAX_HISTORY, "user"]
