@@ -7,7 +7,7 @@ from pathlib import Path
 __all__ = ["NAME", "VERSION", "WINDOW", "path"]
 
 NAME = "greenroom-house"
-VERSION = 2
+VERSION = 3
 WINDOW = 704
 """Tokens of the longest conversation it was trained on."""
 

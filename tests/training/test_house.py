@@ -112,3 +112,4 @@ def test_the_card_tells_the_scores_of_this_file() -> None:
     assert str(card["scores"]["model"]["passed"]) in (folder / "CARD.md").read_text(
         encoding="utf-8"
     )
+    assert card["scores"]["model"]["passed"] > card["scores"]["nearest_template"]["passed"]
