@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from foundation.errors import UsageError
@@ -41,15 +44,38 @@ def holds(result: dict[str, Any]) -> bool | None:
     return None
 
 
+def _arguments(module: ModuleType, given: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that this benchmark's `run` takes."""
+    taken = inspect.signature(module.run).parameters
+    return {key: value for key, value in given.items() if key in taken}
+
+
 @console.command
 def bench(
     names: Annotated[list[str] | None, typer.Argument(help="which; all when none is named")] = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON object a benchmark")] = False,
+    scale: Annotated[
+        float | None, typer.Option(help="how much is measured; 1 is for an idle machine")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="llm: this model alone (house, 250m, 1b); repeatable")
+    ] = None,
+    chart: Annotated[
+        Path | None, typer.Option(help="llm: draw the curve of waiting times to this file")
+    ] = None,
 ) -> None:
     """Run benchmarks, each beside its peer in the same run."""
-    for name in names or available():
+    given = {"scale": scale, "only": only, "chart": chart}
+    given = {key: value for key, value in given.items() if value not in (None, [])}
+    modules = {name: _module(name) for name in names or available()}
+    taken = {key for module in modules.values() for key in _arguments(module, given)}
+    if unheeded := sorted(given.keys() - taken):
+        raise UsageError(
+            f"--{unheeded[0]} means nothing to {', '.join(modules)}", "leave it out, or name llm"
+        )
+    for name, module in modules.items():
         with console.people.status(f"bench {name}"):
-            report: dict[str, Any] = _module(name).run()
+            report: dict[str, Any] = module.run(**_arguments(module, given))
         if json:
             console.machine(report)
             continue
@@ -79,3 +105,21 @@ def bench(
                 verdict,
             )
         console.people.print(table)
+        _tell_the_rest(report)
+
+
+def _tell_the_rest(report: dict[str, Any]) -> None:
+    """What was measured under which settings, what could not be measured, and what to bear in mind."""
+    for opponent, settings in report.get("opponents", {}).items():
+        told = ", ".join(f"{key} {value}" for key, value in settings.items())
+        console.people.print(f"[dim]{escape(opponent)}: {escape(told)}")
+    for missing in report.get("missing", ()):
+        hint = f" ({missing['hint']})" if "hint" in missing else ""
+        console.people.print(
+            f"[yellow]not measured: {escape(missing['what'])}: {escape(missing['reason'] + hint)}"
+        )
+    for note in report.get("notes", ()):
+        console.people.print(f"[yellow]{escape(note)}")
+    for result in report["results"]:
+        if "note" in result:
+            console.people.print(f"[dim]{escape(result['metric'])}: {escape(result['note'])}")

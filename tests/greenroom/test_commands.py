@@ -68,3 +68,23 @@ def test_a_scene_that_changed_since_its_world_was_made_is_told(tmp_path: Path) -
         opened = worlds.open_world(tmp_path / "world", scene=str(scene))
         opened.store.close()
         assert any("has changed" in warning for warning in opened.warnings) is warned
+
+
+def test_a_benchmark_gets_the_options_it_takes_and_refuses_those_none_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, object]] = []
+
+    def run(*, scale: float = 1.0, only: tuple[str, ...] = ()) -> dict[str, object]:
+        asked.append({"scale": scale, "only": only})
+        missing = {"what": "llama-server", "reason": "not [here]", "hint": "install it"}
+        return {"results": [], "missing": [missing], "notes": ["mind [this]"]}
+
+    monkeypatch.setattr("benchmarks.llm.run", run)
+    runner = CliRunner()
+    heeded = runner.invoke(app, ["bench", "llm", "--scale", "0.5", "--only", "house"])
+    assert heeded.exit_code == 0, heeded.output
+    assert asked == [{"scale": 0.5, "only": ["house"]}]
+    refused = runner.invoke(app, ["bench", "store", "--only", "house"])
+    assert refused.exit_code == 2
+    assert len(asked) == 1

@@ -1,0 +1,89 @@
+"""Many minds on one model: our engine beside three opponents, in one run.
+
+The opponents are the plain `llama_cpp.Llama` loop, llama-cpp-python's batched example server and
+llama.cpp's `llama-server`. What is equal for all: the GGUF, its threads, KV cells (the loop, which
+keeps one sequence, has 1,024), batch and GPU layers; the prompts, as the same token ids, made once
+by the model's own chat template (ours makes them again from the messages, and the bench stops if
+their number differs); the order and times of asking; greedy choice, and exactly 32 new tokens.
+
+Nobody is told to ignore the end of a text, since that costs each side something else (a logit bias
+here, a processor in Python there, no such option on ours). Instead all load a copy of the model in
+which the output rows of its end and control tokens are zero, so that greedy replies never end by
+themselves; replies that did are counted in the notes. Random-weight models are made so.
+
+Each side runs alone, in a process of its own, started anew for each phase and warmed with one
+request that shares nothing with the rest. Servers are asked for whole replies where throughput is
+measured, which costs them least, and for streams where the first token is; ours streams always.
+
+Rows whose bounds are the project's promises carry `at_least` or `at_most`. An opponent that can't
+be had is under `missing`, with the reason and the mend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks._machine import machine
+from foundation.errors import UsageError
+
+__all__ = ["run"]
+
+
+def run(
+    *,
+    scale: float = 1.0,
+    only: Sequence[str] = (),
+    chart: Path | None = None,
+    threads: int = 0,
+    gpu_layers: int = -1,
+) -> dict[str, Any]:
+    """Measure the models of `only` (default: all of house, 250m, 1b); the report's values.
+
+    `scale` 1 asks 128 requests a phase of the house model and 64 of the others; `threads` 0 means
+    all physical cores. With `chart` the curve is drawn there. Returns {bench, machine, models,
+    opponents, missing, notes, curve, results}; see `results.row` for a row. Raises UsageError for
+    a model that is not known and Absent when the models can't be made.
+    """
+    from benchmarks.llm import find
+    from benchmarks.llm.measure import Bench
+    from benchmarks.llm.plan import Plan, Report
+    from models.llama.settings import physical_cores
+
+    if unknown := [name for name in only if name not in find.MODELS]:
+        raise UsageError(f"there is no model {unknown[0]!r}", f"one of: {', '.join(find.MODELS)}")
+    if not scale > 0:
+        raise UsageError(f"scale is {scale:g}", "give a number above 0")
+    threads = threads or physical_cores()
+    report = Report()
+    sizes: dict[str, int] = {}
+    for name in [name for name in find.MODELS if not only or name in only]:
+        path = find.model(name)
+        sizes[name] = path.stat().st_size
+        asyncio.run(Bench(Plan(name, scale, threads), path, gpu_layers, report).run())
+    where = machine()
+    if chart is not None:
+        # matplotlib takes seconds to import and isn't needed without a picture.
+        from benchmarks.llm.chart import draw
+
+        draw(report.curve, chart, footer=_footer(where, threads))
+    return {
+        "bench": "llm",
+        "machine": {**where, "threads": threads},
+        "scale": scale,
+        "models": sizes,
+        "opponents": report.opponents,
+        "missing": report.missing,
+        "notes": report.notes,
+        "curve": report.curve,
+        "results": report.results,
+    }
+
+
+def _footer(where: dict[str, Any], threads: int) -> str:
+    return (
+        f"512-token persona, warm · 8 personas over all NPCs, who ask again when answered · greedy, 32 tokens · "
+        f"{threads} threads on {where['system']} {where['processor']} · greenroom bench llm"
+    )

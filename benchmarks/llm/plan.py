@@ -1,0 +1,84 @@
+"""How much is measured of a model, what one side did in one phase, and the report that grows of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.llm.drive import Run
+from benchmarks.llm.results import Row
+
+NPCS, REQUESTS, LINES = 64, 128, 40
+BUSY = (1, 8, 32, 128)
+SPEECH_S = 300.0
+_SPEED = {"house": 1.0}
+_SLOWER = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is asked of one model. `scale` 1 is for an idle machine; a smoke test takes 0.02."""
+
+    name: str
+    scale: float
+    threads: int
+
+    @property
+    def count(self) -> int:
+        """Requests in a phase."""
+        return max(2, round(REQUESTS * self._amount))
+
+    @property
+    def npcs(self) -> int:
+        """NPCs who ask."""
+        return min(NPCS, self.count)
+
+    @property
+    def lines(self) -> int:
+        """Lines a player speaks at each number of busy NPCs."""
+        return max(2, round(LINES * self._amount))
+
+    @property
+    def busy(self) -> tuple[int, ...]:
+        """The curve's steps; a smoke test has a crowd of four."""
+        return BUSY if self.scale >= 0.1 else (1, 4)
+
+    @property
+    def speech_s(self) -> float:
+        """How long the lines at one step may take."""
+        return max(5.0, SPEECH_S * self.scale)
+
+    @property
+    def _amount(self) -> float:
+        return self.scale * _SPEED.get(self.name, _SLOWER)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one side did in one phase; `figures` are our engine's totals over it."""
+
+    run: Run
+    read: int | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Report:
+    """What grows while the bench runs."""
+
+    results: list[Row] = field(default_factory=list)
+    missing: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    opponents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    curve: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def miss(self, what: str, reason: str, hint: str = "") -> None:
+        """Note, once, that something could not be measured, and why."""
+        found = {"what": what, "reason": reason, **({"hint": hint} if hint else {})}
+        if found not in self.missing:
+            self.missing.append(found)
+
+    def note(self, text: str) -> None:
+        """Note something a reader of the figures must know, once."""
+        if text not in self.notes:
+            self.notes.append(text)

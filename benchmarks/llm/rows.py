@@ -1,0 +1,172 @@
+"""What the phases of one model mean: outcomes in, rows with their bounds into the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from benchmarks.llm.results import row
+
+if TYPE_CHECKING:
+    from benchmarks.llm.drive import Speech
+    from benchmarks.llm.greedy import Comparison
+    from benchmarks.llm.plan import Outcome, Plan, Report
+
+OURS, LOOP = "greenroom", "llama_cpp.Llama"
+SERVER, EXAMPLE = "llama-server", "llama-cpp-python example server"
+FLOOR = "computed floor"
+AGAINST_LOOP = 5.0
+AGAINST_SERVER = {8: 1.2, 32: 1.5}
+AGAINST_EXAMPLE = 1.0
+OVER_FLOOR = 1.15
+BUSY_OVER_IDLE = 2.0
+OVERHEAD_FREE, OVERHEAD_STRUCTURED = 0.05, 0.10
+CROWD = 128
+
+
+def shared(
+    report: Report, plan: Plan, at_once: int, found: Mapping[str, Outcome], least: int
+) -> None:
+    """Requests a second and prompt tokens decoded, 64 NPCs over 8 personas."""
+    metric = f"{plan.name}: requests a second, shared personas, {at_once} at once"
+    example = AGAINST_EXAMPLE if at_once > 1 else None
+    _rates(report, metric, found, {SERVER: AGAINST_SERVER.get(at_once), EXAMPLE: example})
+    _reads(report, f"{plan.name}: prompt tokens decoded, shared, {at_once} at once", found, least)
+    if at_once == max(AGAINST_SERVER):
+        _overhead(report, plan, "free", found[OURS], OVERHEAD_FREE)
+
+
+def distinct(
+    report: Report,
+    plan: Plan,
+    found: Mapping[str, Outcome],
+    least: int,
+    same: Comparison | None,
+) -> None:
+    """The same for NPCs with a persona each, and the greedy replies beside the plain loop's."""
+    metric = f"{plan.name}: requests a second, distinct personas"
+    _rates(report, metric, found, {LOOP: AGAINST_LOOP, SERVER: None, EXAMPLE: None})
+    _reads(report, f"{plan.name}: prompt tokens decoded, distinct", found, least)
+    if same is not None:
+        metric = f"{plan.name}: greedy replies equal to the plain loop's"
+        report.results.append(row(metric, "share", same.share, note=same.note))
+
+
+def poisson(report: Report, plan: Plan, rate: float, found: Mapping[str, Outcome]) -> None:
+    """Times to the first token when requests come by chance."""
+    ours = found[OURS].run
+    for percent in (50, 95):
+        metric = f"{plan.name}: p{percent} to the first token, Poisson {rate:.3g}/s"
+        for peer in (SERVER, EXAMPLE):
+            theirs = found[peer].run.first_ms(percent) if peer in found else None
+            _against(report, metric, "ms", ours.first_ms(percent), peer, theirs)
+
+
+def structured(report: Report, plan: Plan, outcome: Outcome) -> None:
+    """Replies that satisfied their schema at once, and the engine's share of the time."""
+    answers = outcome.run.answers
+    wrong = [answer.text for answer in answers if not answer.valid]
+    report.results.append(
+        row(
+            f"{plan.name}: valid structured replies at the first attempt",
+            "share",
+            1.0 - len(wrong) / len(answers),
+            at_least=1.0,
+            note=f"the first that was not: {wrong[0][:200]}" if wrong else "",
+        )
+    )
+    _overhead(report, plan, "structured", outcome, OVERHEAD_STRUCTURED)
+
+
+def speech(report: Report, plan: Plan, found: Mapping[str, Sequence[Speech]]) -> None:
+    """The curve, and a player's wait among many busy NPCs beside the same engine idle."""
+    curve = report.curve.setdefault(plan.name, [])
+    for side, steps in found.items():
+        for step in steps:
+            if step.busy:
+                curve.append(
+                    {
+                        "side": side,
+                        "busy": step.busy,
+                        "n": len(step.first_s),
+                        "wanted": step.wanted,
+                        "p50_ms": round(step.first_ms(50), 2),
+                        "p95_ms": round(step.first_ms(95), 2),
+                    }
+                )
+    idle, *busy = found[OURS]
+    crowded = busy[-1]
+    report.results.append(
+        row(
+            f"{plan.name}: p95 to a player's first token, {crowded.busy} NPCs busy",
+            "ms",
+            crowded.first_ms(95),
+            peer="idle engine, same persona warm",
+            peer_value=idle.first_ms(95),
+            at_most=BUSY_OVER_IDLE,
+            note=f"{len(crowded.first_s)} lines",
+        )
+    )
+    for peer in (SERVER, EXAMPLE):
+        for at, step in enumerate(busy, start=1):
+            theirs = found[peer][at] if len(found.get(peer, ())) > at else None
+            _against(
+                report,
+                f"{plan.name}: p95 to a player's first token, {step.busy} NPCs busy",
+                "ms",
+                step.first_ms(95),
+                peer,
+                theirs.first_ms(95) if theirs and theirs.first_s else None,
+            )
+
+
+def _rates(
+    report: Report,
+    metric: str,
+    found: Mapping[str, Outcome],
+    bounds: Mapping[str, float | None],
+) -> None:
+    for peer, bound in bounds.items():
+        theirs = found[peer].run.rate if peer in found else None
+        _against(report, metric, "1/s", found[OURS].run.rate, peer, theirs, bound)
+
+
+def _against(
+    report: Report,
+    metric: str,
+    unit: str,
+    value: float,
+    peer: str,
+    peer_value: float | None,
+    at_least: float | None = None,
+) -> None:
+    note = "" if peer_value else f"not compared with {peer}: see what is missing"
+    report.results.append(
+        row(metric, unit, value, peer=peer, peer_value=peer_value, at_least=at_least, note=note)
+    )
+
+
+def _reads(report: Report, metric: str, found: Mapping[str, Outcome], least: int) -> None:
+    for side, outcome in found.items():
+        if outcome.read is not None:
+            report.results.append(
+                row(
+                    f"{metric}, {side}",
+                    "tokens",
+                    outcome.read,
+                    peer=FLOOR,
+                    peer_value=least,
+                    at_most=OVER_FLOOR if side == OURS else None,
+                )
+            )
+
+
+def _overhead(report: Report, plan: Plan, kind: str, outcome: Outcome, at_most: float) -> None:
+    """Time outside llama_decode as a share of the engine's busy time; bounded on the 250M model."""
+    metric = f"{plan.name}: engine overhead, {kind} replies"
+    busy, decode = outcome.figures.get("busy_s", 0.0), outcome.figures.get("decode_s")
+    if decode is None or busy <= 0:
+        report.miss(metric, "the engine's status has no decode_s beside its busy_s")
+        return
+    bound = at_most if plan.name == "250m" else None
+    report.results.append(row(metric, "share", 1.0 - decode / busy, at_most=bound))
