@@ -6,9 +6,10 @@ the connection ends.
 
 Host to child::
 
-    start   {path, settings}                      first frame, once
+    start   {role: "chat" | "embed", path, settings}   first frame, once
     ask     {id, messages: [[role, content]…], max_tokens, temperature, top_p, seed, stop: […],
              grammar: str | nil, priority, seconds_left}
+    embed   {asks: [[id, [text…], seconds_left]…]}     role "embed" takes these instead of `ask`
     cancel  {id}
     close   {}                                    finish nothing, end with exit code 0
 
@@ -21,7 +22,8 @@ Child to host::
                                                   second while alive, also when idle (heartbeat)
 
 Events in a step: `["text", id, piece]`, `["done", id, {finish, prompt_tokens, cached_tokens,
-completion_tokens}]`, `["error", id, code, message, hint]`; code is one of `models.errors`' codes.
+completion_tokens}]`, `["vectors", id, bytes, truncated]` (float32, one row a text), `["error", id, code,
+message, hint]`; code is one of `models.errors`' codes.
 """
 
 from __future__ import annotations
