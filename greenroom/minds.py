@@ -7,14 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.errors import UsageError
+from greenroom.folders import user_data
 from greenroom.settings import ModelSettings
 from models import house
 from models.budget import Budgeted, Ledger, Limits, Price
+from models.embeddings import Embedder
+from models.hashed import HashedEmbedder
+from models.llama import minilm
+from models.llama.embedder import LlamaEmbedder
 from models.llama.host import LlamaHost
 from models.request import Backend
 from models.router import Router, Rung
 
 LOCAL, CLOUD = "local", "cloud"
+MINILM, HASHED = "minilm", "hashed"
 # What the cloud may be asked; everything else stays on this machine, key or no key.
 CLOUD_PURPOSES = ("plan",)
 
@@ -66,6 +72,47 @@ def local_engine(settings: ModelSettings) -> LlamaHost:
         n_ctx=settings.context,
         n_seq=settings.sequences,
         mode=settings.engine,
+    )
+
+
+def models_folder(settings: ModelSettings) -> Path:
+    """Where added models are kept."""
+    return settings.folder or user_data() / "models"
+
+
+def embedding_file(settings: ModelSettings) -> Path | None:
+    """The GGUF that turns text into vectors; None when words are hashed instead.
+
+    Raises UsageError when `minilm` is wanted and was never added.
+    """
+    wanted = settings.embedding_model
+    added = models_folder(settings) / minilm.FILE
+    if not settings.enabled or wanted == HASHED or (wanted is None and not added.is_file()):
+        return None
+    if wanted not in (None, MINILM):
+        return Path(wanted)
+    if not added.is_file():
+        raise UsageError(f"{added}: no such file", "greenroom models add minilm")
+    return added
+
+
+def make_embedder(settings: ModelSettings) -> Embedder:
+    """What turns text into vectors; a model loads in the background.
+
+    A model file that can't be used does not raise: the embedder's state says so. It is never replaced
+    by another embedder, whose vectors would not fit those already kept.
+    """
+    file = embedding_file(settings)
+    if file is None:
+        return HashedEmbedder()
+    return LlamaEmbedder(
+        file,
+        threads=settings.threads or 0,
+        n_ctx=settings.embedding_context,
+        gpu_layers=settings.embedding_gpu_layers,
+        mode=settings.engine,
+        collect=settings.embedding_collect,
+        wait_s=settings.embedding_wait_ms / 1000.0,
     )
 
 

@@ -83,6 +83,18 @@ class ModelSettings(_Section):
     """Tokens of the engine's whole cache, which all sequences share."""
     sequences: int = Field(16, ge=1, le=64)
     """Requests decoded at once."""
+    embedding_model: str | None = None
+    """What turns text into vectors: `minilm`, `hashed` or a GGUF; `minilm` if added, else `hashed`, if not given."""
+    embedding_context: int = Field(2048, ge=64, le=8192)
+    """Tokens of the longest text that is read whole, and of a batch."""
+    embedding_gpu_layers: int = Field(-1, ge=-1, le=10_000)
+    """Layers of the embedding model on a GPU; -1: all that fit, where llama.cpp was built for one."""
+    embedding_collect: int = Field(10, ge=1, le=256)
+    """Calls for vectors that are sent together at the most."""
+    embedding_wait_ms: float = Field(5.0, ge=0.0, le=1000.0)
+    """The longest a call waits for others to be sent with."""
+    folder: Path | None = None
+    """Where `greenroom models add` keeps what it makes; the user's data folder if not given."""
     cloud_model: str = "claude-haiku-5-5"
     """Who plans the battles where a key is set."""
     cloud_thinking: Literal["disabled", "between_tools", "adaptive"] = "disabled"

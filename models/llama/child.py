@@ -16,19 +16,33 @@ import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, Protocol
 
 from models.errors import ModelError, ModelFileError, ModelUnavailable
 from models.llama import frames
 from models.llama.gguf_file import inspect
 from models.llama.inbox import Inbox
-from models.llama.settings import EngineSettings
-
-if TYPE_CHECKING:
-    from models.llama.engine import Engine
+from models.llama.settings import EngineSettings, Role
 
 EXIT_CLOSED, EXIT_UNFIT, EXIT_BROKEN = 0, 3, 4
 _WATCH_S = 0.01
+
+
+class Served(Protocol):
+    """What a child runs: the engine that answers, or the one that makes vectors."""
+
+    @property
+    def inbox(self) -> Inbox: ...
+
+    def run(self) -> None: ...
+
+    def trial(self) -> None: ...
+
+
+class Described(Protocol):
+    """A model that can say what it is."""
+
+    def describe(self) -> dict[str, object]: ...
 
 
 def main() -> int:
@@ -54,7 +68,7 @@ def main() -> int:
 
     path = Path(start["path"])
     try:
-        engine = load(path, EngineSettings.unpack(start["settings"]), send)
+        engine = load(path, EngineSettings.unpack(start["settings"]), send, role=start["role"])
     except ModelError as error:
         send(
             {
@@ -81,9 +95,10 @@ def load(
     settings: EngineSettings,
     send: frames.Send,
     *,
+    role: Role = "chat",
     inbox: Inbox | None = None,
     watched: bool = True,
-) -> Engine:
+) -> Served:
     """Load and try a model; sends `loading` and `ready`.
 
     `watched` guards memory by ending the process. Raises ModelFileError when the file is at fault
@@ -91,6 +106,7 @@ def load(
     """
     info = inspect(path)
     try:
+        from models.llama.embedding import EmbeddingEngine, EmbeddingModel
         from models.llama.engine import Engine
         from models.llama.library import LogTail, Model
     except ImportError as error:
@@ -103,9 +119,16 @@ def load(
         watch.start()
     log = LogTail()
     try:
-        model = Model(path, settings, log)
-        watch.stop()
-        engine = Engine(model, settings, send, log, inbox)
+        model: Described
+        engine: Served
+        if role == "embed":
+            reader = model = EmbeddingModel(path, settings, log)
+            watch.stop()
+            engine = EmbeddingEngine(reader, settings, send, inbox)
+        else:
+            speaker = model = Model(path, settings, log)
+            watch.stop()
+            engine = Engine(speaker, settings, send, log, inbox)
         engine.trial()
     except (RuntimeError, MemoryError, UnicodeError) as error:
         raise ModelFileError(

@@ -6,11 +6,12 @@ the connection ends.
 
 Host to child::
 
-    start   {path, settings}                      first frame, once
+    start   {role: "chat" | "embed", path, settings}   first frame, once
     ask     {id, messages: [[role, content]…], max_tokens, temperature, top_p, seed, stop: […],
              grammar: str | nil, priority, seconds_left, asker, adapter, window,
              importance: [int…], think}
     adapter {name, path, scale}                   load a LoRA adapter, for the asks that follow
+    embed   {asks: [[id, [text…], seconds_left]…]}     role "embed" takes these instead of `ask`
     cancel  {id}
     close   {}                                    finish nothing, end with exit code 0
 
@@ -23,9 +24,9 @@ Child to host::
                                                   second while alive, also when idle (heartbeat)
 
 Events in a step: `["text", id, piece]`, `["done", id, {finish, prompt_tokens, cached_tokens,
-completion_tokens, dropped: [int…], adapter}]`, `["error", id, code, message, hint]`; code is one of
-`models.errors`' codes. `["adapter", name, fault]` answers an `adapter` frame; `fault` is "" or says why
-it can't be used.
+completion_tokens, dropped: [int…], adapter}]`, `["vectors", id, bytes, truncated]` (float32, one row a
+text), `["error", id, code, message, hint]`; code is one of `models.errors`' codes. `["adapter", name,
+fault]` answers an `adapter` frame; `fault` is "" or says why it can't be used.
 """
 
 from __future__ import annotations

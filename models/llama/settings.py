@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+Role = Literal["chat", "embed"]
+"""What a child is for: to answer (engine.py) or to make vectors (embedding.py)."""
 
 MAX_SEQUENCES = 256
 """llama.cpp's own limit on sequences in one context."""

@@ -155,3 +155,77 @@ def _add_spm(writer: gguf.GGUFWriter) -> int:
     writer.add_eos_token_id(2)
     writer.add_add_bos_token(True)
     return len(tokens)
+
+
+def write_random_bert(
+    path: Path,
+    *,
+    seed: int = 0,
+    pooling: Literal["mean", "cls", "last", "rank", "none", "unsaid"] = "mean",
+    width: int = 64,
+    layers: int = 2,
+    heads: int = 4,
+    hidden: int = 128,
+    context: int = 64,
+) -> Path:
+    """Write a BERT-architecture GGUF with random weights and a vocabulary of letters and some words."""
+    rng = np.random.default_rng(seed)
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    types = [gguf.TokenType.CONTROL] * len(tokens)
+    letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    for piece in (*letters, "the", "wolf", "wolves", "sheep", "mill"):
+        tokens += ["▁" + piece, piece]
+    types += [gguf.TokenType.NORMAL] * (len(tokens) - len(types))
+    writer = gguf.GGUFWriter(path, "bert")
+    writer.add_name("random bert")
+    writer.add_block_count(layers)
+    writer.add_context_length(context)
+    writer.add_embedding_length(width)
+    writer.add_feed_forward_length(hidden)
+    writer.add_head_count(heads)
+    writer.add_layer_norm_eps(1e-12)
+    writer.add_causal_attention(False)
+    if pooling != "unsaid":
+        writer.add_pooling_type(gguf.PoolingType[pooling.upper()])
+    writer.add_tokenizer_model("bert")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.add_token_type_count(2)
+    writer.add_pad_token_id(0)
+    writer.add_unk_token_id(1)
+    writer.add_bos_token_id(2)
+    writer.add_sep_token_id(3)
+    writer.add_mask_token_id(4)
+
+    def matrix(name: str, *shape: int, scale: float = 1.0) -> None:
+        values = rng.standard_normal(shape) * scale
+        writer.add_tensor(f"{name}.weight", values.astype(np.float32))
+
+    def bias(name: str, size: int) -> None:
+        writer.add_tensor(f"{name}.bias", (rng.standard_normal(size) * 0.1).astype(np.float32))
+
+    def norm(name: str) -> None:
+        writer.add_tensor(f"{name}.weight", np.ones(width, dtype=np.float32))
+        bias(name, width)
+
+    matrix("token_embd", len(tokens), width)
+    matrix("position_embd", context, width, scale=0.3)
+    matrix("token_types", 2, width, scale=0.1)
+    norm("token_embd_norm")
+    for layer in range(layers):
+        block = f"blk.{layer}"
+        for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            matrix(f"{block}.{part}", width, width, scale=2.0 * width**-0.5)
+            bias(f"{block}.{part}", width)
+        norm(f"{block}.attn_output_norm")
+        matrix(f"{block}.ffn_up", hidden, width, scale=width**-0.5)
+        bias(f"{block}.ffn_up", hidden)
+        matrix(f"{block}.ffn_down", width, hidden, scale=hidden**-0.5)
+        bias(f"{block}.ffn_down", width)
+        norm(f"{block}.layer_output_norm")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

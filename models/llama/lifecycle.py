@@ -1,0 +1,373 @@
+"""The life of a child process that serves one GGUF: started, watched, started again, ended.
+
+States::
+
+    starting ──► ready ──► down ──► starting …     the child died; it is started again after a pause
+        │                   │
+        └──► failed ◄───────┘                      the file can't be used, or it died too often
+    any ──► closed
+
+Only in `ready` are requests taken; in any other state the listener hears `ModelUnavailable` (or the
+error that made it `failed`) at once. Pauses double from `backoff_s` to `backoff_most_s`; after
+`max_restarts` deaths with no request answered in between, it stays failed.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal
+
+from models.errors import Cancelled, ModelError, ModelFileError, ModelUnavailable
+from models.llama.channel import Channel, End, Frame, ProcessChannel, ThreadChannel
+from models.llama.settings import EngineSettings, Role
+from models.llama.underway import Pending, UnderWay
+
+_log = logging.getLogger("greenroom.models.llama")
+
+State = Literal["starting", "ready", "down", "failed", "closed"]
+Mode = Literal["process", "thread"]
+
+_TICK_S = 0.25
+_GOODBYE_S = 2.0
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a child may load and be silent, and how its deaths are borne (seconds).
+
+    `load_s` holds for an empty file; each GiB of it adds five seconds.
+    """
+
+    load_s: float = 30.0
+    hang_s: float = 30.0
+    backoff_s: float = 0.2
+    backoff_most_s: float = 30.0
+    max_restarts: int = 8
+
+
+class ChildHost(ABC, Generic[Pending]):
+    """One GGUF in a child process of a given role.
+
+    Loading starts at once, in the background: `wait_ready` waits for it. A host says what its events
+    mean in `_hear_event` and puts requests in with `_take`; all that listeners hear, they hear on the
+    courier's or the channel's thread.
+    """
+
+    def __init__(
+        self,
+        model_path: Path | str,
+        role: Role,
+        settings: EngineSettings,
+        *,
+        mode: Mode = "process",
+        patience: Patience | None = None,
+        what: str = "the local engine",
+    ) -> None:
+        self._path = Path(model_path)
+        self._role: Role = role
+        self._settings = settings
+        self._mode = mode
+        self._patience = patience or Patience()
+        self._what = what
+        self._load_s = self._patience.load_s + 5.0 * _size_of(self._path) / _GIB
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._requests: UnderWay[Pending] = UnderWay()
+        self._state: State = "starting"
+        self._error: ModelError | None = None
+        self._channel: Channel | None = None
+        self._heard = time.monotonic()
+        self._start_at = 0.0
+        self._was_ready = False
+        self._deaths = 0
+        self._restarts = 0
+        self._model: dict[str, Any] = {}
+        self._engine_status: dict[str, Any] = {}
+        self._errands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._courier = threading.Thread(target=self._run_errands, name="llama-host", daemon=True)
+        self._errands.put(self._start)
+        self._courier.start()
+
+    @property
+    def state(self) -> State:
+        """Where in its life it is."""
+        return self._state
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while there is one."""
+        channel = self._channel
+        return channel.pid if channel else None
+
+    def wait_ready(self, timeout_s: float = 60.0) -> None:
+        """Block until requests are taken. Raises the error that prevents it, or ModelUnavailable."""
+        until = time.monotonic() + timeout_s
+        with self._changed:
+            while self._state not in ("ready", "failed", "closed"):
+                left = until - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    raise ModelUnavailable(f"{self._path.name} was not ready in {timeout_s:g} s")
+            if self._state != "ready":
+                raise self._why_not()
+
+    def status(self) -> dict[str, object]:
+        """State, model, and the child's own figures of half a second ago at most."""
+        with self._lock:
+            return {
+                "kind": "llama.cpp",
+                "state": self._state,
+                "path": str(self._path),
+                "pid": self.pid or 0,
+                "under_way": len(self._requests),
+                "restarts": self._restarts,
+                "listener_faults": self._requests.listener_faults,
+                "error": str(self._error) if self._error else "",
+                "threads": self._settings.threads,
+                "model": dict(self._model),
+                "engine": dict(self._engine_status),
+            }
+
+    def close(self) -> None:
+        """End the child; what is under way hears `Cancelled`. Returns within a few seconds."""
+        with self._changed:
+            if self._state == "closed":
+                return
+            self._state = "closed"
+            channel, self._channel = self._channel, None
+            self._changed.notify_all()
+        if channel is not None:
+            channel.send({"t": "close"})
+        self._errands.put(lambda: self._requests.end_all(Cancelled("the engine is shutting down")))
+        self._errands.put(None)
+        if threading.current_thread() is not self._courier:
+            self._courier.join(5.0)
+        if channel is not None and not channel.wait(_GOODBYE_S):
+            channel.kill()
+            channel.wait(_GOODBYE_S)
+
+    @abstractmethod
+    def _hear_event(self, event: Sequence[Any]) -> None:
+        """What the child says about one request: `[kind, id, …]`."""
+
+    def _unfit(self, model: dict[str, Any]) -> ModelError | None:
+        """Why the model that was loaded must not be used, if so."""
+        return None
+
+    def _prepare(self, channel: Channel) -> None:
+        """Send a child that is ready what must come before its first request. Called under the lock."""
+
+    def _died(self) -> None:
+        """Note that a child which had been ready is gone. Called under the lock."""
+
+    # The life of the child. All of this runs on the courier's or the channel's thread.
+
+    def _start(self) -> None:
+        make = ProcessChannel if self._mode == "process" else ThreadChannel
+        holder: list[Channel] = []
+        channel: Channel = make(
+            lambda frame: self._hear(holder[0], frame), lambda end: self._lose(holder[0], end)
+        )
+        holder.append(channel)
+        with self._changed:
+            if self._state == "closed":
+                return
+            self._state = "starting"
+            self._channel = channel
+            self._heard = time.monotonic()
+        try:
+            channel.open(self._path, self._settings, self._role)
+        except OSError as error:
+            self._lose(channel, End(f"no process can be started: {error}"))
+
+    def _hear(self, channel: Channel, frame: Frame) -> None:
+        self._heard = time.monotonic()
+        match frame["t"]:
+            case "step":
+                if frame["status"] is not None:
+                    self._engine_status = frame["status"]
+                for event in frame["events"]:
+                    self._hear_event(event)
+            case "ready":
+                unfit = self._unfit(frame["model"])
+                if unfit is not None:
+                    self._fail(channel, unfit)
+                    channel.kill()
+                    return
+                with self._changed:
+                    self._prepare(channel)
+                    self._model = frame["model"]
+                    self._was_ready = True
+                    if self._channel is channel and self._state == "starting":
+                        self._state = "ready"
+                        self._error = None
+                    self._changed.notify_all()
+            case "failed":
+                kind = ModelFileError if frame["file"] else ModelUnavailable
+                self._cannot_load(channel, kind(frame["reason"], frame["hint"]))
+
+    def _cannot_load(self, channel: Channel, error: ModelError) -> None:
+        """Give up on a file that never worked; try one again that did, as after any death."""
+        if self._was_ready:
+            self._lose(channel, End(error.message))
+        else:
+            self._fail(channel, error)
+
+    def _fail(self, channel: Channel, error: ModelError) -> None:
+        with self._changed:
+            if self._channel is not channel or self._state == "closed":
+                return
+            self._state = "failed"
+            self._error = error
+            self._channel = None
+            self._changed.notify_all()
+        _log.error("%s failed: %s", self._what, error)
+        self._requests.end_all(error)
+
+    def _lose(self, channel: Channel, end: End) -> None:
+        """The channel ended: tell everybody, and start again unless that is pointless."""
+        words = f"; its last words: {end.last_words}" if end.last_words else ""
+        patience = self._patience
+        with self._changed:
+            if self._channel is not channel or self._state == "closed":
+                return
+            self._channel = None
+            loading = self._state == "starting"
+            if self._state == "ready":
+                self._died()
+            self._deaths += 1
+            pause = min(patience.backoff_s * 2 ** (self._deaths - 1), patience.backoff_most_s)
+            error: ModelError
+            if loading and not self._was_ready:
+                error = ModelFileError(
+                    f"{self._path}: llama.cpp crashed while loading it ({end.reason}){words}",
+                    "download or export the file again, or update llama-cpp-python",
+                )
+                self._state = "failed"
+            elif self._deaths > patience.max_restarts:
+                error = ModelUnavailable(
+                    f"{self._what} died {self._deaths} times in a row, the last time because "
+                    f"{end.reason}{words}",
+                    "check the machine's memory and the model, then start again",
+                )
+                self._state = "failed"
+            else:
+                error = ModelUnavailable(
+                    f"{self._what} died: {end.reason}{words}", f"it starts again in {pause:g} s"
+                )
+                self._state = "down"
+                self._start_at = time.monotonic() + pause
+                self._restarts += 1
+            self._error = error
+            self._changed.notify_all()
+        _log.warning("%s", error)
+        self._requests.end_all(error)
+
+    def _soon(self, errand: Callable[[], None]) -> None:
+        """Run it on the courier's thread; once that has ended, on the caller's."""
+        with self._lock:
+            closed = self._state == "closed"
+            if not closed:
+                self._errands.put(errand)
+        if closed:
+            errand()
+
+    def _run_errands(self) -> None:
+        watched = time.monotonic()
+        while True:
+            try:
+                errand = self._errands.get(timeout=_TICK_S)
+                if errand is None:
+                    return
+                errand()
+            except queue.Empty:
+                pass
+            if time.monotonic() - watched >= _TICK_S:
+                self._watch()
+                watched = time.monotonic()
+
+    def _watch(self) -> None:
+        """Start again when it is time, end what is late, kill what hangs."""
+        now = time.monotonic()
+        with self._lock:
+            state, channel, silence = self._state, self._channel, now - self._heard
+        self._requests.end_late()
+        if state == "down" and now >= self._start_at:
+            self._start()
+        elif state == "starting" and channel is not None and silence > self._load_s:
+            self._cannot_load(
+                channel,
+                ModelFileError(
+                    f"{self._path}: loading took more than {self._load_s:.0f} s",
+                    "the file may be damaged; if the disk is slow, raise load_s",
+                ),
+            )
+            channel.kill()
+        elif state == "ready" and channel is not None and silence > self._patience.hang_s:
+            _log.warning("%s was silent for %.0f s and is killed", self._what, silence)
+            channel.kill()
+
+    # The requests
+
+    def _take(self, pending: Pending, limit: int, refusal: ModelError | None) -> Channel | None:
+        """Keep a request as under way and say where it goes; None when its listener hears an error.
+
+        `limit` bounds the requests under way, `refusal` is what was found wrong with it already.
+        """
+        with self._lock:
+            if refusal is None and self._state != "ready":
+                refusal = self._why_not()
+            reason = refusal or self._requests.add(pending, limit)
+            if reason is None:
+                return self._channel
+        self._soon(lambda: self._requests.end_with_error(pending, reason))
+        return None
+
+    def _cancel(self, request_id: int) -> None:
+        pending = self._requests.find(request_id)
+        channel = self._channel
+        if pending is None:
+            return
+        if channel is not None:
+            channel.send({"t": "cancel", "id": request_id})
+        withdrawn = Cancelled("the request was withdrawn")
+        self._soon(lambda: self._requests.end_with_error(pending, withdrawn))
+
+    def _answer(self, pending: Pending, tell: Callable[[], object]) -> None:
+        """Tell an answer; a child that answers is forgiven its earlier deaths."""
+        self._deaths = 0
+        self._requests.end_well(pending, tell)
+
+    def _why_not(self) -> ModelError:
+        match self._state:
+            case "failed" if self._error is not None:
+                return self._error
+            case "closed":
+                return ModelUnavailable(f"{self._what} was closed")
+            case "starting":
+                return ModelUnavailable(
+                    f"{self._path.name} is still loading", "try again in a moment"
+                )
+        return ModelUnavailable(
+            f"{self._what} is down: {self._error.message if self._error else 'unknown'}",
+            "it starts again by itself",
+        )
+
+
+def sound(text: str) -> str:
+    """The text without lone surrogates, which no encoding can carry."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

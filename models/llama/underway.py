@@ -1,0 +1,89 @@
+"""The requests a child has been given and not answered yet: each ends once, whoever ends it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from models.delivery import Ending
+from models.errors import (
+    DeadlineExceeded,
+    ModelError,
+    ModelFileError,
+    ModelUnavailable,
+    RequestRefused,
+)
+
+Pending = TypeVar("Pending", bound=Ending)
+
+_DEADLINE_GRACE_S = 1.0
+_ERRORS: dict[str, type[ModelError]] = {
+    kind.code: kind
+    for kind in (ModelError, ModelFileError, ModelUnavailable, RequestRefused, DeadlineExceeded)
+}
+
+
+class UnderWay(Generic[Pending]):
+    """Requests by id. `listener_faults` counts what their listeners raised."""
+
+    def __init__(self) -> None:
+        self.listener_faults = 0
+        self._lock = threading.Lock()
+        self._all: dict[int, Pending] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def add(self, pending: Pending, limit: int) -> ModelError | None:
+        """Keep a request; the reason when there are `limit` already, or one with its id."""
+        number = pending.asked.id
+        with self._lock:
+            if number in self._all:
+                return RequestRefused(f"request {number} is under way already")
+            if len(self._all) >= limit:
+                return RequestRefused(f"{limit} requests are under way already", "ask less often")
+            self._all[number] = pending
+            return None
+
+    def find(self, request_id: int) -> Pending | None:
+        """The request, unless it has ended."""
+        with self._lock:
+            return self._all.get(request_id)
+
+    def end_well(self, pending: Pending, tell: Callable[[], object]) -> None:
+        """Forget it, then tell its answer."""
+        self._forget(pending)
+        tell()
+        self.listener_faults += pending.faults
+
+    def end_with_error(self, pending: Pending, error: ModelError) -> None:
+        """Forget it, then tell the error."""
+        self.end_well(pending, lambda: pending.error(error))
+
+    def end_by_event(self, pending: Pending, event: Sequence[Any]) -> None:
+        """Tell the error of a child's event, `["error", id, code, message, hint]`."""
+        code, message, hint = event[2:5]
+        self.end_with_error(pending, _ERRORS.get(code, ModelError)(message, hint))
+
+    def end_late(self) -> None:
+        """End those whose deadline has passed for so long that the child must have missed it."""
+        for pending in self._list():
+            if pending.seconds_left < -_DEADLINE_GRACE_S:
+                self.end_with_error(
+                    pending, DeadlineExceeded(f"no answer within {pending.asked.deadline_s:g} s")
+                )
+
+    def end_all(self, error: ModelError) -> None:
+        """End every request with one error."""
+        for pending in self._list():
+            self.end_with_error(pending, error)
+
+    def _list(self) -> list[Pending]:
+        with self._lock:
+            return list(self._all.values())
+
+    def _forget(self, pending: Pending) -> None:
+        with self._lock:
+            if self._all.get(pending.asked.id) is pending:
+                del self._all[pending.asked.id]
