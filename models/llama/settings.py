@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
+
+from models.llama.cores import default_threads
 
 MAX_SEQUENCES = 256
 """llama.cpp's own limit on sequences in one context."""
 
 
-def physical_cores() -> int:
-    """Cores this process may run on, hyper-threads counted once; at least 1."""
-    if not hasattr(os, "sched_getaffinity"):
-        return max(1, os.cpu_count() or 1)
-    cores: set[str] = set()
-    for cpu in os.sched_getaffinity(0):
-        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        try:
-            cores.add(siblings.read_text())
-        except OSError:
-            cores.add(str(cpu))
-    return max(1, len(cores))
-
-
-def default_threads() -> int:
-    """All cores but one, which the game keeps; at least 1."""
-    return max(1, physical_cores() - 1)
+KvType = Literal["f32", "f16", "q8_0"]
+"""What a value of the KV memory is kept in, by ggml's names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +24,11 @@ class EngineSettings:
     `n_parallel` decode at once; the others keep prefixes for reuse. `queue` requests may wait.
     A step of the engine aims at `step_ms` milliseconds, so that an urgent request never waits long.
     `memory_mib` bounds what loading may allocate beyond the size of the file itself.
-    `gpu_layers` is llama.cpp's (-1: all that fit a build with a GPU). `exact` keeps the KV memory in
-    32 bits and sums attention in one order: a reply then hardly depends on what shares its batch
-    (logits differ by 10⁻⁶ instead of 10⁻³ of their spread), at half the speed and twice the memory.
+    `gpu_layers` is llama.cpp's: so many of the last layers are on the GPU, the output counted as one
+    (-1: all). `kv_type` is what the KV memory is kept in: `q8_0` takes 17/32 of `f16` and needs flash
+    attention. `exact` keeps it in 32 bits, whatever `kv_type` says short of `q8_0`, and sums attention
+    in one order: a reply then hardly depends on what shares its batch (logits differ by 10⁻⁶ instead
+    of 10⁻³ of their spread), at half the speed and twice the memory.
     """
 
     threads: int = 0
@@ -53,6 +40,7 @@ class EngineSettings:
     step_ms: float = 60.0
     memory_mib: int = 1536
     gpu_layers: int = -1
+    kv_type: KvType = "f16"
     exact: bool = False
 
     def __post_init__(self) -> None:
@@ -71,6 +59,12 @@ class EngineSettings:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}; it must lie between {low} and {high}")
+        if self.kv_type not in get_args(KvType):
+            raise ValueError(f"kv_type is {self.kv_type!r}; it must be f32, f16 or q8_0")
+        if self.exact and self.kv_type == "q8_0":
+            raise ValueError("kv_type is q8_0; exact needs f32")
+        if self.exact:
+            object.__setattr__(self, "kv_type", "f32")
         if self.threads == 0:
             object.__setattr__(self, "threads", default_threads())
 
