@@ -11,4 +11,8 @@
     template.py   chat messages to tokens; player text can never become a control token
     prefix.py     which KV sequences hold which tokens, and what may be shared or evicted
     sampling.py   logits to a token, seeded
+    machine.py    what there is: cores.py, cgroups.py, and GPUs as a short-lived probe.py tells them
+    facts.py      what a model takes, from its header; estimate.py adds it up
+    fit.py        the plan: an engine's sizes for a model on a machine (sizing.py); reasons.py says why
+    spawn.py      how the package's processes are started
 """
