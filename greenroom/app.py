@@ -51,7 +51,8 @@ class App:
     def start(self) -> None:
         """Open the world, wake the actors, listen. What had been started is stopped again on failure.
 
-        Raises `UsageError`, `SceneError`, `StorageError`, `AddressInUse`.
+        Raises `UsageError`, `SceneError`, `StorageError`, `AddressInUse`, and `ModelDoesNotFit` for a
+        size of the engine that was asked for and can't be kept.
         """
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         with contextlib.ExitStack() as undo:
@@ -143,11 +144,11 @@ class App:
     def _watch_engine(self, gathered: minds.Minds) -> None:
         def watch() -> None:
             try:
-                gathered.engine.wait_ready(600.0)
+                name = gathered.wait_ready(600.0)
             except ModelError as error:
                 log.warning("no local model", why=error.message, mend=error.hint)
                 self._on_engine(str(error), False)
             else:
-                self._on_engine(gathered.engine.name, True)
+                self._on_engine(name, True)
 
         threading.Thread(target=watch, name="engine-watch", daemon=True).start()

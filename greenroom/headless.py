@@ -63,7 +63,7 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
     try:
         gathered = minds.gather(request.models)
         if gathered is not None:
-            gathered.engine.wait_ready(600.0)
+            gathered.wait_ready(600.0)
         company = Company(
             opened.world,
             personas=opened.scene.personas,
