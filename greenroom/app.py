@@ -51,7 +51,8 @@ class App:
     def start(self) -> None:
         """Open the world, wake the actors, listen. What had been started is stopped again on failure.
 
-        Raises `UsageError`, `SceneError`, `StorageError`, `AddressInUse`.
+        Raises `UsageError`, `SceneError`, `StorageError`, `AddressInUse`, and `ModelDoesNotFit` for a
+        size of the engine that was asked for and can't be kept.
         """
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         with contextlib.ExitStack() as undo:
@@ -63,7 +64,7 @@ class App:
                 log.warning("plugin switched off", plugin=error.plugin, why=str(error))
             # The first tick must not pay for the ways to everyone's home.
             self.opened.world.warm()
-            self.minds = minds.gather(self.settings.models)
+            self.minds = minds.gather(self.settings.models, self.opened.plugins)
             if self.minds is not None:
                 undo.callback(self.minds.router.close)
                 self._watch_engine(self.minds)
@@ -119,7 +120,10 @@ class App:
             personas=self.opened.scene.personas,
             backend=self.minds.router if self.minds is not None else None,
             store=self.opened.store,
-            settings=CompanySettings(checkpoint_ticks=self.settings.world.checkpoint_ticks),
+            settings=CompanySettings(
+                checkpoint_ticks=self.settings.world.checkpoint_ticks,
+                window=minds.window(self.settings.models),
+            ),
             server=f"greenroom {greenroom.__version__}",
             prompts=self.opened.plugins.prompt_book(),
         )
@@ -143,11 +147,11 @@ class App:
     def _watch_engine(self, gathered: minds.Minds) -> None:
         def watch() -> None:
             try:
-                gathered.engine.wait_ready(600.0)
+                name = gathered.wait_ready(600.0)
             except ModelError as error:
                 log.warning("no local model", why=error.message, mend=error.hint)
                 self._on_engine(str(error), False)
             else:
-                self._on_engine(gathered.engine.name, True)
+                self._on_engine(name, True)
 
         threading.Thread(target=watch, name="engine-watch", daemon=True).start()

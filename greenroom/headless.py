@@ -61,15 +61,18 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
         log.warning("plugin switched off", plugin=warning.plugin, why=str(warning))
     gathered = None
     try:
-        gathered = minds.gather(request.models)
+        gathered = minds.gather(request.models, opened.plugins)
         if gathered is not None:
-            gathered.engine.wait_ready(600.0)
+            gathered.wait_ready(600.0)
         company = Company(
             opened.world,
             personas=opened.scene.personas,
             backend=gathered.router if gathered is not None else None,
             store=opened.store,
-            settings=CompanySettings(checkpoint_ticks=max(1200, request.ticks // MOST_CHECKPOINTS)),
+            settings=CompanySettings(
+                checkpoint_ticks=max(1200, request.ticks // MOST_CHECKPOINTS),
+                window=minds.window(request.models),
+            ),
             headless=True,
             prompts=opened.plugins.prompt_book(),
         )

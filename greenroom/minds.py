@@ -12,12 +12,19 @@ from greenroom.settings import ModelSettings
 from models import house
 from models.budget import Budgeted, Ledger, Limits, Price
 from models.embeddings import Embedder
+from models.errors import ModelDoesNotFit, ModelError, ModelFileError
 from models.hashed import HashedEmbedder
-from models.llama import minilm
+from models.llama import facts, minilm
 from models.llama.embedder import LlamaEmbedder
+from models.llama.fit import Plan, fit
+from models.llama.gguf_file import inspect
 from models.llama.host import LlamaHost
-from models.request import Backend
+from models.llama.machine import Machine, measure
+from models.llama.settings import EngineSettings
+from models.llama.sizing import Wishes
+from models.request import WINDOW, Backend
 from models.router import Router, Rung
+from plugins.manager import PluginManager
 
 LOCAL, CLOUD = "local", "cloud"
 MINILM, HASHED = "minilm", "hashed"
@@ -27,22 +34,50 @@ CLOUD_PURPOSES = ("plan",)
 
 @dataclass(frozen=True, slots=True)
 class Minds:
-    """The ladder that actors ask, the local engine on it, and the cloud model's name if one is."""
+    """The ladder that actors ask, the local engine on it, and the cloud model's name if one is.
+
+    Where no engine fits the machine, `unfit` says why.
+    """
 
     router: Router
-    engine: LlamaHost
+    engine: LlamaHost | None
     cloud: str = ""
+    unfit: ModelError | None = None
+
+    def wait_ready(self, timeout_s: float) -> str:
+        """Block until the local engine takes requests; returns its name.
+
+        Raises the error that prevents it, or ModelUnavailable.
+        """
+        if self.engine is None:
+            raise self.unfit or ModelError("there is no local engine")
+        self.engine.wait_ready(timeout_s)
+        return self.engine.name
 
 
-def gather(settings: ModelSettings) -> Minds | None:
+def gather(settings: ModelSettings, plugins: PluginManager | None = None) -> Minds | None:
     """The models to think with, loading in the background; None when they are switched off.
 
-    A model file that can't be used does not raise: the engine's state says so, and reflexes answer.
+    The local engine gets the adapters that `plugins` have for its model.
+
+    A model file that can't be used, or is too large for the machine, does not raise: the engine's
+    state or `unfit` says so, and reflexes answer. Raises ModelDoesNotFit for a setting that can't be
+    kept, which it names.
     """
     if not settings.enabled:
         return None
-    engine = local_engine(settings)
-    rungs = [Rung(LOCAL, engine)]
+    engine: LlamaHost | None = None
+    unfit: ModelError | None = None
+    try:
+        engine = local_engine(settings)
+        if plugins is not None:
+            _adapt(engine, settings, plugins)
+    except ModelDoesNotFit as error:
+        if error.named:
+            raise
+        unfit = error
+    local = [LOCAL] if engine is not None else []
+    rungs = [Rung(LOCAL, engine)] if engine is not None else []
     routes: dict[str, list[str]] = {}
     cloud = None if settings.local_only else _cloud(settings)
     if cloud is not None:
@@ -54,9 +89,26 @@ def gather(settings: ModelSettings) -> Minds | None:
         )
         price = Price(settings.cloud_input_usd, settings.cloud_output_usd)
         rungs.insert(0, Rung(CLOUD, Budgeted(cloud, ledger, price)))
-        routes = {purpose: [CLOUD, LOCAL] for purpose in CLOUD_PURPOSES}
-    router = Router(rungs, routes=routes, default=[LOCAL])
-    return Minds(router, engine, cloud.name if cloud is not None else "")
+        routes = {purpose: [CLOUD, *local] for purpose in CLOUD_PURPOSES}
+    router = Router(rungs, routes=routes, default=local)
+    return Minds(router, engine, cloud.name if cloud is not None else "", unfit)
+
+
+def _adapt(engine: LlamaHost, settings: ModelSettings, plugins: PluginManager) -> None:
+    try:
+        header = inspect(model_file(settings))
+    except ModelFileError:
+        return
+    known = f"{header.name} {header.model_version}".strip()
+    for species, adapter in plugins.adapters(known).items():
+        engine.add_adapter(species, adapter.path, adapter.scale)
+
+
+def window(settings: ModelSettings) -> int:
+    """Tokens of a conversation, the answer included; the house model was trained on short ones."""
+    if settings.window is not None:
+        return settings.window
+    return WINDOW if settings.file is not None else house.WINDOW
 
 
 def model_file(settings: ModelSettings) -> Path:
@@ -64,15 +116,33 @@ def model_file(settings: ModelSettings) -> Path:
     return settings.file or house.path()
 
 
-def local_engine(settings: ModelSettings) -> LlamaHost:
-    """The local engine for the settings' model file, starting."""
-    return LlamaHost(
-        model_file(settings),
-        threads=settings.threads or 0,
-        n_ctx=settings.context,
-        n_seq=settings.sequences,
-        mode=settings.engine,
+def plan(settings: ModelSettings, machine: Machine | None = None) -> Plan:
+    """The engine's sizes for the settings' model on this machine (measured if not given).
+
+    Raises ModelFileError for a file that can't be read, ModelDoesNotFit for a model that is too large
+    or a setting that can't be kept.
+    """
+    wishes = Wishes(
+        threads=settings.threads,
+        context=settings.context,
+        sequences=settings.sequences,
+        gpu_layers=settings.gpu_layers,
+        kv_type=settings.kv_type,
     )
+    model = facts.read(model_file(settings))
+    return fit(model, machine or measure(), wishes)
+
+
+def local_engine(settings: ModelSettings) -> LlamaHost:
+    """The local engine for the settings' model file, sized by `plan`, starting.
+
+    A damaged file is left to the engine to tell of. Raises ModelDoesNotFit.
+    """
+    try:
+        sizes = plan(settings).settings
+    except ModelFileError:
+        sizes = EngineSettings()
+    return LlamaHost(model_file(settings), settings=sizes, mode=settings.engine)
 
 
 def models_folder(settings: ModelSettings) -> Path:

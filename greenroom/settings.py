@@ -64,6 +64,10 @@ class ModelSettings(_Section):
     """Who thinks. All text stays on this machine, unless ANTHROPIC_API_KEY is set: then battle plans, and
     nothing else, are asked of the cloud, within the hourly limits below. `local_only` prevents that.
 
+    The engine is sized from the machine's cores, memory and GPUs; `greenroom doctor` shows the plan.
+    What is given of `threads`, `context`, `sequences`, `gpu_layers` and `kv_type` is kept exactly, or
+    refused by name where it can't be.
+
     `cloud_input_usd` and `cloud_output_usd` are dollars a million tokens of `cloud_model`: the hourly
     limit is counted with them, so change all three together. A model that can't be kept from
     thinking wants `cloud_thinking = "between_tools"` or `"adaptive"`.
@@ -78,11 +82,17 @@ class ModelSettings(_Section):
     engine: Literal["process", "thread"] = "process"
     """Where llama.cpp runs: in a child process, which may die alone, or in a thread."""
     threads: int | None = Field(None, ge=1, le=256)
-    """The engine's; measured from the machine if not given."""
-    context: int = Field(8192, ge=512, le=1_048_576)
-    """Tokens of the engine's whole cache, which all sequences share."""
-    sequences: int = Field(16, ge=1, le=64)
-    """Requests decoded at once."""
+    """The engine's; all performance cores but one if not given."""
+    context: int | None = Field(None, ge=512, le=1_048_576)
+    """Tokens of the engine's whole cache, which all sequences share; as many as fit if not given."""
+    sequences: int | None = Field(None, ge=1, le=256)
+    """Requests decoded at once; planned if not given."""
+    gpu_layers: int | None = Field(None, ge=0, le=10_000)
+    """Layers on the GPU, the output counted as one; as many as fit if not given."""
+    kv_type: Literal["f16", "q8_0", "f32"] | None = None
+    """What the cache is kept in; `q8_0` takes half of `f16`; planned if not given."""
+    window: int | None = Field(None, ge=256, le=1_048_576)
+    """Tokens of a conversation, the answer included; 16384 if not given, 704 for the house model."""
     embedding_model: str | None = None
     """What turns text into vectors: `minilm`, `hashed` or a GGUF; `minilm` if added, else `hashed`, if not given."""
     embedding_context: int = Field(2048, ge=64, le=8192)
@@ -140,12 +150,18 @@ class Settings(BaseSettings):
 _config_file: Path | None = None
 
 
-def thinking(file: Path | None, *, no_models: bool, local_only: bool) -> dict[str, Any]:
-    """The flags of the commands that start models, as `load` takes them for `models`."""
+def thinking(
+    file: Path | None, *, no_models: bool, local_only: bool, **sizes: int | str | None
+) -> dict[str, Any]:
+    """The flags of the commands that start models, as `load` takes them for `models`.
+
+    `sizes` are the engine's: threads, context, sequences, gpu_layers, kv_type.
+    """
     return {
         "file": file,
         "enabled": False if no_models else None,
         "local_only": True if local_only else None,
+        **sizes,
     }
 
 

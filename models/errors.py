@@ -5,6 +5,7 @@
     GreenroomError
     └── ModelError              model
         ├── ModelFileError      model_file        a GGUF that is missing, damaged or unsupported
+        ├── ModelDoesNotFit     model_fit         the machine's memory can't hold it as asked
         ├── ModelUnavailable    model_unavailable no engine is up, or it died; a rung down may answer
         ├── RequestRefused      model_refused     queue full, prompt too long, schema unfit: asked wrongly
         ├── DeadlineExceeded    deadline          late work is cancelled, not queued
@@ -30,6 +31,19 @@ class ModelFileError(ModelError):
     """A model file is missing, damaged or of an unsupported kind; the message names the file."""
 
     code = "model_file"
+
+
+class ModelDoesNotFit(ModelError):
+    """The measured memory can't hold the model as asked; `named` lists the wishes that are why.
+
+    Without any, not even one sequence with the least context fits.
+    """
+
+    code = "model_fit"
+
+    def __init__(self, message: str, hint: str = "", named: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint)
+        self.named = named
 
 
 class ModelUnavailable(ModelError):

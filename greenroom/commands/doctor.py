@@ -1,4 +1,4 @@
-"""`greenroom doctor`: what this machine can do, what is missing, and the command that mends it."""
+"""`greenroom doctor`: what this machine can do, what is missing, and how the model would be run on it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import platform
 import shutil
 import socket
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,22 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from greenroom import console, settings
+from greenroom import console, minds, settings
+from greenroom.commands.serve import (
+    Config,
+    Context,
+    GpuLayers,
+    KvType,
+    Model,
+    Sequences,
+    Threads,
+)
+from models.errors import ModelError
+from models.llama.fit import Plan
+from models.llama.machine import Machine, measure
+from models.llama.reasons import size
+
+_WITH_CUDA = "for CUDA: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-cache-dir llama-cpp-python"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,31 +44,63 @@ class Finding:
     mend: str = ""
 
 
-def examine(config: settings.Settings) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found, the machine that was measured, and the engine's plan where there is one."""
+
+    findings: list[Finding]
+    machine: Machine
+    plan: Plan | None
+
+
+def examine(config: settings.Settings, machine: Machine) -> Examination:
     """Look at everything a server needs; starts nothing, changes nothing."""
-    return [
+    model, plan = _model(config, machine)
+    findings = [
         _python(),
-        _cores(),
+        _cores(machine),
+        _memory(machine),
+        *_gpus(machine),
         _disk(config),
         *_engine(),
-        _house_model(),
+        model,
         _cloud(config),
         *_ports(config),
     ]
+    return Examination(findings, machine, plan)
 
 
 def _python() -> Finding:
     return Finding("Python", True, platform.python_version())
 
 
-def _cores() -> Finding:
-    cores = os.cpu_count() or 1
-    return Finding(
-        "cores",
-        cores >= 2,
-        str(cores),
-        "" if cores >= 2 else "one core serves the world; a model beside it will make ticks late",
-    )
+def _cores(machine: Machine) -> Finding:
+    cores = machine.cores
+    seen = f"{cores.physical}, {cores.performance} of them fast"
+    if cores.quota is not None:
+        seen += f"; the container grants {cores.quota:g} CPUs"
+    mend = "one core serves the world; a model beside it will make ticks late"
+    well = cores.physical >= 2
+    return Finding("cores", well, seen, "" if well else mend)
+
+
+def _memory(machine: Machine) -> Finding:
+    seen = f"{size(machine.ram_available)} of {size(machine.ram_total)} can be had"
+    return Finding("RAM", True, seen)
+
+
+def _gpus(machine: Machine) -> list[Finding]:
+    if not machine.gpus:
+        return [Finding("GPU", True, f"none: {machine.no_gpu}", _WITH_CUDA)]
+    return [
+        Finding(
+            gpu.name,
+            True,
+            f"{gpu.description or 'a GPU'}, {size(gpu.free)} of {size(gpu.total)} free"
+            + (", shared with the machine" if gpu.shared else ""),
+        )
+        for gpu in machine.gpus
+    ]
 
 
 def _disk(config: settings.Settings) -> Finding:
@@ -71,36 +119,27 @@ def _engine() -> list[Finding]:
     mend = "pip install 'greenroom[local]'"
     if importlib.util.find_spec("llama_cpp") is None:
         return [Finding("local engine", False, "llama-cpp-python is not installed", mend)]
-    import llama_cpp
-
-    offload = bool(llama_cpp.llama_supports_gpu_offload())
-    found = [
-        Finding("local engine", True, f"llama-cpp-python {llama_cpp.__version__}"),
-        Finding(
-            "GPU offload",
-            True,
-            "yes" if offload else "no: this llama.cpp was built for the CPU",
-            ""
-            if offload
-            else "for CUDA: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-cache-dir llama-cpp-python",
-        ),
-    ]
+    try:
+        version = metadata.version("llama-cpp-python")
+    except metadata.PackageNotFoundError:
+        version = "of an unknown version"
+    found = [Finding("local engine", True, f"llama-cpp-python {version}")]
     if importlib.util.find_spec("llguidance") is None:
         found.append(Finding("structured replies", False, "llguidance is not installed", mend))
     return found
 
 
-def _house_model() -> Finding:
-    from models import house
-
-    path = house.path()
-    if not path.is_file():
-        return Finding(
-            "house model", False, "not there", "reinstall Greenroom, or give --model FILE.gguf"
-        )
-    return Finding(
-        "house model", True, f"{house.NAME} {house.VERSION}, {path.stat().st_size / 2**20:.1f} MiB"
-    )
+def _model(config: settings.Settings, machine: Machine) -> tuple[Finding, Plan | None]:
+    """The configured model and its plan; a file that is missing or too large is told with its mend."""
+    if not config.models.enabled:
+        return Finding("model", True, "none, by the settings; reflexes answer"), None
+    try:
+        plan = minds.plan(config.models, machine)
+    except ModelError as error:
+        return Finding("model", False, error.message, error.hint), None
+    model = plan.model
+    seen = f"{model.name} ({model.architecture}, {model.quantisation}), {size(model.file_bytes)}"
+    return Finding("model", True, seen), plan
 
 
 def _cloud(config: settings.Settings) -> Finding:
@@ -143,20 +182,65 @@ def _ports(config: settings.Settings) -> list[Finding]:
 
 @console.command
 def doctor(
-    config: Annotated[Path | None, typer.Option(help="a TOML settings file")] = None,
+    model: Model = None,
+    threads: Threads = None,
+    context: Context = None,
+    sequences: Sequences = None,
+    gpu_layers: GpuLayers = None,
+    kv_type: KvType = None,
+    config: Config = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
-    """What this machine can do, what is missing, and the command that mends it."""
-    findings = examine(settings.load(config))
+    """What this machine can do, what is missing, how the model would be run, and what would change it."""
+    sizes = {
+        "threads": threads,
+        "context": context,
+        "sequences": sequences,
+        "gpu_layers": gpu_layers,
+        "kv_type": kv_type,
+    }
+    found = examine(settings.load(config, models={"file": model, **sizes}), measure())
     if json:
-        console.machine({"findings": [asdict(finding) for finding in findings]})
+        console.machine(
+            {
+                "findings": [asdict(finding) for finding in found.findings],
+                "machine": found.machine.pack(),
+                "plan": found.plan.pack() if found.plan is not None else None,
+            }
+        )
     else:
-        table = Table("", "what", "seen", "mend", box=None)
-        for finding in findings:
-            table.add_row(
-                "[green]✓" if finding.well else "[red]✗",
-                *(escape(text) for text in (finding.what, finding.seen, finding.mend)),
-            )
-        console.people.print(table)
-    if not all(finding.well for finding in findings):
+        _tell_findings(found.findings)
+        if found.plan is not None:
+            _tell_plan(found.plan)
+    if not all(finding.well for finding in found.findings):
         raise typer.Exit(1)
+
+
+def _tell_findings(findings: list[Finding]) -> None:
+    table = Table("", "what", "seen", "mend", box=None)
+    for finding in findings:
+        table.add_row(
+            "[green]✓" if finding.well else "[red]✗",
+            *(escape(text) for text in (finding.what, finding.seen, finding.mend)),
+        )
+    console.people.print(table)
+
+
+def _tell_plan(plan: Plan) -> None:
+    say = console.people.print
+    say(f"\n[bold]The plan for {escape(plan.model.name)}[/], which flags and settings override")
+    table = Table("", "plan", "why", "what would change it", box=None)
+    for reason in plan.reasons:
+        table.add_row(
+            *(escape(text) for text in (reason.figure, reason.value, reason.why, reason.change))
+        )
+    say(table)
+    for place, taken, room in (
+        ("RAM", plan.estimate.ram, plan.machine.ram_available),
+        ("VRAM", plan.estimate.vram, sum(gpu.free for gpu in plan.machine.gpus)),
+    ):
+        if taken.total:
+            parts = ", ".join(
+                f"{name} {size(held)}" for name, held in asdict(taken).items() if held
+            )
+            say(f"  {place}: {size(taken.total)} of {size(room)} ({parts})")

@@ -29,7 +29,18 @@ Port = Annotated[int | None, typer.Option(help="the game socket's port; 0 picks 
 ReadyFile = Annotated[
     Path | None, typer.Option(help="write the addresses here as JSON once clients can connect")
 ]
-Threads = Annotated[int | None, typer.Option(help="the engine's threads")]
+Context = Annotated[
+    int | None, typer.Option(min=512, max=1_048_576, help="tokens of the engine's whole cache")
+]
+GpuLayers = Annotated[
+    int | None, typer.Option(min=0, max=10_000, help="layers on the GPU, the output counted as one")
+]
+KvType = Annotated[str | None, typer.Option(help="what the cache is kept in: f16, q8_0 or f32")]
+Sequences = Annotated[int | None, typer.Option(min=1, max=256, help="requests decoded at once")]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, max=256, help="the engine's threads; `greenroom doctor` shows the plan"),
+]
 
 
 @console.command
@@ -43,6 +54,10 @@ def serve(
     data: Data = None,
     model: Model = None,
     threads: Threads = None,
+    context: Context = None,
+    sequences: Sequences = None,
+    gpu_layers: GpuLayers = None,
+    kv_type: KvType = None,
     no_models: NoModels = False,
     local_only: LocalOnly = False,
     config: Config = None,
@@ -53,10 +68,16 @@ def serve(
         config,
         server={"host": host, "port": port, "http_port": http_port},
         world={"scene": scene, "seed": seed, "npcs": npcs, "data": data},
-        models={
-            **settings.thinking(model, no_models=no_models, local_only=local_only),
-            "threads": threads,
-        },
+        models=settings.thinking(
+            model,
+            no_models=no_models,
+            local_only=local_only,
+            threads=threads,
+            context=context,
+            sequences=sequences,
+            gpu_layers=gpu_layers,
+            kv_type=kv_type,
+        ),
     )
     console.logs(wanted.log_level)
     _run(wanted, ready_file, hints=False)
@@ -69,6 +90,11 @@ def demo(
     http_port: HttpPort = None,
     data: Data = None,
     model: Model = None,
+    threads: Threads = None,
+    context: Context = None,
+    sequences: Sequences = None,
+    gpu_layers: GpuLayers = None,
+    kv_type: KvType = None,
     no_models: NoModels = False,
     local_only: LocalOnly = False,
     ready_file: ReadyFile = None,
@@ -78,7 +104,16 @@ def demo(
         None,
         server={"port": port, "http_port": http_port},
         world={"npcs": npcs, "data": data},
-        models=settings.thinking(model, no_models=no_models, local_only=local_only),
+        models=settings.thinking(
+            model,
+            no_models=no_models,
+            local_only=local_only,
+            threads=threads,
+            context=context,
+            sequences=sequences,
+            gpu_layers=gpu_layers,
+            kv_type=kv_type,
+        ),
     )
     console.logs(wanted.log_level)
     _run(wanted, ready_file, hints=True)

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from greenroom import console, headless, settings
-from greenroom.commands.serve import Config, LocalOnly
+from greenroom.commands.serve import (
+    Config,
+    Context,
+    GpuLayers,
+    KvType,
+    LocalOnly,
+    Sequences,
+    Threads,
+)
 
 
 @console.command
@@ -25,6 +33,11 @@ def simulate(
     model: Annotated[
         Path | None, typer.Option(help="any GGUF; the house model if not given")
     ] = None,
+    threads: Threads = None,
+    context: Context = None,
+    sequences: Sequences = None,
+    gpu_layers: GpuLayers = None,
+    kv_type: KvType = None,
     no_models: Annotated[bool, typer.Option("--no-models", help="reflexes only")] = False,
     local_only: LocalOnly = False,
     config: Config = None,
@@ -32,7 +45,17 @@ def simulate(
 ) -> None:
     """Live a scene headless, as fast as it goes; the same seed gives the same world."""
     wanted = settings.load(
-        config, models=settings.thinking(model, no_models=no_models, local_only=local_only)
+        config,
+        models=settings.thinking(
+            model,
+            no_models=no_models,
+            local_only=local_only,
+            threads=threads,
+            context=context,
+            sequences=sequences,
+            gpu_layers=gpu_layers,
+            kv_type=kv_type,
+        ),
     )
     request = headless.RunRequest(scene, ticks, seed, npcs, wanted.models, out)
     with console.progress() as bar:

@@ -17,4 +17,8 @@
     prefix.py     which KV sequences hold which tokens, and what may be shared or evicted
     sampling.py   logits to a token, seeded
     minilm.py     makes all-MiniLM-L6-v2 a GGUF
+    machine.py    what there is: cores.py, cgroups.py, and GPUs as a short-lived probe.py tells them
+    facts.py      what a model takes, from its header; estimate.py adds it up
+    fit.py        the plan: an engine's sizes for a model on a machine (sizing.py); reasons.py says why
+    spawn.py      how the package's processes are started
 """

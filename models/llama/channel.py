@@ -11,9 +11,7 @@ import logging
 import os
 import queue
 import re
-import signal
 import subprocess
-import sys
 import threading
 import traceback
 from collections import deque
@@ -23,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from models.errors import ModelError, ModelFileError
-from models.llama import frames
+from models.llama import frames, spawn
 from models.llama.inbox import Inbox
 from models.llama.settings import EngineSettings, Role
 
@@ -81,17 +79,12 @@ class ProcessChannel:
 
     def open(self, path: Path, settings: EngineSettings, role: Role) -> None:
         """Start the child. Raises OSError when no process can be started."""
-        root = Path(__file__).resolve().parents[2]
-        # -P keeps a folder named models/ in the current directory from shadowing this package.
-        inherited = os.environ.get("PYTHONPATH")
-        paths = os.pathsep.join([str(root), *([inherited] if inherited else [])])
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "models.llama.child"],
+            spawn.command("models.llama.child"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # Without a debugger's backtrace, the last words of an abort are its reason.
-            env={**os.environ, "PYTHONPATH": paths, "GGML_NO_BACKTRACE": "1"},
+            env=spawn.environment(),
         )
         self.send({"t": "start", "role": role, "path": str(path), "settings": settings.pack()})
         for target, name in (
@@ -143,7 +136,7 @@ class ProcessChannel:
         assert self._process is not None
         code = self._process.wait()
         pipe.close()
-        self._on_end(End(fault or _in_words(code), self._quote()))
+        self._on_end(End(fault or spawn.in_words(code), self._quote()))
 
     def _read_errors(self) -> None:
         with self._pipe("stderr") as pipe:
@@ -212,14 +205,3 @@ class ThreadChannel:
         except (RuntimeError, MemoryError) as error:
             return End(str(error), traceback.format_exc(limit=-2))
         return End("it was closed")
-
-
-def _in_words(code: int) -> str:
-    if code == 0:
-        return "it ended"
-    if code > 0:
-        return f"it ended with exit code {code}"
-    try:
-        return f"it was ended by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"it was ended by signal {-code}"

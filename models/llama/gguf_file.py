@@ -10,6 +10,7 @@ import hashlib
 import math
 import mmap
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from models.errors import ModelFileError
 _MAGIC = b"GGUF"
 _VERSIONS = (2, 3)
 _STRING, _ARRAY = 8, 9
+_FLOATS = (6, 12)
 _SCALARS = {
     0: "B",
     1: "b",
@@ -35,6 +37,7 @@ _MAX_PAIRS = 1 << 16
 _MAX_TENSORS = 1 << 18
 _MAX_KEY = 1 << 12
 _SAMPLE = 1 << 18
+_MAX_LIST = 1 << 12
 _DOWNLOAD = "download or export the file again and compare its size and checksum"
 
 # ggml type → (values in a block, bytes in a block); types not listed are left to llama.cpp.
@@ -47,7 +50,12 @@ _BLOCKS = {
 
 @dataclass(frozen=True, slots=True)
 class GgufInfo:
-    """What the header says. `name` falls back to the file's stem."""
+    """What the header says. `name` falls back to the file's stem.
+
+    `numbers` holds every scalar (fractions cut off), `lists` the short lists of whole numbers, and
+    `tokens` counts the vocabulary. `tensor_bytes` tells what each tensor takes in the file, and
+    `parameters` how many values all of them hold.
+    """
 
     path: str
     size: int
@@ -57,6 +65,11 @@ class GgufInfo:
     model_version: str
     tensors: int
     context_length: int
+    tokens: int
+    parameters: int
+    numbers: Mapping[str, int]
+    lists: Mapping[str, tuple[int, ...]]
+    tensor_bytes: Mapping[str, int]
 
 
 class _Reader:
@@ -109,6 +122,20 @@ class _Reader:
                 raise self.fail(f"{what} is an array of the unknown type {inner}")
         else:
             raise self.fail(f"{what} has the unknown type {kind}")
+
+    def peek_list(self) -> tuple[int, int]:
+        """The element type and the length of the array that comes next."""
+        before = self.at
+        inner, count = self.number("I", "an array's type"), self.number("Q", "an array's length")
+        self.at = before
+        return inner, count
+
+    def whole_numbers(self, inner: int, count: int, what: str) -> tuple[int, ...]:
+        """An array of integers or truth values, at most `_MAX_LIST` long."""
+        self.at += struct.calcsize("<IQ")
+        code = _SCALARS[inner]
+        data = self.take(count * struct.calcsize("<" + code), what)
+        return tuple(int(value) for value in struct.unpack(f"<{count}{code}", data))
 
 
 def inspect(path: Path) -> GgufInfo:
@@ -176,6 +203,8 @@ def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
         raise reader.fail(f"claims {pairs} metadata entries")
     texts: dict[str, str] = {}
     numbers: dict[str, int] = {}
+    lists: dict[str, tuple[int, ...]] = {}
+    tokens = 0
     for _ in range(pairs):
         key = reader.text(_MAX_KEY, "a metadata key")
         kind = reader.number("I", f"the type of {key!r}")
@@ -183,9 +212,19 @@ def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
             texts[key] = reader.text(1 << 20, repr(key))
         elif kind in _SCALARS:
             numbers[key] = reader.number(_SCALARS[kind], repr(key))
+        elif kind == _ARRAY:
+            inner, count = reader.peek_list()
+            if key == "tokenizer.ggml.tokens":
+                tokens = count
+            if inner in _SCALARS and inner not in _FLOATS and count <= _MAX_LIST:
+                lists[key] = reader.whole_numbers(inner, count, repr(key))
+            else:
+                reader.skip_value(kind, repr(key))
         else:
             reader.skip_value(kind, repr(key))
     ends: list[tuple[int, str]] = []
+    offsets: dict[str, int] = {}
+    parameters = 0
     for _ in range(tensors):
         name = reader.text(_MAX_KEY, "a tensor's name")
         rank = reader.number("I", f"the rank of {name!r}")
@@ -194,6 +233,8 @@ def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
         dims = [reader.number("Q", f"the shape of {name!r}") for _ in range(rank)]
         kind = reader.number("I", f"the type of {name!r}")
         offset = reader.number("Q", f"the offset of {name!r}")
+        offsets[name] = offset
+        parameters += math.prod(dims)
         block = _BLOCKS.get(kind)
         if block is not None:
             ends.append((offset + math.prod(dims) // block[0] * block[1], name))
@@ -220,4 +261,16 @@ def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
         model_version=texts.get("general.version", ""),
         tensors=tensors,
         context_length=numbers.get(f"{architecture}.context_length", 0),
+        tokens=tokens,
+        parameters=parameters,
+        numbers=numbers,
+        lists=lists,
+        tensor_bytes=_between(offsets, size - start),
     )
+
+
+def _between(offsets: Mapping[str, int], end: int) -> dict[str, int]:
+    """Bytes from each tensor's offset to the next one's: right for any type, padding included."""
+    ordered = sorted(offsets, key=lambda name: offsets[name])
+    edges = [*(min(offsets[name], end) for name in ordered), end]
+    return {name: edges[n + 1] - edges[n] for n, name in enumerate(ordered)}

@@ -23,7 +23,7 @@ from models.llama.settings import EngineSettings
 _LOG_LINES = 60
 _LOG_WIDTH = 400
 _WARNING_LEVEL, _ERROR_LEVEL = 3, 4
-_GGML_F32 = 0
+_GGML_TYPES = {"f32": 0, "f16": 1, "q8_0": 8}
 _MARKER_LETTERS = set(b"<>[]|")
 
 
@@ -228,8 +228,11 @@ class Context:
         # Sequences share cells, so that a prefix is forked without copying it.
         params.kv_unified = True
         params.no_perf = True
-        if settings.exact:
-            params.type_k = params.type_v = _GGML_F32
+        params.type_k = params.type_v = _GGML_TYPES[settings.kv_type]
+        if settings.kv_type == "q8_0":
+            params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        elif settings.exact:
+            params.type_k = params.type_v = _GGML_TYPES["f32"]
             params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self.pointer = lib.llama_init_from_model(model.pointer, params)
         if not self.pointer:

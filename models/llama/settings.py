@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from models.llama.cores import default_threads
 
 Role = Literal["chat", "embed"]
 """What a child is for: to answer (engine.py) or to make vectors (embedding.py)."""
@@ -14,23 +14,8 @@ MAX_SEQUENCES = 256
 """llama.cpp's own limit on sequences in one context."""
 
 
-def physical_cores() -> int:
-    """Cores this process may run on, hyper-threads counted once; at least 1."""
-    if not hasattr(os, "sched_getaffinity"):
-        return max(1, os.cpu_count() or 1)
-    cores: set[str] = set()
-    for cpu in os.sched_getaffinity(0):
-        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        try:
-            cores.add(siblings.read_text())
-        except OSError:
-            cores.add(str(cpu))
-    return max(1, len(cores))
-
-
-def default_threads() -> int:
-    """All cores but one, which the game keeps; at least 1."""
-    return max(1, physical_cores() - 1)
+KvType = Literal["f32", "f16", "q8_0"]
+"""What a value of the KV memory is kept in, by ggml's names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +27,11 @@ class EngineSettings:
     `n_parallel` decode at once; the others keep prefixes for reuse. `queue` requests may wait.
     A step of the engine aims at `step_ms` milliseconds, so that an urgent request never waits long.
     `memory_mib` bounds what loading may allocate beyond the size of the file itself.
-    `gpu_layers` is llama.cpp's (-1: all that fit a build with a GPU). `exact` keeps the KV memory in
-    32 bits and sums attention in one order: a reply then hardly depends on what shares its batch
-    (logits differ by 10⁻⁶ instead of 10⁻³ of their spread), at half the speed and twice the memory.
+    `gpu_layers` is llama.cpp's: so many of the last layers are on the GPU, the output counted as one
+    (-1: all). `kv_type` is what the KV memory is kept in: `q8_0` takes 17/32 of `f16` and needs flash
+    attention. `exact` keeps it in 32 bits, whatever `kv_type` says short of `q8_0`, and sums attention
+    in one order: a reply then hardly depends on what shares its batch (logits differ by 10⁻⁶ instead
+    of 10⁻³ of their spread), at half the speed and twice the memory.
     Requests under one LoRA adapter decode together for `hold_ms` while those under others wait.
     Prefixes that lose their cells are kept in files of `spill_mib` MiB in all (0: none).
     """
@@ -58,6 +45,7 @@ class EngineSettings:
     step_ms: float = 60.0
     memory_mib: int = 1536
     gpu_layers: int = -1
+    kv_type: KvType = "f16"
     exact: bool = False
     hold_ms: float = 100.0
     spill_mib: int = 256
@@ -80,6 +68,12 @@ class EngineSettings:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} is {value}; it must lie between {low} and {high}")
+        if self.kv_type not in get_args(KvType):
+            raise ValueError(f"kv_type is {self.kv_type!r}; it must be f32, f16 or q8_0")
+        if self.exact and self.kv_type == "q8_0":
+            raise ValueError("kv_type is q8_0; exact needs f32")
+        if self.exact:
+            object.__setattr__(self, "kv_type", "f32")
         if self.threads == 0:
             object.__setattr__(self, "threads", default_threads())
 

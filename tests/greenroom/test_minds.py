@@ -79,7 +79,7 @@ def test_a_plan_reaches_the_provider_only_where_text_may_leave(
     gathered = gather(settings)
     assert gathered is not None
     try:
-        gathered.engine.wait_ready(60.0)
+        gathered.wait_ready(60.0)
         answer = Answer()
         line: Message = {"role": "user", "content": "where do we strike the mill?"}
         gathered.router.submit(

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from models.llama.settings import EngineSettings, default_threads, physical_cores
+from models.llama.cores import default_threads, physical_cores
+from models.llama.settings import EngineSettings
 
 
 def test_one_core_is_left_for_the_game() -> None:
@@ -29,6 +30,14 @@ def test_one_core_is_left_for_the_game() -> None:
 def test_a_size_out_of_bounds_is_named(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=name):
         EngineSettings(**{name: value})
+
+
+def test_exactness_keeps_the_kv_memory_in_32_bits_and_refuses_fewer() -> None:
+    assert EngineSettings().kv_type == "f16"
+    assert EngineSettings(exact=True).kv_type == "f32"
+    for given, fault in (({"kv_type": "q8_0", "exact": True}, "exact"), ({"kv_type": "q2"}, "q2")):
+        with pytest.raises(ValueError, match=fault):
+            EngineSettings.unpack(given)
 
 
 def test_settings_travel_whole() -> None:

@@ -1,0 +1,384 @@
+"""Plans keep within the memory they are given, grow with it, keep what was asked, and shrink to an end."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis
+from hypothesis import strategies as st
+
+from models import house
+from models.errors import ModelDoesNotFit, ModelFileError
+from models.llama import facts
+from models.llama.cores import Cores
+from models.llama.estimate import estimate, offloaded, ram_room, vram_room
+from models.llama.facts import ModelFacts
+from models.llama.fit import Plan, fit, smaller
+from models.llama.machine import Gpu, Machine
+from models.llama.settings import EngineSettings
+from models.llama.sizing import LEAST, WORKING, Wishes
+
+GIB, MIB = 1 << 30, 1 << 20
+
+
+def model(
+    layers: int = 32,
+    width: int = 4096,
+    heads: int = 32,
+    kv_heads: int = 8,
+    vocabulary: int = 128_256,
+    bits: float = 4.85,
+    state: int = 0,
+    head: int | None = None,
+) -> ModelFacts:
+    """A transformer's proportions: feed-forward 3.5 times the width."""
+    length = head or width // heads
+    forward = width * 7 // 2
+    values = width * width * 2 + 2 * width * kv_heads * length + 3 * width * forward
+    layer, edge = int(values * bits / 8), int(vocabulary * width * bits / 8)
+    return ModelFacts(
+        name="made-up",
+        architecture="llama",
+        quantisation="Q4_K_M",
+        file_bytes=layers * layer + 2 * edge,
+        parameters=layers * values + 2 * vocabulary * width,
+        vocabulary=vocabulary,
+        context_length=8192,
+        heads=heads,
+        head_lengths=(length, length),
+        widths=(width, forward, heads * length),
+        layer_bytes=(layer,) * layers,
+        kv_values=(2 * kv_heads * length,) * layers,
+        state_bytes=state,
+        input_bytes=edge,
+        output_bytes=edge,
+        largest_tensor=max(edge, int(width * forward * bits / 8)),
+    )
+
+
+def machine(
+    ram: float = 20, vram: tuple[float, ...] = (), *, shared: bool = False, cores: int = 8
+) -> Machine:
+    gpus = tuple(Gpu(f"GPU{n}", "", int(g * GIB), int(g * GIB), shared) for n, g in enumerate(vram))
+    return Machine(
+        Cores(cores, cores), int(ram * GIB), int(ram * GIB), gpus, "" if gpus else "none"
+    )
+
+
+models = st.builds(
+    model,
+    layers=st.integers(1, 80),
+    width=st.sampled_from([256, 1024, 4096, 8192]),
+    heads=st.sampled_from([4, 8, 32]),
+    kv_heads=st.sampled_from([0, 1, 4, 32]),
+    vocabulary=st.sampled_from([256, 32_000, 152_064]),
+    bits=st.sampled_from([2.5, 4.85, 8.5, 16.0]),
+    state=st.sampled_from([0, 100_000]),
+    head=st.sampled_from([None, 64, 80, 128]),
+)
+gibs = st.floats(0, 96, allow_nan=False)
+machines = st.builds(
+    machine,
+    gibs,
+    st.lists(gibs, max_size=3).map(tuple),
+    shared=st.booleans(),
+    cores=st.integers(1, 32),
+)
+wishes = st.builds(
+    Wishes,
+    threads=st.none() | st.integers(1, 64),
+    context=st.none() | st.integers(256, 300_000),
+    sequences=st.none() | st.integers(1, 256),
+    gpu_layers=st.none() | st.integers(0, 100),
+    kv_type=st.none() | st.sampled_from(["f16", "q8_0", "f32"]),
+)
+
+
+def tried(what: ModelFacts, where: Machine, asked: Wishes | None = None) -> Plan | None:
+    try:
+        return fit(what, where, asked)
+    except ModelDoesNotFit as error:
+        assert error.hint
+        return None
+
+
+def within(plan: Plan) -> None:
+    taken, where = plan.estimate, plan.machine
+    shared = any(gpu.shared for gpu in where.gpus)
+    assert taken.ram.total + (taken.vram.total if shared else 0) <= ram_room(where)
+    assert taken.vram.total <= sum(vram_room(gpu) for gpu in where.gpus)
+    # Laid over several GPUs as llama.cpp does it, no single one is passed either.
+    free = sum(gpu.free for gpu in where.gpus)
+    if not taken.vram.total or not free:
+        return
+    model, settings = plan.model, plan.settings
+    count, edge = offloaded(model, settings), 0.0
+    first, loads = model.layers + 1 - count, [0] * len(where.gpus)
+    edges = [edge := edge + gpu.free / free for gpu in where.gpus]
+    each = taken.vram.compute // len(where.gpus)
+    kv = round(taken.vram.kv / max(1, count - 1))
+    for n in range(count):
+        place = next((k for k, e in enumerate(edges) if e > n / count), len(edges) - 1)
+        last = first + n == model.layers
+        loads[place] += model.output_bytes if last else model.layer_bytes[first + n] + kv
+    for gpu, load in zip(where.gpus, loads, strict=True):
+        assert load == 0 or load + each <= gpu.free
+
+
+@hypothesis(max_examples=60, deadline=None)
+@given(models, machines, wishes)
+def test_a_plan_never_passes_the_memory_it_was_given(
+    what: ModelFacts, where: Machine, asked: Wishes
+) -> None:
+    plan = tried(what, where, asked)
+    if plan is not None:
+        within(plan)
+
+
+def richer(where: Machine, ram: float, vram: list[float]) -> Machine:
+    more = [int(g * GIB) for g in (*vram, *[0.0] * len(where.gpus))]
+    gpus = tuple(
+        replace(gpu, free=gpu.free + m, total=gpu.total + m)
+        for gpu, m in zip(where.gpus, more, strict=False)
+    )
+    extra = int(ram * GIB)
+    return replace(
+        where,
+        ram_total=where.ram_total + extra,
+        ram_available=where.ram_available + extra,
+        gpus=gpus,
+    )
+
+
+@hypothesis(max_examples=60, deadline=None)
+@given(models, machines, st.floats(0, 16), st.lists(st.floats(0, 16), max_size=3))
+def test_more_memory_never_gives_a_shorter_context_nor_fewer_layers(
+    what: ModelFacts, where: Machine, ram: float, vram: list[float]
+) -> None:
+    before, after = tried(what, where), tried(what, richer(where, ram, vram))
+    if before is None:
+        return
+    assert after is not None
+    assert after.settings.n_ctx >= before.settings.n_ctx
+    # Below the working context a longer one may push layers out; never at the same length.
+    if before.settings.n_ctx >= WORKING or after.settings.n_ctx == before.settings.n_ctx:
+        assert offloaded(what, after.settings) >= offloaded(what, before.settings)
+
+
+@hypothesis(max_examples=60, deadline=None)
+@given(models, machines, wishes)
+def test_what_is_asked_for_is_kept_exactly_or_refused_by_name(
+    what: ModelFacts, where: Machine, asked: Wishes
+) -> None:
+    try:
+        plan = fit(what, where, asked)
+    except ModelDoesNotFit as error:
+        if error.named:
+            assert set(error.named) <= asked.named
+            assert all(name in error.message for name in error.named)
+        else:
+            assert tried(what, where, Wishes(threads=asked.threads)) is None
+        return
+    kept = plan.settings
+    for given_, planned in (
+        (asked.threads, kept.threads),
+        (asked.context, kept.n_ctx),
+        (asked.sequences, kept.n_parallel),
+        (asked.gpu_layers, kept.gpu_layers),
+        (asked.kv_type, kept.kv_type),
+    ):
+        assert given_ is None or given_ == planned
+
+
+@hypothesis(max_examples=60, deadline=None)
+@given(models, machines, wishes)
+def test_smaller_comes_to_an_end_and_only_ever_shrinks(
+    what: ModelFacts, where: Machine, asked: Wishes
+) -> None:
+    plan = tried(what, where, asked)
+    steps = 0
+    while plan is not None:
+        then = smaller(plan)
+        if then is None:
+            break
+        sizes = [
+            (
+                p.settings.n_ctx,
+                p.settings.kv_type != "q8_0",
+                p.settings.n_seq,
+                p.settings.gpu_layers,
+            )
+            for p in (plan, then)
+        ]
+        assert sizes[1] != sizes[0]
+        assert all(new <= old for old, new in zip(*sizes, strict=True))
+        assert then.settings.n_ctx in (plan.settings.n_ctx, asked.context) or asked.context is None
+        assert asked.kv_type in (None, then.settings.kv_type)
+        assert asked.gpu_layers in (None, then.settings.gpu_layers)
+        assert asked.sequences in (None, then.settings.n_parallel)
+        assert "ran out of memory" in "".join(reason.why for reason in then.reasons)
+        plan, steps = then, steps + 1
+        assert steps <= 32
+    if plan is not None and asked == Wishes():
+        assert plan.settings.n_seq == 1 and plan.settings.n_ctx <= LEAST
+
+
+def test_an_8b_model_of_four_bits_goes_wholly_onto_8_gib() -> None:
+    plan = fit(model(), machine(16, (8,)))
+    assert plan.settings.gpu_layers == 33 and plan.settings.kv_type == "f16"
+    assert WORKING < plan.settings.n_ctx < 32_768
+
+
+def test_the_context_gives_way_first_then_the_kv_type_then_the_layers() -> None:
+    plans = [fit(model(), machine(32, (tenths / 10,))).settings for tenths in range(240, 2, -4)]
+    contexts = [plan.n_ctx for plan in plans]
+    assert contexts == sorted(contexts, reverse=True)
+    assert all(plan.n_ctx == WORKING for plan in plans if plan.gpu_layers < 33)
+    stages = [(plan.gpu_layers == 33, plan.kv_type) for plan in plans]
+    assert list(dict.fromkeys(stages)) == [
+        (True, "f16"),
+        (True, "q8_0"),
+        (False, "q8_0"),
+        (False, "f16"),
+    ]
+
+
+def test_the_reasons_say_how_many_layers_fit_and_what_would_fit_all() -> None:
+    where = machine(32, (8.2,))
+    plan = fit(model(bits=8.5), where)
+    reasons = {reason.figure: reason for reason in plan.reasons}
+    layers = reasons["gpu_layers"]
+    assert re.fullmatch(
+        r"\d+ of 32 layers fit 8.2 GiB of free VRAM \(1.0 GiB of it is kept free\)", layers.why
+    )
+    found = re.fullmatch(
+        r"a Q4_K_M file \(about \S+ GiB\) or (\S+) GiB more would fit all", layers.change
+    )
+    assert found is not None
+    whole = fit(model(bits=8.5), machine(32, (8.2 + float(found[1]) + 0.1,)))
+    assert whole.settings.gpu_layers == 33
+    assert set(reasons) == {"gpu_layers", "context", "sequences", "kv_type", "threads"}
+    assert all(reason.why and reason.change for reason in plan.reasons)
+
+
+def test_a_second_gpu_shares_the_layers_and_a_full_one_is_named() -> None:
+    assert fit(model(), machine(32, (4, 4))).settings.gpu_layers == 33
+    plan = fit(model(), machine(32, (24, 0.2)))
+    assert plan.settings.gpu_layers == 0
+    layers = plan.reasons[0]
+    assert "GPU1 has 0.2 GiB free" in layers.why and "hide GPU1" in layers.change
+
+
+def test_a_model_without_room_is_refused_with_its_mend() -> None:
+    with pytest.raises(ModelDoesNotFit, match=r"needs .* GiB of RAM.* a Q4_K_M file") as caught:
+        fit(model(bits=16.0), machine(8))
+    assert caught.value.code == "model_fit" and caught.value.named == ()
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "hint"),
+    [
+        (Wishes(context=4_000_000), "context 4000000", "leave context out, which gives 8,192"),
+        (Wishes(context=100), "context is 100", "256"),
+        (Wishes(gpu_layers=10), "no GPU: none", "leave gpu_layers out"),
+        (Wishes(sequences=300), "sequences is 300", "256"),
+        (Wishes(kv_type="q8_0"), "kv_type is q8_0", "f16 or f32"),
+        (Wishes(context=131_072, kv_type="f32"), "context 131072", "leave context out"),
+    ],
+)
+def test_a_wish_that_cannot_be_kept_is_named(asked: Wishes, name: str, hint: str) -> None:
+    with pytest.raises(ModelDoesNotFit) as caught:
+        fit(model(head=80) if asked.kv_type == "q8_0" else model(), machine(20), asked)
+    assert name in caught.value.message and hint in caught.value.hint
+
+
+def test_a_recurrent_model_pays_for_sequences_and_not_for_context() -> None:
+    settings = fit(model(kv_heads=0, state=1 << 20), machine(32)).settings
+    assert settings.n_seq == settings.n_parallel and settings.kv_type == "f16"
+    assert settings.n_ctx == WORKING
+
+
+def test_the_house_model_s_header_gives_its_facts() -> None:
+    found = facts.read(house.path())
+    assert (found.layers, found.heads, found.head_lengths) == (5, 4, (64, 64))
+    assert found.kv_values == (256,) * 5 and found.vocabulary == 4096
+    assert found.quantisation == "Q8_0" and 8 < found.bits < 9
+    whole = found.input_bytes + found.output_bytes + sum(found.layer_bytes)
+    assert house.path().stat().st_size * 0.95 < whole < house.path().stat().st_size * 1.3
+    assert found.quantisable and found.flash and not found.recurrent
+
+
+def test_a_split_file_is_read_whole_and_a_missing_part_named(
+    gguf_factory: Callable[..., Path], tmp_path: Path
+) -> None:
+    data = gguf_factory().read_bytes()
+    first = tmp_path / "big-00001-of-00002.gguf"
+    first.write_bytes(data)
+    with pytest.raises(ModelFileError, match="00002-of-00002"):
+        facts.read(first)
+    (tmp_path / "big-00002-of-00002.gguf").write_bytes(data)
+    assert facts.read(first).file_bytes == 2 * len(data)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {},
+        {"width": 256, "layers": 6, "heads": 4, "hidden": 1024},
+        {"width": 64, "layers": 3, "heads": 1, "hidden": 2048},
+    ],
+)
+@pytest.mark.parametrize("kv_type", ["f16", "f32", "q8_0"])
+def test_llama_cpp_reserves_no_more_than_estimated(
+    gguf_factory: Callable[..., Path], shape: dict[str, int], kv_type: Any
+) -> None:
+    import llama_cpp.llama_cpp as lib
+
+    path = gguf_factory(**shape)
+    read = facts.read(path)
+    if kv_type == "q8_0" and not read.quantisable:
+        return
+    lines: list[str] = []
+    heard = lib.llama_log_callback(lambda _level, text, _data: lines.append(text.decode()))
+    lib.llama_log_set(heard, ctypes.c_void_p(0))
+    try:
+        lib.llama_backend_init()
+        loaded = lib.llama_model_load_from_file(
+            str(path).encode(), lib.llama_model_default_params()
+        )
+        for n_ctx, batch in ((512, 256), (8192, 512)):
+            params = lib.llama_context_default_params()
+            params.n_ctx, params.n_seq_max, params.kv_unified = n_ctx, 16, True
+            params.n_batch = params.n_ubatch = batch
+            params.type_k = params.type_v = {"f32": 0, "f16": 1, "q8_0": 8}[kv_type]
+            lines.clear()
+            context = lib.llama_init_from_model(loaded, params)
+            lib.llama_free(context)
+            told = dict(
+                re.findall(r"CPU +(KV|output|compute) buffer size = +([\d.]+) MiB", "".join(lines))
+            )
+            sizes = EngineSettings(
+                threads=1, n_ctx=n_ctx, n_batch=batch, n_seq=16, n_parallel=16, kv_type=kv_type
+            )
+            ours = estimate(read, sizes, ()).ram
+            assert ours.kv == pytest.approx(float(told["KV"]) * MIB, abs=MIB / 50)
+            assert float(told["output"]) * MIB <= ours.logits + MIB / 50
+            assert float(told["compute"]) * MIB <= ours.compute + MIB / 50
+            if read.flash:
+                assert ours.compute <= float(told["compute"]) * MIB * 2 + 8 * MIB
+        lib.llama_model_free(loaded)
+    finally:
+        quiet = lib.llama_log_callback(lambda _level, _text, _data: None)
+        _kept.append(quiet)
+        lib.llama_log_set(quiet, ctypes.c_void_p(0))
+
+
+_kept: list[object] = []
