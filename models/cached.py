@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,34 +14,13 @@ from numpy.typing import NDArray
 from models import grammar
 from models.cache import CachedReply, SemanticCache
 from models.delivery import Delivery
+from models.embeddings import Embedder, EmbeddingRequest, Embeddings
 from models.errors import Cancelled, DeadlineExceeded, ModelError
 from models.request import Backend, Handle, Listener, ModelRequest, Reply
 
 _LEAST_S = 0.05
 LONGEST_EMBEDDING_S = 0.5
 """A question whose vector takes longer is asked without the cache."""
-
-
-class Embedded(Protocol):
-    """What an embedder tells: float32[n, dims] of unit length, and its own name."""
-
-    @property
-    def vectors(self) -> NDArray[np.float32]: ...
-
-    @property
-    def source(self) -> str: ...
-
-
-class EmbeddingListener(Protocol):
-    """Hears the vectors or an error, once."""
-
-    def on_vectors(self, embeddings: Embedded) -> None: ...
-
-    def on_error(self, request_id: int, error: ModelError) -> None: ...
-
-
-Embed = Callable[[str, float, EmbeddingListener], object]
-"""Have a text embedded within so many seconds: (text, deadline_s, listener). Returns at once."""
 
 
 def last_message(request: ModelRequest) -> str:
@@ -53,25 +31,23 @@ def last_message(request: ModelRequest) -> str:
 class CachedBackend:
     """A `Backend` that answers from the cache where a request may be so answered.
 
-    `scope_of` gives a request's cache scope, "" where it may not (see `cache.py` for what belongs in
-    it; the embedder's name and the reply schema's are added here). `question_of` gives the text that
+    A request's `cache_scope` says so, "" where it may not (see `cache.py` for what belongs in it; the
+    embedder's name and the reply schema's are added here). `question_of` gives the text that
     is compared: only what the player said, if the request's last message holds more than that.
     """
 
     def __init__(
         self,
         backend: Backend,
-        embed: Embed,
+        embedder: Embedder,
         cache: SemanticCache,
         *,
-        scope_of: Callable[[ModelRequest], str],
         question_of: Callable[[ModelRequest], str] = last_message,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._backend = backend
-        self._embed = embed
+        self._embedder = embedder
         self._cache = cache
-        self._scope_of = scope_of
         self._question_of = question_of
         self._clock = clock
         self._lock = threading.Lock()
@@ -84,11 +60,14 @@ class CachedBackend:
 
     def submit(self, request: ModelRequest, listener: Listener) -> Handle:
         """Answer from the cache, or ask the backend and keep the answer (see `Backend`)."""
-        scope, question = self._scope_of(request), self._question_of(request)
+        scope, question = request.cache_scope, self._question_of(request)
         if not scope or not question:
             return self._backend.submit(request, listener)
         asked = _Asked(self, request, listener, scope, question)
-        self._embed(question, min(LONGEST_EMBEDDING_S, request.deadline_s), asked)
+        patience_s = min(LONGEST_EMBEDDING_S, request.deadline_s)
+        self._embedder.submit(
+            EmbeddingRequest((question,), asker=request.asker, deadline_s=patience_s), asked
+        )
         return asked
 
     def status(self) -> dict[str, object]:
@@ -160,7 +139,7 @@ class _Asked:
         if (handle := self._handle) is not None:
             handle.cancel()
 
-    def on_vectors(self, embeddings: Embedded) -> None:
+    def on_vectors(self, embeddings: Embeddings) -> None:
         """The question's vector is there: look, and ask the backend only if nothing is found."""
         schema = self.request.schema
         self._scope += f"|{embeddings.source}|{schema.__name__ if schema else ''}"

@@ -51,7 +51,8 @@ class ModelRequest:
     `window` bounds prompt and reply in tokens; what is too much is left out by the `importance` of
     each message (see context.py) and named in the reply. `think` bounds a thinking model's hidden
     reasoning, in tokens beyond `max_tokens`. With `logprobs` over 0 the reply tells the
-    log-probability of each sampled token and of that many of the likeliest.
+    log-probability of each sampled token and of that many of the likeliest. `cache_scope` lets the
+    semantic cache answer, from answers of the same scope only (see cache.py); "" never.
     """
 
     messages: Sequence[Message]
@@ -72,6 +73,7 @@ class ModelRequest:
     importance: Sequence[int] = ()
     think: int = 256
     logprobs: int = 0
+    cache_scope: str = ""
     id: int = field(default_factory=lambda: next(_ids))
 
 
