@@ -83,7 +83,8 @@ def run(
 
 
 def _footer(where: dict[str, Any], threads: int) -> str:
+    used = "1 thread" if threads == 1 else f"{threads} threads"
     return (
         f"512-token persona, warm · 8 personas over all NPCs, who ask again when answered · greedy, 32 tokens · "
-        f"{threads} threads on {where['system']} {where['processor']} · greenroom bench llm"
+        f"{used} on {where['system']} {where['processor']} · greenroom bench llm"
     )

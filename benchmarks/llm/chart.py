@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def draw(curve: Mapping[str, Rows], path: Path, *, footer: str = "") -> Path:
     )
     figure.legend(
         handles=keys, loc="outside lower center", ncols=min(5, len(keys)) if len(panels) > 1 else 2,
-        frameon=False, fontsize=9, labelcolor=_INK, title=footer or None, title_fontsize=7.5,
+        frameon=False, fontsize=9, labelcolor=_INK, title=textwrap.fill(footer, 100 * max(1, len(panels))) or None, title_fontsize=7.5,
         alignment="center",
     )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
