@@ -23,7 +23,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     report = run(
         scale=given.scale,
-        only=given.only,
+        only=given.only or ["house"],
         chart=given.chart,
         threads=given.threads,
         gpu_layers=given.gpu_layers,
