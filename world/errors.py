@@ -6,7 +6,9 @@
     ├── SceneError         scene            a scene file that can't be used: names file, key and mend
     ├── StorageError       storage          the world's folder can't be opened or written
     │   ├── NewerLayout    storage_newer    written by a newer Greenroom; refused
-    │   └── WorldBusy      storage_busy     another process holds this world
+    │   ├── WorldBusy      storage_busy     another process holds this world
+    │   └── VectorsDamaged vectors_damaged  frozen vectors that are not as they were written
+    ├── VectorError        vector           a vector, key or filter that can't be stored or searched
     ├── RulesetError       ruleset          species, actions or considerations that don't fit together
     ├── StateError         state            a saved state that can't be lived on from
     └── ReplayError        replay           a journal that can't be stepped again: names the tick
@@ -39,6 +41,18 @@ class WorldBusy(StorageError):
     """Another process holds this world."""
 
     code = "storage_busy"
+
+
+class VectorsDamaged(StorageError):
+    """A file of vectors is missing, cut short or altered; the message names it."""
+
+    code = "vectors_damaged"
+
+
+class VectorError(GreenroomError):
+    """A vector, key or filter is not usable; the message says why, the hint the mend."""
+
+    code = "vector"
 
 
 class RulesetError(GreenroomError):
