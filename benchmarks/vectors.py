@@ -26,7 +26,9 @@ DIMS = 384
 FRESH_SHARE = 0.02
 """Of the rows, so many are put after the merge, and are searched in the tail."""
 QUERIES = 400
-ROUNDS = 5
+AT_ONCE = 25
+"""Queries that one side asks before the other has its turn: so both share what else the machine does."""
+ROUNDS = 3
 K = 10
 SEED = 7
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -86,7 +88,7 @@ def run(folder: str | Path | None = None, *, scale: float = 1.0) -> dict[str, An
     paths = os.pathsep.join([str(root), *([inherited] if inherited else [])])
     told = subprocess.run(
         [
-            *(sys.executable, "-P", "-m", "benchmarks.vectors", "--json"),
+            *(sys.executable, "-P", "-m", "benchmarks.vectors", "--here", "--json"),
             *("--scale", str(scale), "--folder", str(folder or Path.cwd())),
         ],
         env={**os.environ, "PYTHONPATH": paths, **dict.fromkeys(ONE_THREAD, "1")},
@@ -97,14 +99,17 @@ def run(folder: str | Path | None = None, *, scale: float = 1.0) -> dict[str, An
     return found
 
 
-def measure(folder: Path, rows: int, options: VectorOptions) -> dict[str, Any]:
+def measure(folder: str | Path | None = None, *, scale: float = 1.0) -> dict[str, Any]:
     """What `run` returns, measured here, with whatever threads numpy has."""
+    rows = max(5_000, int(ROWS * scale))
+    # nothing is merged before it is asked for, so that the build is one and can be timed
+    options = VectorOptions(tail_rows=2 * rows, tail_limit=2 * rows)
     chance = np.random.default_rng(SEED)
     memories = Memories.of(chance, DIMS)
     vectors, queries = memories.draw(chance, rows), memories.draw(chance, QUERIES)
     fresh = int(rows * FRESH_SHARE)
     with (
-        tempfile.TemporaryDirectory(prefix=".bench-vectors-", dir=folder) as name,
+        tempfile.TemporaryDirectory(prefix=".bench-vectors-", dir=folder or Path.cwd()) as name,
         VectorStore(name, DIMS, options=options) as store,
     ):
         store.put_many(range(rows - fresh), vectors[: rows - fresh])
@@ -166,7 +171,7 @@ def _insert(store: VectorStore, keys: range, vectors: Vectors) -> float:
 def _race(
     store: VectorStore, vectors: Vectors, queries: Vectors
 ) -> tuple[float, float, list[set[int]], list[set[int]]]:
-    """Queries a second of the store and of numpy, in turns, the median of the rounds; what each found."""
+    """Queries a second of the store and of numpy, medians over turns of each; what each found."""
 
     def ours(query: Vectors) -> set[int]:
         return {int(hit.key) for hit in store.search(query, k=K)}
@@ -176,40 +181,34 @@ def _race(
         best = np.argpartition(scores, len(scores) - K)[len(scores) - K :]
         return set(best[np.argsort(-scores[best])].tolist())
 
-    def timed(ask: Callable[[Vectors], set[int]]) -> tuple[float, list[set[int]]]:
+    def timed(ask: Callable[[Vectors], set[int]], some: Vectors) -> tuple[float, list[set[int]]]:
         began = time.perf_counter()
-        found = [ask(query) for query in queries]
-        return len(queries) / (time.perf_counter() - began), found
+        found = [ask(query) for query in some]
+        return len(some) / (time.perf_counter() - began), found
 
     rates: list[tuple[float, float]] = []
     found: list[set[int]] = []
     true: list[set[int]] = []
-    for _ in range(ROUNDS):
-        our_rate, found = timed(ours)
-        peer_rate, true = timed(exact)
+    for first in [*range(0, QUERIES, AT_ONCE)] * ROUNDS:
+        some = queries[first : first + AT_ONCE]
+        our_rate, our_found = timed(ours, some)
+        peer_rate, peer_found = timed(exact, some)
         rates.append((our_rate, peer_rate))
-    mine, theirs = (sorted(column)[ROUNDS // 2] for column in zip(*rates, strict=True))
+        found += our_found
+        true += peer_found
+    mine, theirs = (sorted(column)[len(rates) // 2] for column in zip(*rates, strict=True))
     return mine, theirs, found, true
 
 
 def main() -> None:
     """Print the measurement, as a table or with `--json`."""
-    defaults = VectorOptions()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--here", action="store_true", help="in this process, all BLAS threads")
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--folder", type=Path, default=Path.cwd(), help="where to write")
-    parser.add_argument("--trees", type=int, default=defaults.trees)
-    parser.add_argument("--effort", type=int, default=defaults.effort)
     arguments = parser.parse_args()
-    rows = max(5_000, int(ROWS * arguments.scale))
-    options = VectorOptions(
-        tail_rows=2 * rows,
-        tail_limit=2 * rows,
-        trees=arguments.trees,
-        effort=arguments.effort,
-    )
-    found = measure(arguments.folder, rows, options)
+    found = (measure if arguments.here else run)(arguments.folder, scale=arguments.scale)
     if arguments.json:
         print(json.dumps(found, indent=2))
         return

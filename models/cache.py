@@ -118,7 +118,7 @@ class _Scope:
             self.places[last] = row
 
     def cosines(self, vector: Vector) -> Vector:
-        scores: Vector = self.vectors[: len(self.ids)] @ vector
+        scores: Vector = np.vecdot(self.vectors[: len(self.ids)], vector)
         return scores
 
 

@@ -228,6 +228,12 @@ class Context:
         # Sequences share cells, so that a prefix is forked without copying it.
         params.kv_unified = True
         params.no_perf = True
+        # A sequence gets one token a step; llama.cpp would reserve logits for a whole batch.
+        params.n_outputs_max = settings.n_seq
+        on_gpu = bool(lib.llama_supports_gpu_offload()) and settings.gpu_layers != 0
+        params.offload_kqv = params.op_offload = on_gpu
+        self.abortable = not on_gpu
+        """Whether `abort` is heeded."""
         params.type_k = params.type_v = _GGML_TYPES[settings.kv_type]
         if settings.kv_type == "q8_0":
             params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED

@@ -10,10 +10,10 @@ import msgpack
 import numpy as np
 
 from world.errors import VectorsDamaged
-from world.lore import annoy_index, files, merge
-from world.lore.annoy_index import AnnoyIndex
+from world.lore import files, index, merge
 from world.lore.attributes import Key, Labels, Meta, Vectors
-from world.lore.files import Manifest
+from world.lore.files import Manifest, SegmentEntry
+from world.lore.index import Index
 from world.lore.segments import Segment, Tail, View, open_segment
 
 _PUT, _DELETE = 0, 1
@@ -46,19 +46,23 @@ class Contents:
         lost = 0
         segments = []
         for entry in manifest.segments:
-            index = None
-            if entry.index is not None and annoy_index.available():
-                if files.intact(folder, entry.index):
-                    index = AnnoyIndex(folder / entry.index.name, self.dims, entry.rows)
+            found = None
+            if entry.index and index.available():
+                if all(files.intact(folder, file) for file in entry.index):
+                    found = self._index(folder, entry)
                 else:
                     lost += 1
-            segments.append(open_segment(folder, entry, self.dims, self.labels, index))
+            segments.append(open_segment(folder, entry, self.dims, self.labels, found))
         self.segments = tuple(segments)
         for one in segments:
             for row in np.flatnonzero(one.alive).tolist():
                 self._serials[one.keys[row]] = int(one.serials[row])
         self.serial = self.frozen = manifest.serial
         return lost
+
+    def _index(self, folder: Path, entry: SegmentEntry) -> Index:
+        trees, links = (folder / file.name for file in entry.index)
+        return Index(trees, links, rows=entry.rows, dims=self.dims)
 
     def replay(self, serial: int, record: bytes) -> None:
         """Apply a record of the log, unless it is frozen already. Raises `VectorsDamaged`."""

@@ -7,7 +7,8 @@
         vectors.lock          held by the process that has it open
         seg-<serial>-<n>.vec  float32[rows, dims], little-endian, nothing else
         seg-<serial>-<n>.rows keys, serials and attributes (a checkpoint file)
-        seg-<serial>-<n>.ann  Annoy's index over the same rows; made again when it is lost
+        seg-<serial>-<n>.ann  Annoy's trees over the same rows  } made again
+        seg-<serial>-<n>.nbr  int32[rows, links], see neighbours  } when lost
         log-<serial>.vlog     what came after the manifest
 """
 
@@ -50,13 +51,17 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class SegmentEntry:
-    """One frozen segment: `index` is None where it is searched exactly. `dead`: packed bits, one a row."""
+    """One frozen segment: `index` is empty where it is searched exactly. `dead`: packed bits, one a row."""
 
     rows: int
     vectors: FileEntry
     table: FileEntry
-    index: FileEntry | None
+    index: tuple[FileEntry, ...]
     dead: bytes
+
+    def files(self) -> tuple[FileEntry, ...]:
+        """All of them."""
+        return (self.vectors, self.table, *self.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +145,7 @@ def read_manifest(folder: Path) -> Manifest | None:
                 one["rows"],
                 FileEntry(**one["vectors"]),
                 FileEntry(**one["table"]),
-                FileEntry(**one["index"]) if one["index"] else None,
+                tuple(FileEntry(**file) for file in one["index"]),
                 one["dead"],
             )
             for one in found["segments"]
@@ -197,8 +202,7 @@ def sweep(folder: Path, manifest: Manifest | None) -> None:
     live = {
         entry.name
         for segment in (manifest.segments if manifest else ())
-        for entry in (segment.vectors, segment.table, segment.index)
-        if entry is not None
+        for entry in segment.files()
     }
     for path in [*folder.glob("seg-*"), *folder.glob("*.tmp")]:
         if path.name not in live:

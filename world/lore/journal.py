@@ -5,9 +5,9 @@
     record    "GRVL" · length u32 · crc32 u32 · serial u64 · synced u64 · payload   (little-endian)
     files     log-<serial of the first record>.vlog, a new one every few megabytes
 
-Serials run without gaps, but for records that were frozen before they reached the disk. `synced` is the last serial that was known to be on the disk when the
-record was written: a bad record that a later one calls synced is damage, any other is the torn end
-of what nobody was promised, and is cut off.
+Serials run without gaps, but for records that were frozen before they reached the disk. `synced` is the
+last serial that was known to be on the disk when the record was written: a bad record that a later one
+calls synced is damage, any other is the torn end of what nobody was promised, and is cut off.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class FileJournal:
         self._syncing = threading.Lock()
         self._fd: int | None = None
         self._size = 0
-        self._closed_unsynced: list[int] = []
+        self._unsynced: list[tuple[int, int]] = []
+        self._first = 0
         self._last = self._synced = 0
         self._broken = ""
         self._dropped_bytes = 0
@@ -140,7 +141,8 @@ class FileJournal:
     def _sync(self) -> int:
         with self._lock:
             last = self._last
-            held, self._closed_unsynced = self._closed_unsynced, []
+            held = [fd for _, fd in self._unsynced]
+            self._unsynced = []
             if self._fd is not None and self._synced < last:
                 held.append(os.dup(self._fd))
         # outside the lock: a slow disk must not hold up who appends
@@ -159,10 +161,17 @@ class FileJournal:
 
     def trim(self, serial: int) -> None:
         """Delete the files all of whose records are named; the one being written stays."""
+        gone = []
         parts = self._parts()
         for path, following in itertools.pairwise(parts):
             if _first_serial(following) - 1 <= serial:
+                gone.append(_first_serial(path))
                 path.unlink(missing_ok=True)
+        with self._lock:
+            for first, fd in self._unsynced:
+                if first in gone:
+                    os.close(fd)
+            self._unsynced = [(first, fd) for first, fd in self._unsynced if first not in gone]
 
     def status(self) -> dict[str, object]:
         """{"kind", "files", "synced", "last", "dropped_bytes"}; the last: torn ends cut off on opening."""
@@ -190,8 +199,8 @@ class FileJournal:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644)
         sync_directory(self._folder)
         if self._fd is not None:
-            self._closed_unsynced.append(self._fd)
-        self._fd, self._size = fd, 0
+            self._unsynced.append((self._first, self._fd))
+        self._fd, self._size, self._first = fd, 0, serial
 
     def _write(self, data: bytes) -> None:
         assert self._fd is not None

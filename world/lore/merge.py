@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from world.errors import StorageError
 from world.lore import files
-from world.lore.annoy_index import AnnoyIndex, Builder
 from world.lore.attributes import Columns, Key, Labels, Vectors
 from world.lore.files import FileEntry, SegmentEntry
+from world.lore.index import Builder, Index, IndexJob
 from world.lore.segments import Mask, Segment, View, table_of
 
 SLICE_ROWS = 256
@@ -138,6 +138,7 @@ def freeze(
     *,
     builder: Builder | None,
     trees: int,
+    links: int,
 ) -> Frozen | None:
     """Write the plan's rows as a segment; None when none of them lives. `builder` None: no index.
 
@@ -156,34 +157,45 @@ def freeze(
         table = files.write_table(
             folder / f"{name}.rows", table_of(rows.serials, rows.keys, rows.columns, labels)
         )
-        index_path = folder / f"{name}.ann"
-        index_entry: FileEntry | None = None
-        index, error = None, ""
+        index: Index | None = None
+        built: tuple[FileEntry, ...] = ()
+        error = ""
         if builder is not None:
+            job = IndexJob(
+                folder / vectors.name,
+                count,
+                dims,
+                trees,
+                links,
+                folder / f"{name}.ann",
+                folder / f"{name}.nbr",
+            )
             try:
-                builder.build(
-                    folder / vectors.name, index_path, rows=count, dims=dims, trees=trees, seed=1
-                )
-                index_entry = files.entry_of(index_path)
-                index = AnnoyIndex(index_path, dims, count)
+                index, built = _indexed(builder, job)
             except (StorageError, OSError) as problem:
-                index_entry, error = None, str(problem)
-                _remove(index_path)
-        entry = SegmentEntry(count, vectors, table, index_entry, packed(np.zeros(count, np.bool_)))
+                error = str(problem)
+                _remove(job.tree_file)
+                _remove(job.link_file)
+        entry = SegmentEntry(count, vectors, table, built, packed(np.zeros(count, np.bool_)))
         mapped = files.map_vectors(folder / vectors.name, count, dims)
     except BaseException:
-        for suffix in ("vec", "rows", "ann"):
+        for suffix in ("vec", "rows", "ann", "nbr"):
             _remove(folder / f"{name}.{suffix}")
         raise
     segment = Segment(entry, mapped, rows.serials, rows.keys, rows.columns, index)
     return Frozen(segment, error)
 
 
+def _indexed(builder: Builder, job: IndexJob) -> tuple[Index, tuple[FileEntry, ...]]:
+    builder.build(job)
+    entries = files.entry_of(job.tree_file), files.entry_of(job.link_file)
+    return Index(job.tree_file, job.link_file, rows=job.rows, dims=job.dims), entries
+
+
 def discard(folder: Path, entry: SegmentEntry) -> None:
     """Delete a segment's files as far as can be; what stays is swept when the store is opened again."""
-    for file in (entry.vectors, entry.table, entry.index):
-        if file is not None:
-            _remove(folder / file.name)
+    for file in entry.files():
+        _remove(folder / file.name)
 
 
 def _remove(path: Path) -> None:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from world.errors import VectorsDamaged
 from world.lore import files
-from world.lore.annoy_index import Index
 from world.lore.attributes import Columns, Key, Labels, Vectors
 from world.lore.files import SegmentEntry
+from world.lore.index import Index
 
 Mask = NDArray[np.bool_]
 KEYS_PACKED_AT_ONCE = 1000

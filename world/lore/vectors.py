@@ -1,8 +1,8 @@
 """Vectors found by likeness as soon as they are stored: frozen segments, an exact tail, a log.
 
 What is put goes to the log (see `journal.py`) and to the tail, an array searched exactly. When the
-tail passes a bound, a thread writes it and the smaller segments as a new segment, has Annoy index it
-in a child process, and swaps it in; the manifest, replaced whole, then says from where on the log is
+tail passes a bound, a thread writes it and the smaller segments as a new segment, has it indexed
+in a child process (Annoy's trees, and links between near rows), and swaps it in; the manifest, replaced whole, then says from where on the log is
 needed. So a death at any instant leaves the old state or the new, and all that `sync` has confirmed.
 
 The log is in files of its own unless a `Journal` is handed in, such as one over the world's database.
@@ -19,13 +19,13 @@ from typing import NamedTuple, Self
 
 from foundation.errors import LimitError
 from world.errors import StorageError, VectorError
-from world.lore import annoy_index, files
+from world.lore import files, index
 from world.lore import merge as merging
-from world.lore.annoy_index import Builder, ChildBuilder
 from world.lore.attributes import Key, Meta, Vectors, Where, checked_key, checked_meta, unit
 from world.lore.background import Background
 from world.lore.contents import Contents, delete_record, put_record
-from world.lore.files import Manifest, SegmentEntry
+from world.lore.files import Manifest
+from world.lore.index import Builder, ChildBuilder
 from world.lore.journal import FileJournal, Journal
 from world.lore.nearest import allowed, nearest
 from world.lore.segments import Segment
@@ -51,17 +51,20 @@ class VectorOptions:
     """Bounds and tuning.
 
     `tail_rows`: a merge begins. `tail_limit`: a put is refused with a retryable `LimitError`.
-    `vectors`: as many at the most. `exact_rows`: a segment of no more has no index. `trees` of
-    Annoy, and the rows it looks at for a search (`effort`): more of either finds more and costs
-    more. `fanout` and `dead_share`: see `merge.chosen`.
+    `vectors`: as many at the most. `exact_rows`: a segment of no more has no index. `trees` and
+    `links` (neighbours noted for each row) make an index; a search looks at about `effort` rows by
+    the trees, and at the links of the best `beam`: more of any finds more and costs more. `fanout`
+    and `dead_share`: see `merge.chosen`.
     """
 
     tail_rows: int = 4096
     tail_limit: int = 65_536
     vectors: int = 1_000_000
-    exact_rows: int = 4096
+    exact_rows: int = 8192
     trees: int = 16
-    effort: int = 4000
+    links: int = 24
+    effort: int = 3600
+    beam: int = 48
     fanout: float = 2.0
     dead_share: float = 0.3
 
@@ -90,7 +93,7 @@ class VectorStore:
         self.dims = dims
         self._options = options or VectorOptions()
         self._builder: Builder = builder or ChildBuilder()
-        self._can_index = annoy_index.available()
+        self._can_index = index.available()
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._contents = Contents(dims)
@@ -199,7 +202,7 @@ class VectorStore:
                     {"rows": one.count, "live": one.live, "indexed": one.index is not None}
                     for one in contents.segments
                 ],
-                "bytes": sum(_bytes(one.entry) for one in contents.segments),
+                "bytes": sum(file.size for one in contents.segments for file in one.entry.files()),
                 "labels": len(contents.labels),
                 "changes": contents.serial,
                 "index": "annoy" if self._can_index else "none: annoy is not installed",
@@ -293,10 +296,11 @@ class VectorStore:
         parts = [(view, allowed(view, where, self._contents.labels)) for view in views]
         answers = []
         exact = widened = 0
+        effort, beam = self._options.effort, self._options.beam
         for query in queries:
             hits: list[Hit] = []
             for view, may in parts:
-                rows, scores, tally = nearest(view, may, query, k, self._options.effort)
+                rows, scores, tally = nearest(view, may, query, k, effort, beam)
                 hits += map(Hit, (view.keys[row] for row in rows.tolist()), scores.tolist())
                 exact += tally.exact
                 widened += tally.widened
@@ -336,6 +340,7 @@ class VectorStore:
                 self._contents.labels,
                 builder=self._builder if indexed else None,
                 trees=self._options.trees,
+                links=self._options.links,
             )
             segment = made.segment if made is not None else None
             self._publish(plan, segment)
@@ -367,7 +372,3 @@ class VectorStore:
 
 
 _COUNTED = ("puts", "deletes", "searches", "exact_scans", "widened", "refused", "indexes_lost")
-
-
-def _bytes(entry: SegmentEntry) -> int:
-    return sum(one.size for one in (entry.vectors, entry.table, entry.index) if one is not None)

@@ -40,7 +40,7 @@ def open_store(tmp_path: Path) -> Iterator[Callable[..., VectorStore]]:
     opened: list[VectorStore] = []
 
     def make(dims: int = DIMS, **more: Any) -> VectorStore:
-        options = {"tail_rows": 10_000, "exact_rows": 0, "trees": 8, "effort": 200}
+        options = {"tail_rows": 10_000, "exact_rows": 0, "effort": 200}
         named = {k: more.pop(k) for k in tuple(more) if k in VectorOptions.__slots__}
         more.setdefault("builder", DirectBuilder())
         store = VectorStore(

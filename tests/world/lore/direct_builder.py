@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from world.lore import annoy_child
+from world.lore import index_child
+from world.lore.index import IndexJob
 
 
 class DirectBuilder:
-    """Builds in this process, counting."""
+    """Builds in this process."""
 
-    def __init__(self) -> None:
-        self.built = 0
-
-    def build(
-        self, vectors: Path, index: Path, *, rows: int, dims: int, trees: int, seed: int
-    ) -> None:
-        self.built += 1
-        annoy_child.build(
-            {
-                "vectors": str(vectors),
-                "index": str(index),
-                "rows": rows,
-                "dims": dims,
-                "trees": trees,
-                "seed": seed,
-            }
-        )
+    def build(self, job: IndexJob) -> None:
+        index_child.build(job.plain())
 
     def stop(self) -> None:
         pass

@@ -51,10 +51,11 @@ def test_a_damaged_file_is_named(folder: Path, open_store: Open, which: str, how
 
 
 @pytest.mark.parametrize("how", ["cut short", "emptied", "altered", "lost"])
+@pytest.mark.parametrize("which", ["*.ann", "*.nbr"])
 def test_a_damaged_index_is_made_again(
-    folder: Path, open_store: Open, vectors: Make, how: str
+    folder: Path, open_store: Open, vectors: Make, which: str, how: str
 ) -> None:
-    (path,) = folder.glob("*.ann")
+    (path,) = folder.glob(which)
     if how == "lost":
         path.unlink()
     else:
@@ -182,3 +183,15 @@ def test_a_put_that_cannot_be_logged_changes_nothing(tmp_path: Path, vectors: Ma
         assert store.search(vectors(2)[0], k=1)[0].score == pytest.approx(1.0, abs=1e-5)
         store.put(2, vectors(2)[1])
         assert len(store) == 2
+
+
+def test_a_log_never_synced_holds_no_file_open_past_its_trimming(tmp_path: Path) -> None:
+    journal = FileJournal(tmp_path, part_bytes=50)
+    open_before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc").exists() else 0
+    for serial in range(1, 200):
+        journal.append(serial, b"a record")
+        journal.trim(serial)
+    assert len(list(tmp_path.glob("log-*"))) <= 2
+    if open_before:
+        assert len(list(Path("/proc/self/fd").iterdir())) <= open_before + 3
+    journal.close()

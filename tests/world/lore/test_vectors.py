@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
 
 from foundation.errors import LimitError
 from world.errors import StorageError, VectorError, WorldBusy
-from world.lore.annoy_index import ChildBuilder
+from world.lore.index import ChildBuilder, IndexJob
 from world.lore.vectors import Meta, VectorStore, Where
 
+ROOT = Path(__file__).parents[3]
 Open = Callable[..., VectorStore]
 Make = Callable[..., np.ndarray]
 
@@ -107,12 +113,13 @@ def test_filters_still_fill_k(open_store: Open, vectors: Make) -> None:
 def test_an_index_that_proposes_too_few_is_asked_again_until_k_are_found(
     open_store: Open, vectors: Make
 ) -> None:
-    store, rows = open_store(effort=16, trees=1), vectors(3000)
+    store, rows = open_store(effort=16, trees=1, links=4, beam=4), vectors(3000)
     # what may be found lies far from the query, where the index looks last
     far = rows @ rows[0] < 0.3
     store.put_many(range(3000), rows, [Meta("far" if one else "near") for one in far])
     assert store.merge(60)
     hits = store.search(rows[0], k=50, where=Where(sources={"far"}))
+    assert int(store.status()["widened"]) > 0  # type: ignore[call-overload]
     assert len(hits) == 50
     assert all(far[int(hit.key)] for hit in hits)
 
@@ -120,7 +127,7 @@ def test_an_index_that_proposes_too_few_is_asked_again_until_k_are_found(
 def test_indexed_search_finds_nearly_all_that_exact_search_finds(
     open_store: Open, vectors: Make
 ) -> None:
-    store, rows = open_store(dims=64, effort=1200, trees=12), vectors(5000, 64)
+    store, rows = open_store(dims=64, effort=300), vectors(5000, 64)
     store.put_many(range(5000), rows)
     assert store.merge(60)
     assert [one["indexed"] for one in store.status()["segments"]] == [True]  # type: ignore[attr-defined]
@@ -201,6 +208,23 @@ def test_an_index_is_built_in_a_child_process(open_store: Open, vectors: Make) -
     assert status["index_error"] == ""
     assert [one["indexed"] for one in status["segments"]] == [True]  # type: ignore[attr-defined]
     assert store.search(rows[3], k=1)[0].key == 3
+
+
+def test_a_build_ends_with_whoever_asked_for_it(tmp_path: Path, vectors: Make) -> None:
+    (tmp_path / "vectors").write_bytes(vectors(20_000).tobytes())
+    job = IndexJob(
+        tmp_path / "vectors", 20_000, 16, 5_000, 4, tmp_path / "trees", tmp_path / "links"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "world.lore.index_child"],
+        stdin=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as child:
+        assert child.stdin is not None
+        child.stdin.write(json.dumps(job.plain()) + "\n")
+        child.stdin.close()
+        assert child.wait(60) == 3
 
 
 def test_closing_ends_a_build_under_way(open_store: Open, vectors: Make) -> None:
@@ -331,3 +355,54 @@ def test_searches_and_changes_from_several_threads_agree(open_store: Open, vecto
     assert faults == []
     assert store.merge(60)
     assert len(store) == 900
+
+
+class LmdbJournal:
+    """A log in an LMDB environment that someone else opened."""
+
+    def __init__(self, env: lmdb.Environment) -> None:
+        self.env = env
+        self.trimmed = 0
+
+    def records(self, after: int) -> Iterator[tuple[int, bytes]]:
+        with self.env.begin() as txn:
+            for key, value in txn.cursor():
+                if (serial := int.from_bytes(key, "big")) > after:
+                    yield serial, bytes(value)
+
+    def append(self, serial: int, payload: bytes) -> None:
+        with self.env.begin(write=True) as txn:
+            txn.put(serial.to_bytes(8, "big"), payload)
+
+    def sync(self) -> int:
+        self.env.sync(True)
+        return 0
+
+    def trim(self, serial: int) -> None:
+        with self.env.begin(write=True) as txn:
+            for key in [k for k, _ in txn.cursor() if int.from_bytes(k, "big") <= serial]:
+                self.trimmed += txn.delete(key)
+
+    def status(self) -> dict[str, object]:
+        return {"kind": "lmdb"}
+
+    def close(self) -> None:
+        pass
+
+
+def test_the_log_can_be_kept_in_another_s_database(
+    open_store: Open, vectors: Make, tmp_path: Path
+) -> None:
+    rows = vectors(60)
+    with lmdb.Environment(str(tmp_path / "world"), map_size=1 << 24) as env:
+        journal = LmdbJournal(env)
+        store = open_store(journal=journal)
+        store.put_many(range(40), rows[:40])
+        assert store.merge(60)
+        assert journal.trimmed == 40
+        store.put_many(range(40, 60), rows[40:])
+        store.delete(3)
+        store.close()
+        again = open_store(journal=LmdbJournal(env))
+        assert {hit.key for hit in again.search(rows[0], k=60)} == set(range(60)) - {3}
+        again.close()
