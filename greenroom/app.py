@@ -17,7 +17,7 @@ from actors.company import Company
 from actors.settings import CompanySettings
 from engine_bridge.server import Bridge
 from engine_bridge.settings import BridgeSettings
-from greenroom import minds, worlds
+from greenroom import garbage, minds, worlds
 from greenroom.settings import Settings
 from models.errors import ModelError
 from world.inputs import Input
@@ -80,6 +80,7 @@ class App:
             self.bridge = Bridge(self.company, self._bridge_settings())
             self.bridge.start()
             undo.callback(self.bridge.stop)
+            undo.callback(garbage.unsettle, garbage.settle())
             self._undo = undo.pop_all()
 
     def stop(self) -> None:

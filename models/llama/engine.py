@@ -292,10 +292,7 @@ class Engine:
         return None
 
     def _batch(self, adapter: str) -> tuple[list[Job], list[tuple[int, int, list[int], bool]]]:
-        hurried = any(job.priority == Priority.SPEECH for job in self._schedule.active)
-        calm = self._context.abortable and self._model.forgets_partly and not hurried
-        allowed_ms = max(self._settings.step_ms, self._settings.calm_ms if calm else 0.0)
-        left = self._pace.allowance(allowed_ms / 1000.0)
+        left = self._pace.allowance()
         parts: list[tuple[int, int, list[int], bool]] = []
         jobs: list[Job] = []
         for job in self._schedule.due(adapter):

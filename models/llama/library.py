@@ -232,8 +232,6 @@ class Context:
         params.n_outputs_max = settings.n_seq
         on_gpu = bool(lib.llama_supports_gpu_offload()) and settings.gpu_layers != 0
         params.offload_kqv = params.op_offload = on_gpu
-        self.abortable = not on_gpu
-        """Whether `abort` is heeded."""
         params.type_k = params.type_v = _GGML_TYPES[settings.kv_type]
         if settings.kv_type == "q8_0":
             params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED

@@ -32,13 +32,9 @@ class Pace:
         """Seconds a step of that size may take; 0 when none like it has been seen."""
         return self._seconds.get(tokens.bit_length(), 0.0)
 
-    def allowance(self, step_s: float | None = None) -> int:
-        """How many tokens the next step may take: between 16 and the batch's size.
-
-        `step_s` is the time that it may take, in place of the usual one.
-        """
-        most = self._step_s if step_s is None else step_s
-        known = [bucket for bucket, s in self._seconds.items() if s <= most]
+    def allowance(self) -> int:
+        """How many tokens the next step may take: between 16 and the batch's size."""
+        known = [bucket for bucket, s in self._seconds.items() if s <= self._step_s]
         if not known:
             return min(self._most, _LEAST)
         best = max(known)

@@ -25,9 +25,7 @@ class EngineSettings:
     `n_ctx` cells of KV memory are shared by all sequences; one conversation is bounded by the
     smaller of `n_ctx` and what the model was trained for. `n_seq` sequences exist, of which at most
     `n_parallel` decode at once; the others keep prefixes for reuse. `queue` requests may wait.
-    A step of the engine aims at `step_ms` milliseconds, so that an urgent request never waits long and
-    speech comes smoothly; while nobody is spoken to it may take `calm_ms`, where a player's line can end
-    it (on the CPU): larger batches read faster.
+    A step of the engine aims at `step_ms` milliseconds, so that an urgent request never waits long.
     `memory_mib` bounds what loading may allocate beyond the size of the file itself.
     `gpu_layers` is llama.cpp's: so many of the last layers are on the GPU, the output counted as one
     (-1: all). `kv_type` is what the KV memory is kept in: `q8_0` takes 17/32 of `f16` and needs flash
@@ -45,7 +43,6 @@ class EngineSettings:
     n_batch: int = 512
     queue: int = 256
     step_ms: float = 60.0
-    calm_ms: float = 250.0
     memory_mib: int = 1536
     gpu_layers: int = -1
     kv_type: KvType = "f16"
@@ -62,7 +59,6 @@ class EngineSettings:
             "n_batch": (self.n_parallel, 8192),
             "queue": (1, 65_536),
             "step_ms": (1.0, 10_000.0),
-            "calm_ms": (1.0, 10_000.0),
             "memory_mib": (1, 1 << 24),
             "gpu_layers": (-1, 10_000),
             "hold_ms": (0.0, 10_000.0),

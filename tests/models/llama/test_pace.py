@@ -35,10 +35,3 @@ def test_a_hiccup_is_forgotten() -> None:
     pace.note(before - 1, 5.0)
     assert pace.allowance() < before
     assert run(pace, 0.0005) >= before / 2
-
-
-def test_a_step_that_may_take_longer_may_take_more() -> None:
-    pace = Pace(0.05, 512)
-    for tokens in (16, 32, 64, 128):
-        pace.note(tokens, tokens * 0.001)
-    assert (pace.allowance(), pace.allowance(0.2)) == (32, 128)

@@ -1,0 +1,28 @@
+"""Garbage collection is kept out of the ticks, and given back when the server has stopped."""
+
+from __future__ import annotations
+
+import gc
+
+from greenroom import garbage
+
+
+class Knot:
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_what_was_there_is_frozen_and_what_comes_later_is_still_collected() -> None:
+    before = gc.get_threshold()
+    pauses = garbage.settle()
+    try:
+        assert gc.get_freeze_count() > 10_000
+        for _ in range(1000):
+            Knot()
+        assert gc.collect() >= 1000
+        assert 0.0 < pauses.longest_s < 10.0
+    finally:
+        garbage.unsettle(pauses)
+    assert gc.get_freeze_count() == 0
+    assert gc.get_threshold() == before
+    assert pauses not in gc.callbacks
