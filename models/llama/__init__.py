@@ -2,19 +2,21 @@
 
 ::
 
-    host.py       what the rest of Greenroom holds: a Backend
+    host.py       what the rest of Greenroom holds: a Backend; adapters.py keeps its LoRA adapters
     embedder.py   and an Embedder, over a child of its own
     lifecycle.py  starts, watches and restarts a child, for both
     underway.py   what it was asked and has not answered
     channel.py    the pipes to it
     child.py      the process: pipes on one side, an engine on the other
-    engine.py     one thread that decodes one batch of many sequences, over and over
+    engine.py     one thread that decodes one batch of many sequences, over and over; inbox.py feeds it
+    intake.py     a request becomes a job (job.py): its window, grammar and hidden reasoning (thinking.py)
+    schedule.py   whose turn it is: classes, turns inside a class, adapter cohorts; pace.py says how much
     embedding.py  one thread that makes vectors of many texts at once (llama.cpp's part: embedding_model.py)
     frames.py     length-prefixed msgpack, and the messages both sides speak
     gguf_file.py  reads a GGUF's header without llama.cpp, for a clear message
     library.py    the few llama.cpp calls the engine needs, typed
     template.py   chat messages to tokens; player text can never become a control token
-    prefix.py     which KV sequences hold which tokens, and what may be shared or evicted
+    prefix.py     which KV sequences hold which tokens, and what may be shared or evicted; spill.py keeps the cold ones
     sampling.py   logits to a token, seeded
     minilm.py     makes all-MiniLM-L6-v2 a GGUF
     machine.py    what there is: cores.py, cgroups.py, and GPUs as a short-lived probe.py tells them
