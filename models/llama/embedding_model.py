@@ -5,7 +5,6 @@ Everything here runs in the child process, as library.py does.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.errors import ModelFileError, RequestRefused
 from models.llama.gguf_file import fingerprint
-from models.llama.library import LogTail
+from models.llama.library import LogTail, load_model, metadata
 from models.llama.settings import EngineSettings
 
 _CPU_BATCH = 256
@@ -38,15 +37,7 @@ class EmbeddingModel:
 
     def __init__(self, path: Path, settings: EngineSettings, log: LogTail) -> None:
         self.path = path
-        params = lib.llama_model_default_params()
-        params.n_gpu_layers = settings.gpu_layers
-        lib.llama_backend_init()
-        self.pointer = lib.llama_model_load_from_file(str(path).encode(), params)
-        if not self.pointer:
-            raise ModelFileError(
-                f"{path}: llama.cpp can't load it: {log.reason() or 'no reason given'}",
-                "use a GGUF that this version of llama.cpp supports, or update llama-cpp-python",
-            )
+        self.pointer = load_model(path, settings, log)
         if lib.llama_model_has_encoder(self.pointer) and lib.llama_model_has_decoder(self.pointer):
             raise ModelFileError(f"{path}: is an encoder with a decoder", _USE)
         self._vocabulary = lib.llama_model_get_vocab(self.pointer)
@@ -64,9 +55,7 @@ class EmbeddingModel:
         self._something = [max(0, first if first >= 0 else ends[1])]
 
     def _meta(self, key: str) -> str:
-        buffer = ctypes.create_string_buffer(1 << 16)
-        size = lib.llama_model_meta_val_str(self.pointer, key.encode(), buffer, len(buffer))
-        return buffer.value.decode("utf-8", "replace") if size >= 0 else ""
+        return metadata(self.pointer, key)
 
     def tokenise(self, text: str, limit: int) -> tuple[list[int], bool]:
         """At least one and at most `limit` tokens, with what the model puts around a text.

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
@@ -129,20 +130,33 @@ class Vocabulary:
         return list(tokens[:count])
 
 
+def load_model(path: Path, settings: EngineSettings, log: LogTail) -> Any:
+    """A GGUF in llama.cpp's hands. Raises ModelFileError when it is refused."""
+    params = lib.llama_model_default_params()
+    params.n_gpu_layers = settings.gpu_layers
+    lib.llama_backend_init()
+    pointer = lib.llama_model_load_from_file(str(path).encode(), params)
+    if not pointer:
+        raise ModelFileError(
+            f"{path}: llama.cpp can't load it: {log.reason() or 'no reason given'}",
+            "use a GGUF that this version of llama.cpp supports, or update llama-cpp-python",
+        )
+    return pointer
+
+
+def metadata(model: Any, key: str) -> str:
+    """A value of a model's metadata as text, '' when absent."""
+    buffer = ctypes.create_string_buffer(1 << 20)
+    size = lib.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
+    return buffer.value.decode("utf-8", "replace") if size >= 0 else ""
+
+
 class Model:
     """A loaded GGUF. Raises ModelFileError when llama.cpp refuses it."""
 
     def __init__(self, path: Path, settings: EngineSettings, log: LogTail) -> None:
         self.path = path
-        params = lib.llama_model_default_params()
-        params.n_gpu_layers = settings.gpu_layers
-        lib.llama_backend_init()
-        self.pointer = lib.llama_model_load_from_file(str(path).encode(), params)
-        if not self.pointer:
-            raise ModelFileError(
-                f"{path}: llama.cpp can't load it: {log.reason() or 'no reason given'}",
-                "use a GGUF that this version of llama.cpp supports, or update llama-cpp-python",
-            )
+        self.pointer: Any = load_model(path, settings, log)
         if not lib.llama_model_has_decoder(self.pointer) or lib.llama_model_has_encoder(
             self.pointer
         ):
@@ -162,9 +176,7 @@ class Model:
 
     def meta(self, key: str) -> str:
         """A metadata value as text, '' when absent."""
-        buffer = ctypes.create_string_buffer(1 << 20)
-        size = lib.llama_model_meta_val_str(self.pointer, key.encode(), buffer, len(buffer))
-        return buffer.value.decode("utf-8", "replace") if size >= 0 else ""
+        return metadata(self.pointer, key)
 
     def template(self) -> str:
         """The chat template, '' when the GGUF has none."""
