@@ -94,7 +94,8 @@ def train(model: House, updates: Mapping[str, Low], tokens: Tokens, steps: int, 
         if (step + 1) % 20 == 0:
             pace = (time.monotonic() - began) / (step + 1)
             print(
-                f"step {step + 1}/{steps} answers {float(loss):.3f} {pace:.2f} s each", flush=True
+                f"step {step + 1}/{steps} answers {float(loss.detach()):.3f} {pace:.2f} s each",
+                flush=True,
             )
 
 
