@@ -30,7 +30,10 @@ SHARED_PERSONAS = 8
 AT_ONCE = 32
 PHASE_S = 3600.0
 _SEED = 20
-_SEQUENCE = 640
+_SEQUENCE = 768
+"""Cells of the longest conversation, rounded up to llama.cpp's 256: persona, line and reply."""
+_BESIDE = 16
+"""Sequences beyond those that speak or have a persona, for what a side wants to keep."""
 _LOAD = 0.7
 
 T = TypeVar("T")
@@ -82,9 +85,8 @@ class Bench:
         return workload.floor([self._warm, *asked]) - workload.floor([self._warm])
 
     def _sizes(self, personas: int) -> Sizes:
-        cells = max(AT_ONCE * _SEQUENCE, personas * _SEQUENCE + AT_ONCE * _SEQUENCE // 3)
-        cells = -(-cells // 256) * 256
-        return Sizes(self._plan.threads, cells, AT_ONCE, gpu_layers=self._gpu_layers)
+        kept = max(AT_ONCE, personas) + _BESIDE
+        return Sizes(self._plan.threads, kept, _SEQUENCE, AT_ONCE, gpu_layers=self._gpu_layers)
 
     def _servers(self, sizes: Sizes, slots: int = AT_ONCE) -> list[Side]:
         return [LlamaServer(self._path, sizes, slots), ExampleServer(self._path, sizes)]

@@ -36,13 +36,24 @@ class SideError(GreenroomError):
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What every side is given alike: threads, KV cells, requests at once, layers on a GPU."""
+    """What every side is given alike: threads, KV cells, requests at once, layers on a GPU.
+
+    The cells are for `kept` conversations of `each` tokens, the longest that is asked; with `streams`
+    each has its own.
+    """
 
     threads: int
-    cells: int
+    kept: int
+    each: int
     at_once: int = 32
     batch: int = 512
     gpu_layers: int = -1
+    streams: bool = True
+
+    @property
+    def cells(self) -> int:
+        """All KV cells."""
+        return self.kept * self.each
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +130,8 @@ class Ours:
         settings = EngineSettings(
             threads=self.sizes.threads,
             n_ctx=self.sizes.cells,
-            n_seq=min(MAX_SEQUENCES, 4 * self.sizes.at_once),
+            n_seq=min(MAX_SEQUENCES, self.sizes.kept),
+            streams=self.sizes.streams,
             n_parallel=self.sizes.at_once,
             n_batch=self.sizes.batch,
             gpu_layers=self.sizes.gpu_layers,

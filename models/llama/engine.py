@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import DeadlineExceeded, ModelError, ModelFileError, RequestRefused
+from models.llama.cells import Cells, OwnCells, SharedCells
 from models.llama.frames import Send
 from models.llama.inbox import Inbox
 from models.llama.intake import Intake
@@ -28,6 +29,7 @@ from models.llama.sampling import log_probabilities, sample, unit
 from models.llama.schedule import Schedule
 from models.llama.settings import EngineSettings
 from models.llama.spill import Spill
+from models.llama.streams import Part, Streams
 from models.llama.tokens import common
 from models.request import Priority
 
@@ -62,13 +64,19 @@ class Engine:
         self._context = Context(model, settings)
         self._vocabulary = model.vocabulary
         self._spill = Spill(settings.spill_mib << 20)
+        context, n_seq = self._context, settings.n_seq
+        self._memory: Streams | Context = context
+        cells: Cells = SharedCells(n_seq, context.cells)
+        if settings.streams:
+            n_seq -= 1
+            self._memory = Streams(context, settings.n_seq)
+            cells = OwnCells(n_seq, context.cells_each)
         self._table = SequenceTable(
-            self._context, settings.n_seq, self._context.cells,
-            shares=model.forgets_partly, spill=self._spill,
-        )  # fmt: skip
+            self._memory, n_seq, cells, shares=model.forgets_partly, spill=self._spill
+        )
         self._pace = Pace(settings.step_ms / 1000.0, settings.n_batch)
         trained = model.context_length
-        self.limit = min(trained, self._context.cells) if trained > 0 else self._context.cells
+        self.limit = min(trained, context.cells_each) if trained > 0 else context.cells_each
         self._intake = Intake(model, self.limit)
         self._schedule = Schedule(settings.n_parallel, settings.queue, settings.hold_ms / 1000.0)
         self._adapters: dict[str, Adapter] = {}
@@ -264,25 +272,23 @@ class Engine:
                 row += 1
         self._pace.note(count, time.monotonic() - begun)
 
-    def _decode(
-        self, jobs: list[Job], parts: list[tuple[int, int, list[int], bool]], count: int
-    ) -> NDArray[np.float32] | None:
+    def _decode(self, jobs: list[Job], parts: list[Part], count: int) -> NDArray[np.float32] | None:
         """The logits of a batch; None when the step must be tried again."""
         # A step is given up once at most, so that the others get on however often players speak.
         self._interruptible = (
-            jobs[0].priority > Priority.SPEECH
+            all(job.priority > Priority.SPEECH for job in jobs)
             and self._model.forgets_partly
             and not self._interrupted
             and self._pace.expected(count) >= _WORTH_ABORTING_S
         )
         self._interrupted = False
         try:
-            return self._context.decode(parts)
+            return self._memory.decode(parts)
         except Aborted:
             self._interrupted = True
             self._totals["aborted"] += 1
             for sequence, position, _, _ in parts:
-                self._context.cut(sequence, position)
+                self._memory.cut(sequence, position)
         except NoRoom:
             # The table says it fits; believe llama.cpp and try again with less.
             if not self._table.make_room(self._table.free_cells + 1):
@@ -291,19 +297,23 @@ class Engine:
             self._interruptible = False
         return None
 
-    def _batch(self, adapter: str) -> tuple[list[Job], list[tuple[int, int, list[int], bool]]]:
+    def _batch(self, adapter: str) -> tuple[list[Job], list[Part]]:
+        """Whose turn it is, and what of theirs is decoded, in the order of their places in memory."""
+        self._memory.settle([job.sequence for job in self._schedule.active])
         left = self._pace.allowance()
-        parts: list[tuple[int, int, list[int], bool]] = []
-        jobs: list[Job] = []
+        chosen: list[tuple[Job, int]] = []
         for job in self._schedule.due(adapter):
             if left <= 0:
                 break
-            todo = job.tokens[job.fed : job.fed + left]
-            whole = job.fed + len(todo) == len(job.tokens)
-            parts.append((job.sequence, job.fed, todo, whole))
-            jobs.append(job)
-            left -= len(todo)
-        return jobs, parts
+            count = min(left, len(job.tokens) - job.fed)
+            chosen.append((job, count))
+            left -= count
+        chosen.sort(key=lambda pair: self._memory.place(pair[0].sequence))
+        parts: list[Part] = []
+        for job, count in chosen:
+            end = job.fed + count
+            parts.append((job.sequence, job.fed, job.tokens[job.fed : end], end == len(job.tokens)))
+        return [job for job, _ in chosen], parts
 
     def _yield_room(self) -> None:
         """Take the memory of the least urgent request, which will go on later."""
@@ -419,6 +429,7 @@ class Engine:
             "spilled_bytes": self._spill.bytes,
             "cells": self._table.n_cells,
             "free_cells": self._table.free_cells,
+            "stream_copies": self._memory.copies,
             "allowance": self._pace.allowance(),
             "busy_s": round(self._busy_s, 3),
             "decode_s": round(self._context.decode_s, 3),

@@ -237,8 +237,7 @@ class Context:
         params.n_seq_max = settings.n_seq
         params.n_threads = settings.threads
         params.n_threads_batch = settings.threads
-        # Sequences share cells, so that a prefix is forked without copying it.
-        params.kv_unified = True
+        params.kv_unified = not settings.streams
         params.no_perf = True
         # A sequence gets one token a step; llama.cpp would reserve logits for a whole batch.
         params.n_outputs_max = settings.n_seq
@@ -257,6 +256,7 @@ class Context:
                 "give it a smaller n_ctx, or more memory",
             )
         self.cells = int(lib.llama_n_ctx(self.pointer))
+        self.cells_each = int(lib.llama_n_ctx_seq(self.pointer))
         self.size = settings.n_batch
         self._memory = lib.llama_get_memory(self.pointer)
         self._stop_flag = ctypes.create_string_buffer(2)
@@ -264,6 +264,7 @@ class Context:
         lib.llama_set_abort_callback(
             self.pointer, self._stop_callback, ctypes.cast(self._stop_flag, ctypes.c_void_p)
         )
+        self.copies = 0
         self.decode_s = 0.0
         self._n_vocab = model.vocabulary.size
         self._tokens: NDArray[np.int32] = np.zeros(self.size, dtype=np.int32)
@@ -328,8 +329,18 @@ class Context:
         logits: NDArray[np.float32] = np.frombuffer(memoryview(raw).cast("B"), dtype=np.float32)
         return logits.reshape(wanted, self._n_vocab)
 
+    def settle(self, busy: Sequence[int]) -> None:
+        """Sequences in unified memory are decoded together wherever they are (see streams.py)."""
+
+    def place(self, sequence: int) -> int:
+        """Sequences are llama.cpp's own."""
+        return sequence
+
     def copy(self, source: int, target: int, length: int) -> None:
-        """Let `target` (empty) share the first `length` cells of `source`."""
+        """Let `target` (empty) have the first `length` cells of `source`, -1 for all.
+
+        In unified memory the two share them. Streams copy theirs at the next `decode`, and only whole.
+        """
         lib.llama_memory_seq_cp(self._memory, source, target, 0, length)
 
     def cut(self, sequence: int, length: int) -> None:

@@ -1,15 +1,15 @@
 """Which KV sequences hold which tokens, what may be shared, and what is evicted first.
 
-The table mirrors what llama.cpp's unified KV memory holds: every sequence is a list of tokens, each
-in a cell; a fork shares the cells of its source, and a cell is free when no sequence uses it any
-more. So the sequences form a tree: adapter, world, faction, persona, moment. What was computed under
-one LoRA adapter is wrong under another and is never shared with it.
+The table mirrors what llama.cpp's KV memory holds: every sequence is a list of tokens, each in a cell
+(cells.py counts those); a fork has the first cells of its source, shared or copied. So the sequences
+form a tree: adapter, world, faction, persona, moment. What was computed under one LoRA adapter is
+wrong under another and is never shared with it.
 
 A sequence whose request has ended stays for later ones until its cells or its id are needed. What a
 later request has shared before is *proven*: it was worth keeping once. The tails that nobody shared
-go first, oldest use first; a proven prefix lives longer the more tokens it would cost to read it
-again, and is written to disk when it goes (see spill.py). An adapter that holds more than its part
-of the cells gives first.
+go first, oldest use first, be it the one that the new request would fork from; a proven prefix lives
+longer the more tokens it would cost to read it again, and is written to disk when it goes (see
+spill.py). An adapter that holds more than its part of the cells gives first.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.llama.cells import Cells
 from models.llama.spill import Spill
 from models.llama.tokens import common
 
-_WORTH = 0.25
-"""Age, in sequences taken or released, that each proven token makes up for."""
+_HOPE = 0.25
+"""What a token that nobody has shared yet is worth beside a proven one."""
 SPILL_LEAST = 96
 """Tokens of reading that a state on disk must save to be worth its way there and back."""
 
@@ -49,15 +50,15 @@ class Memory(Protocol):
 @dataclass(slots=True)
 class _Row:
     tokens: array[int] = field(default_factory=lambda: array("i"))
-    cells: array[int] = field(default_factory=lambda: array("i"))
     adapter: str = ""
     proven: int = 0
+    twin: int = -1
     busy: bool = False
     used: int = 0
 
 
 class SequenceTable:
-    """All sequences of one context; `n_cells` tokens fit at once.
+    """All sequences of one context, whose cells are counted by `cells`.
 
     With `shares` unset (recurrent models) nothing is reused. `spill` keeps what is evicted.
     """
@@ -66,7 +67,7 @@ class SequenceTable:
         self,
         memory: Memory,
         n_seq: int,
-        n_cells: int,
+        cells: Cells,
         *,
         shares: bool = True,
         spill: Spill | None = None,
@@ -74,19 +75,22 @@ class SequenceTable:
     ) -> None:
         self._memory = memory
         self._rows = [_Row() for _ in range(n_seq)]
-        self._references: NDArray[np.int32] = np.zeros(n_cells, dtype=np.int32)
-        self._free = array("i", range(n_cells - 1, -1, -1))
+        self._cells = cells
         self._clock = 0
         self._shares = shares
         self._spill = Spill(0) if spill is None else spill
         self._spill_least = spill_least
-        self.n_cells = n_cells
         self.evicted = 0
+
+    @property
+    def n_cells(self) -> int:
+        """All cells."""
+        return self._cells.total
 
     @property
     def free_cells(self) -> int:
         """Cells that no sequence uses."""
-        return len(self._free)
+        return self._cells.free
 
     @property
     def kept(self) -> int:
@@ -101,7 +105,7 @@ class SequenceTable:
         """Cells that each adapter's sequences hold, shared ones counted once for each holder."""
         held: Counter[str] = Counter()
         for row in self._rows:
-            held[row.adapter] += len(row.cells)
+            held[row.adapter] += len(row.tokens)
         return {adapter: count for adapter, count in held.items() if count}
 
     def longest_prefix(self, tokens: NDArray[np.int32], adapter: str = "") -> tuple[int, int]:
@@ -124,14 +128,9 @@ class SequenceTable:
         `promised` cells are set aside for the requests already under way.
         """
         source, length = self.longest_prefix(tokens, adapter)
-        held: NDArray[np.bool_] = np.zeros(self.n_cells, dtype=np.bool_)
-        for row in self._rows:
-            if row.busy:
-                held[np.frombuffer(row.cells, dtype=np.int32)] = True
-        if length:
-            held[np.frombuffer(self._rows[source].cells, dtype=np.int32, count=length)] = True
-        needed = int(held.sum()) + len(tokens) - length + extra + promised
-        return needed <= self.n_cells
+        wanted = len(tokens) - length + extra + promised
+        busy = [index for index, row in enumerate(self._rows) if row.busy]
+        return self._cells.takes(wanted, source, length, busy)
 
     def acquire(self, tokens: NDArray[np.int32], adapter: str = "") -> tuple[int, int] | None:
         """Take a sequence for a request; it starts with the longest prefix held anywhere.
@@ -146,18 +145,15 @@ class SequenceTable:
             row.proven = max(row.proven, length)
             if not row.busy and length == len(row.tokens):
                 return self._take(source, adapter), length
-        target = self._vacant(but=source)
+        target = self._vacant(but=source, length=length)
         if target is None:
-            if source < 0 or self._rows[source].busy:
-                return None
-            self.cut(source, length)
-            return self._take(source, adapter), length
-        if length:
+            return None
+        if length and target != source:
             self._memory.copy(source, target, length)
+            self._cells.share(source, target, length)
             row, fork = self._rows[source], self._rows[target]
             fork.tokens = row.tokens[:length]
-            fork.cells = row.cells[:length]
-            self._references[np.frombuffer(fork.cells, dtype=np.int32)] += 1
+            fork.twin, row.twin = source, target
             self._clock += 1
             row.used = self._clock
         return self._take(target, adapter), length
@@ -165,11 +161,9 @@ class SequenceTable:
     def extend(self, sequence: int, tokens: Iterable[int]) -> None:
         """Note that tokens were decoded into a sequence. There must be room (`make_room`)."""
         row = self._rows[sequence]
-        for token in tokens:
-            cell = self._free.pop()
-            self._references[cell] = 1
-            row.tokens.append(token)
-            row.cells.append(cell)
+        before = len(row.tokens)
+        row.tokens.extend(tokens)
+        self._cells.add(sequence, len(row.tokens) - before)
 
     def release(self, sequence: int) -> None:
         """The request ended; the sequence stays as a prefix until it is evicted."""
@@ -184,16 +178,12 @@ class SequenceTable:
         if length >= len(row.tokens):
             return
         self._memory.cut(sequence, length)
-        for cell in row.cells[length:]:
-            self._references[cell] -= 1
-            if self._references[cell] == 0:
-                self._free.append(cell)
+        self._cells.drop(sequence, length)
         del row.tokens[length:]
-        del row.cells[length:]
 
     def make_room(self, cells: int) -> bool:
         """Evict what is idle until `cells` are free; False: not possible."""
-        while len(self._free) < cells:
+        while self._cells.free < cells:
             victim = self._least_worth(tails=True)
             if victim is None:
                 return False
@@ -206,15 +196,37 @@ class SequenceTable:
         row.busy, row.used, row.adapter = True, self._clock, adapter
         return sequence
 
-    def _vacant(self, but: int) -> int | None:
+    def _vacant(self, but: int = -1, length: int = 0) -> int | None:
+        """A sequence that can be had, emptied; or `but`, cut at `length`, if that loses least."""
         for index, row in enumerate(self._rows):
             if not row.busy and not row.tokens:
                 return index
         victim = self._least_worth(tails=False, but=but)
+        own_tail = but >= 0 and not self._rows[but].busy
+        if own_tail and (victim is None or self._score(but, length) <= self._score(victim[0])):
+            victim = but, length
         if victim is None:
             return None
         self._evict(*victim)
         return victim[0]
+
+    def _score(self, index: int, keeps: int = 0) -> float:
+        """What it may cost to forget all but the first `keeps` tokens of an idle sequence.
+
+        The tokens that would be read again, by how long nobody has asked for them.
+        """
+        row = self._rows[index]
+        keeps = max(keeps, self._held_by_twin(row))
+        proven = max(0, row.proven - keeps)
+        unproven = max(0, len(row.tokens) - keeps - proven)
+        return (proven + _HOPE * unproven) / (self._clock - row.used + 1)
+
+    def _held_by_twin(self, row: _Row) -> int:
+        """How many of its first tokens are held by the one it was forked from or to, as well."""
+        twin = self._rows[row.twin]
+        if row.twin < 0 or twin.adapter != row.adapter:
+            return 0
+        return common(row.tokens, np.frombuffer(twin.tokens, dtype=np.int32))
 
     def _least_worth(self, *, tails: bool, but: int = -1) -> tuple[int, int] | None:
         """(sequence, tokens it may keep) of the idle one whose loss costs least; None for none."""
@@ -225,16 +237,19 @@ class SequenceTable:
             if row.busy or not row.tokens or index == but:
                 continue
             keeps = row.proven if tails and row.proven < len(row.tokens) else 0
-            score = row.used + (0.0 if keeps else _WORTH * row.proven)
+            score = self._score(index, keeps)
             if len(held) > 1 and held[row.adapter] > share:
-                score -= self.n_cells
+                score -= self._cells.total
             if worst is None or score < worst[0]:
                 worst = (score, index, keeps)
         return None if worst is None else worst[1:]
 
     def _evict(self, sequence: int, keeps: int) -> None:
         row = self._rows[sequence]
-        if not keeps:
+        if keeps < max(row.proven, 1):
+            # What was shared stays worth as much where it is held from now on.
+            twin = self._rows[row.twin]
+            twin.proven = max(twin.proven, min(row.proven, self._held_by_twin(row)))
             self._save(row, sequence)
             self.evicted += 1
         self.cut(sequence, keeps)
@@ -242,8 +257,8 @@ class SequenceTable:
     # What is on disk
 
     def _save(self, row: _Row, sequence: int) -> None:
-        alone = self._references[np.frombuffer(row.cells, dtype=np.int32, count=row.proven)] == 1
-        if self._spill.open and int(alone.sum()) >= self._spill_least:
+        alone = row.proven - self._held_by_twin(row)
+        if self._spill.open and alone >= self._spill_least:
             self.cut(sequence, row.proven)
             state = self._memory.save(sequence)
             if state:
@@ -258,7 +273,7 @@ class SequenceTable:
             return
         # Read first: to make room may push this very state out.
         kept, state = self._spill.tokens(number)[:], self._spill.load(number)
-        target = self._vacant(but=-1)
+        target = self._vacant()
         if not state or target is None or not self.make_room(len(kept)):
             return
         if not self._memory.load(target, state):

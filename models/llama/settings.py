@@ -22,9 +22,11 @@ KvType = Literal["f32", "f16", "q8_0"]
 class EngineSettings:
     """Sizes and bounds of one engine.
 
-    `n_ctx` cells of KV memory are shared by all sequences; one conversation is bounded by the
-    smaller of `n_ctx` and what the model was trained for. `n_seq` sequences exist, of which at most
-    `n_parallel` decode at once; the others keep prefixes for reuse. `queue` requests may wait.
+    `n_ctx` cells of KV memory are shared by all sequences; with `streams` each has its part of them
+    for itself, which is faster on a CPU and takes more memory (see streams.py). One conversation is
+    bounded by what a sequence can have and by what the model was trained for. `n_seq` sequences exist
+    (with `streams` one serves to move the others), of which at most `n_parallel` decode at once; the
+    others keep prefixes for reuse. `queue` requests may wait.
     A step of the engine aims at `step_ms` milliseconds, so that an urgent request never waits long.
     `memory_mib` bounds what loading may allocate beyond the size of the file itself.
     `gpu_layers` is llama.cpp's: so many of the last layers are on the GPU, the output counted as one
@@ -49,13 +51,14 @@ class EngineSettings:
     exact: bool = False
     hold_ms: float = 100.0
     spill_mib: int = 256
+    streams: bool = False
 
     def __post_init__(self) -> None:
         bounds = {
             "threads": (0, 512),
             "n_ctx": (64, 1 << 22),
             "n_seq": (1, MAX_SEQUENCES),
-            "n_parallel": (1, self.n_seq),
+            "n_parallel": (1, self.n_seq - self.streams),
             "n_batch": (self.n_parallel, 8192),
             "queue": (1, 65_536),
             "step_ms": (1.0, 10_000.0),

@@ -21,6 +21,10 @@ Factory = Callable[..., Path]
 Hosts = Callable[..., Any]
 
 EXACT = EngineSettings(threads=1, n_ctx=2048, n_seq=16, n_parallel=16, exact=True, hold_ms=5.0)
+STREAMS = EngineSettings(
+    threads=1, n_ctx=8192, n_seq=16, n_parallel=15, exact=True, hold_ms=5.0, streams=True
+)
+in_both_memories = pytest.mark.parametrize("sizes", [EXACT, STREAMS], ids=["unified", "streams"])
 """Random weights make near ties, which the rounding of a shared batch could turn over."""
 
 PERSONA = "You are Maud of Alderford. You know that the mill is haunted. " * 4
@@ -51,18 +55,19 @@ def loaded(host: Any) -> dict[str, str]:
     raise AssertionError(f"still loading: {states}")
 
 
+@in_both_memories
 def test_what_was_read_under_one_adapter_is_never_used_under_another(
-    gguf_factory: Factory, host_factory: Hosts, adapters: dict[str, Path]
+    gguf_factory: Factory, host_factory: Hosts, adapters: dict[str, Path], sizes: EngineSettings
 ) -> None:
     alone: dict[str, str] = {}
     for name in ("", *adapters):
-        host = host_factory(gguf_factory(), settings=EXACT)
+        host = host_factory(gguf_factory(), settings=sizes)
         if name:
             host.add_adapter(name, adapters[name])
         alone[name] = say(host, "What do you fear?", name).reply.text
         host.close()
     assert len(set(alone.values())) == 4
-    host = host_factory(gguf_factory(), settings=EXACT)
+    host = host_factory(gguf_factory(), settings=sizes)
     for name, path in adapters.items():
         host.add_adapter(name, path)
     one_by_one = {name: say(host, "What do you fear?", name).reply for name in alone}
@@ -73,10 +78,11 @@ def test_what_was_read_under_one_adapter_is_never_used_under_another(
     assert all(reply.cached_tokens == reply.prompt_tokens - 1 for reply in again.values())
 
 
+@in_both_memories
 def test_many_under_several_adapters_say_what_each_says_alone(
-    gguf_factory: Factory, host_factory: Hosts, adapters: dict[str, Path]
+    gguf_factory: Factory, host_factory: Hosts, adapters: dict[str, Path], sizes: EngineSettings
 ) -> None:
-    host = host_factory(gguf_factory(), settings=EXACT)
+    host = host_factory(gguf_factory(), settings=sizes)
     for name, path in adapters.items():
         host.add_adapter(name, path)
     asked = [(f"Question {n}?", name) for n in range(4) for name in ("", *adapters)]

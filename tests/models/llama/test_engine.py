@@ -29,16 +29,22 @@ THINKS = (
 )
 
 
+in_both_memories = pytest.mark.parametrize("streams", [False, True], ids=["unified", "streams"])
+
+
 def engine(host: Any, name: str) -> Any:
     """One of the engine's own figures, fresh."""
     time.sleep(1.1)
     return host.status()["engine"][name]
 
 
+@in_both_memories
 def test_a_players_line_ends_the_step_of_less_urgent_requests_and_nothing_is_lost(
-    gguf_factory: Factory, host_factory: Hosts
+    gguf_factory: Factory, host_factory: Hosts, streams: bool
 ) -> None:
-    slow = EngineSettings(threads=1, n_ctx=4096, n_seq=16, n_parallel=16, exact=True, step_ms=400.0)
+    slow = EngineSettings(
+        threads=1, n_ctx=16_384, n_seq=16, n_parallel=15, exact=True, step_ms=400.0, streams=streams
+    )
     file = gguf_factory(width=256, layers=6, heads=4, hidden=512)
     crowd = [
         request(f"{n} " + "tell me of the wolf " * 40, priority=Priority.OFFSTAGE, max_tokens=24)
@@ -119,15 +125,23 @@ def test_a_thinking_models_reasoning_is_bounded_and_never_spoken(
     assert "think>" not in thought.reply.text
 
 
+@in_both_memories
 def test_a_persona_that_lost_its_memory_is_read_back_from_disk(
-    gguf_factory: Factory, host_factory: Hosts
+    gguf_factory: Factory, host_factory: Hosts, streams: bool
 ) -> None:
-    tight = EngineSettings(threads=1, n_ctx=1024, n_seq=4, n_parallel=2, exact=True)
+    tight = EngineSettings(
+        threads=1,
+        n_ctx=2048 if streams else 1024,
+        n_seq=4,
+        n_parallel=2,
+        exact=True,
+        streams=streams,
+    )
     host = host_factory(gguf_factory(), settings=tight)
     persona = "You are Maud, baker of Alderford. You know that the mill is haunted. " * 6
     first = ask(host, request("Where is the inn?", system=persona, max_tokens=12)).reply
     ask(host, request("Who are you?", system=persona, max_tokens=12)).wait()
-    for n in range(4):
+    for n in range(30):
         stranger = f"{n} is who you are. " + "You know the road to the sea and back. " * 16
         for line in ("Good day!", "Who are you?"):
             ask(host, request(line, system=stranger, max_tokens=12)).wait()
@@ -136,3 +150,22 @@ def test_a_persona_that_lost_its_memory_is_read_back_from_disk(
     assert again.text == first.text
     assert again.cached_tokens > 200
     assert engine(host, "restored") == 1
+
+
+def test_streams_and_unified_memory_answer_alike(
+    gguf_factory: Factory, host_factory: Hosts
+) -> None:
+    said: list[list[str]] = []
+    for streams in (False, True):
+        sizes = EngineSettings(
+            threads=1, n_ctx=2560, n_seq=10, n_parallel=6, exact=True, streams=streams
+        )
+        host = host_factory(gguf_factory(), settings=sizes)
+        talks = [
+            request(f"Question {n}?", system=f"You are number {n % 3}.", max_tokens=4 + n)
+            for n in range(24)
+        ]
+        said.append([recorder.reply.text for recorder in [ask(host, talk) for talk in talks]])
+        assert (engine(host, "stream_copies") > 0) is streams
+        host.close()
+    assert said[0] == said[1]

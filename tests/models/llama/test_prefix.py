@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.llama.cells import SharedCells
 from models.llama.prefix import SequenceTable
 from models.llama.spill import Spill
 
@@ -65,7 +66,9 @@ def test_what_is_reused_is_what_was_decoded_under_this_adapter_and_free_cells_ar
     work: list[tuple[list[int], str, bool]], spill: int
 ) -> None:
     memory = SimulatedMemory()
-    table = SequenceTable(memory, n_seq=4, n_cells=40, spill=Spill(spill * spill), spill_least=2)
+    table = SequenceTable(
+        memory, n_seq=4, cells=SharedCells(4, 40), spill=Spill(spill * spill), spill_least=2
+    )
     busy: list[int] = []
     for values, adapter, finishes in work:
         prompt = tokens(*values)
@@ -90,7 +93,7 @@ def test_what_is_reused_is_what_was_decoded_under_this_adapter_and_free_cells_ar
 
 def test_a_second_request_decodes_only_what_differs() -> None:
     memory = SimulatedMemory()
-    table = SequenceTable(memory, n_seq=4, n_cells=100)
+    table = SequenceTable(memory, n_seq=4, cells=SharedCells(4, 100))
     first, reused = table.acquire(tokens(1, 2, 3, 4, 5)) or (-1, -1)
     assert reused == 0
     feed(table, memory, first, tokens(1, 2, 3, 4, 5))
@@ -101,7 +104,7 @@ def test_a_second_request_decodes_only_what_differs() -> None:
 
 def test_the_last_token_is_always_decoded_again() -> None:
     memory = SimulatedMemory()
-    table = SequenceTable(memory, n_seq=2, n_cells=10)
+    table = SequenceTable(memory, n_seq=2, cells=SharedCells(2, 10))
     sequence, _ = table.acquire(tokens(1, 2)) or (-1, -1)
     feed(table, memory, sequence, tokens(1, 2))
     table.release(sequence)
@@ -110,7 +113,7 @@ def test_the_last_token_is_always_decoded_again() -> None:
 
 def test_the_least_recently_used_prefix_goes_first() -> None:
     memory = SimulatedMemory()
-    table = SequenceTable(memory, n_seq=3, n_cells=100)
+    table = SequenceTable(memory, n_seq=3, cells=SharedCells(3, 100))
     for start in (10, 20, 30):
         sequence, _ = table.acquire(tokens(start, 1)) or (-1, -1)
         feed(table, memory, sequence, tokens(start, 1))
@@ -125,14 +128,14 @@ def test_the_least_recently_used_prefix_goes_first() -> None:
 
 
 def test_no_sequence_is_given_when_all_are_busy() -> None:
-    table = SequenceTable(SimulatedMemory(), n_seq=1, n_cells=10)
+    table = SequenceTable(SimulatedMemory(), n_seq=1, cells=SharedCells(1, 10))
     assert table.acquire(tokens(1)) == (0, 0)
     assert table.acquire(tokens(2)) is None
 
 
 def test_room_is_promised_only_where_idle_prefixes_can_make_it() -> None:
     memory = SimulatedMemory()
-    table = SequenceTable(memory, n_seq=3, n_cells=10)
+    table = SequenceTable(memory, n_seq=3, cells=SharedCells(3, 10))
     sequence, _ = table.acquire(tokens(*range(6))) or (-1, -1)
     feed(table, memory, sequence, tokens(*range(6)))
     assert not table.fits(tokens(9, 9, 9, 9, 9), extra=0, promised=0)
@@ -144,7 +147,7 @@ def test_room_is_promised_only_where_idle_prefixes_can_make_it() -> None:
 
 def test_a_table_that_may_not_share_reuses_nothing() -> None:
     memory = SimulatedMemory()
-    table = SequenceTable(memory, n_seq=2, n_cells=10, shares=False)
+    table = SequenceTable(memory, n_seq=2, cells=SharedCells(2, 10), shares=False)
     sequence, _ = table.acquire(tokens(1, 2, 3)) or (-1, -1)
     feed(table, memory, sequence, tokens(1, 2, 3))
     table.release(sequence)
@@ -156,7 +159,7 @@ def test_a_table_that_may_not_share_reuses_nothing() -> None:
 @pytest.mark.parametrize("length", [0, 3])
 def test_cutting_frees_what_nobody_else_holds(length: int) -> None:
     memory = SimulatedMemory()
-    table = SequenceTable(memory, n_seq=2, n_cells=10)
+    table = SequenceTable(memory, n_seq=2, cells=SharedCells(2, 10))
     sequence, _ = table.acquire(tokens(1, 2, 3, 4)) or (-1, -1)
     feed(table, memory, sequence, tokens(1, 2, 3, 4))
     table.cut(sequence, length)
@@ -174,7 +177,7 @@ def told(table: SequenceTable, memory: SimulatedMemory, *values: int) -> int:
 
 def test_tails_that_nobody_shared_go_before_a_prefix_that_was_shared() -> None:
     memory = SimulatedMemory()
-    table = SequenceTable(memory, n_seq=8, n_cells=150)
+    table = SequenceTable(memory, n_seq=8, cells=SharedCells(8, 150))
     persona = list(range(100, 200))
     for moment in range(3):
         told(table, memory, *persona, moment, moment, moment)
@@ -186,7 +189,7 @@ def test_tails_that_nobody_shared_go_before_a_prefix_that_was_shared() -> None:
 
 def test_an_adapter_that_holds_more_than_its_part_gives_first() -> None:
     memory = SimulatedMemory()
-    table = SequenceTable(memory, n_seq=8, n_cells=40)
+    table = SequenceTable(memory, n_seq=8, cells=SharedCells(8, 40))
     few, _ = table.acquire(tokens(1, 2, 3), "elf") or (-1, -1)
     feed(table, memory, few, tokens(1, 2, 3))
     table.release(few)
@@ -201,7 +204,7 @@ def test_an_adapter_that_holds_more_than_its_part_gives_first() -> None:
 def test_a_proven_prefix_comes_back_from_disk() -> None:
     memory = SimulatedMemory()
     spill = Spill(100_000)
-    table = SequenceTable(memory, n_seq=3, n_cells=40, spill=spill, spill_least=8)
+    table = SequenceTable(memory, n_seq=3, cells=SharedCells(3, 40), spill=spill, spill_least=8)
     persona = list(range(100, 120))
     told(table, memory, *persona, 1)
     told(table, memory, *persona, 2)
