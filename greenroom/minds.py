@@ -16,7 +16,7 @@ from models.errors import ModelDoesNotFit, ModelError, ModelFileError
 from models.hashed import HashedEmbedder
 from models.llama import facts, minilm
 from models.llama.embedder import LlamaEmbedder
-from models.llama.fit import Plan, fit
+from models.llama.fit import Plan, fit, shrinking
 from models.llama.gguf_file import inspect
 from models.llama.host import LlamaHost
 from models.llama.machine import Machine, measure
@@ -136,13 +136,16 @@ def plan(settings: ModelSettings, machine: Machine | None = None) -> Plan:
 def local_engine(settings: ModelSettings) -> LlamaHost:
     """The local engine for the settings' model file, sized by `plan`, starting.
 
-    A damaged file is left to the engine to tell of. Raises ModelDoesNotFit.
+    After a death of memory it goes on smaller, as far as the settings' own sizes can be kept. A damaged file is left to the engine to tell of. Raises ModelDoesNotFit.
     """
+    file = model_file(settings)
     try:
-        sizes = plan(settings).settings
+        planned = plan(settings)
     except ModelFileError:
-        sizes = EngineSettings()
-    return LlamaHost(model_file(settings), settings=sizes, mode=settings.engine)
+        return LlamaHost(file, settings=EngineSettings(), mode=settings.engine)
+    return LlamaHost(
+        file, settings=planned.settings, mode=settings.engine, shrink=shrinking(planned)
+    )
 
 
 def models_folder(settings: ModelSettings) -> Path:

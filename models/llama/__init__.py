@@ -5,6 +5,7 @@
     host.py       what the rest of Greenroom holds: a Backend; adapters.py keeps its LoRA adapters
     embedder.py   and an Embedder, over a child of its own
     lifecycle.py  starts, watches and restarts a child, for both
+    deaths.py     how a child's death is judged: tried again, smaller, or given up; shortage.py knows the words
     underway.py   what it was asked and has not answered
     channel.py    the pipes to it
     child.py      the process: pipes on one side, an engine on the other
@@ -14,7 +15,7 @@
     embedding.py  one thread that makes vectors of many texts at once (llama.cpp's part: embedding_model.py)
     frames.py     length-prefixed msgpack, and the messages both sides speak
     gguf_file.py  reads a GGUF's header without llama.cpp, for a clear message
-    library.py    the few llama.cpp calls the engine needs, typed
+    library.py    the few llama.cpp calls the engine needs, typed; spoken_log.py says its errors on stderr
     template.py   chat messages to tokens; player text can never become a control token
     prefix.py     which KV sequences hold which tokens, and what may be shared or evicted; spill.py keeps the cold ones
     sampling.py   logits to a token, seeded

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from models.errors import ModelError, ModelFileError
+from models.errors import ModelError
 from models.llama import frames, spawn
 from models.llama.inbox import Inbox
 from models.llama.settings import EngineSettings, Role
+from models.llama.shortage import tells_of_shortage
 
 _log = logging.getLogger("greenroom.models.llama")
 
@@ -38,10 +39,17 @@ _SOURCE = re.compile(r"\S+/([^/\s]+\.(?:cpp|cu|c|h):\d+)")
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How an engine ended: `reason` in words (with the signal or exit code), and its last words."""
+    """How an engine ended: `reason` in words (with the signal or exit code), and its last words.
+
+    `code` is a process's exit code as `subprocess` tells it, `killed` says that this side ended it,
+    `refused` that it said itself that memory was short.
+    """
 
     reason: str
     last_words: str = ""
+    code: int | None = None
+    killed: bool = False
+    refused: bool = False
 
 
 class Channel(Protocol):
@@ -71,6 +79,7 @@ class ProcessChannel:
         self._process: subprocess.Popen[bytes] | None = None
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._last_lines: deque[str] = deque(maxlen=_STDERR_LINES)
+        self._killed = False
 
     @property
     def pid(self) -> int | None:
@@ -99,6 +108,7 @@ class ProcessChannel:
 
     def kill(self) -> None:
         if self._process is not None and self._process.poll() is None:
+            self._killed = True
             self._process.kill()
 
     def wait(self, timeout_s: float) -> bool:
@@ -136,7 +146,8 @@ class ProcessChannel:
         assert self._process is not None
         code = self._process.wait()
         pipe.close()
-        self._on_end(End(fault or spawn.in_words(code), self._quote()))
+        reason = fault or spawn.in_words(code)
+        self._on_end(End(reason, self._quote(), code=code, killed=self._killed))
 
     def _read_errors(self) -> None:
         with self._pipe("stderr") as pipe:
@@ -150,8 +161,13 @@ class ProcessChannel:
 
     def _quote(self) -> str:
         lines = [line for line in self._last_lines if line]
-        telling = [line for line in lines if "error" in line.lower() or "assert" in line.lower()]
+        telling = [line for line in lines if _telling(line)]
         return " | ".join(_SOURCE.sub(r"\1", line) for line in (telling or lines)[-_QUOTED_LINES:])
+
+
+def _telling(line: str) -> bool:
+    said = line.lower()
+    return "error" in said or "assert" in said or tells_of_shortage(line, worked=True)
 
 
 class ThreadChannel:
@@ -195,10 +211,7 @@ class ThreadChannel:
                 path, settings, self._on_frame, role=role, inbox=self._inbox, watched=False
             )
         except ModelError as error:
-            is_file = isinstance(error, ModelFileError)
-            self._on_frame(
-                {"t": "failed", "reason": error.message, "hint": error.hint, "file": is_file}
-            )
+            self._on_frame(frames.failed(error))
             return End("it could not start")
         try:
             engine.run()

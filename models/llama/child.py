@@ -2,8 +2,8 @@
 
 It imports only `models` and `foundation`, so that it starts fast and knows nothing of the world.
 States: waiting for `start` → loading → serving → ended. Exit codes: 0 closed or the host is gone,
-3 the model can't be used (a `failed` frame said why), 4 llama.cpp failed while serving; anything
-else, or a signal, is a crash, for which the host restarts it.
+3 the model can't be used (a `failed` frame said why), 4 llama.cpp or memory failed while serving;
+anything else, or a signal, is a crash, for which the host restarts it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, Protocol
 
-from models.errors import ModelError, ModelFileError, ModelUnavailable
+from models.errors import ModelDoesNotFit, ModelError, ModelFileError, ModelUnavailable
 from models.llama import frames
 from models.llama.gguf_file import inspect
 from models.llama.inbox import Inbox
@@ -70,14 +70,7 @@ def main() -> int:
     try:
         engine = load(path, EngineSettings.unpack(start["settings"]), send, role=start["role"])
     except ModelError as error:
-        send(
-            {
-                "t": "failed",
-                "reason": error.message,
-                "hint": error.hint,
-                "file": isinstance(error, ModelFileError),
-            }
-        )
+        send(frames.failed(error))
         return EXIT_UNFIT
     threading.Thread(target=_listen, args=(source, engine.inbox), daemon=True).start()
     try:
@@ -101,14 +94,16 @@ def load(
 ) -> Served:
     """Load and try a model; sends `loading` and `ready`.
 
-    `watched` guards memory by ending the process. Raises ModelFileError when the file is at fault
-    and ModelUnavailable when llama.cpp is missing.
+    `watched` guards memory by ending the process, and says llama.cpp's errors on stderr. Raises
+    ModelFileError when the file is at fault, ModelDoesNotFit when memory could not be had and
+    ModelUnavailable when llama.cpp is missing.
     """
     info = inspect(path)
     try:
         from models.llama.embedding import EmbeddingEngine, EmbeddingModel
         from models.llama.engine import Engine
-        from models.llama.library import LogTail, Model
+        from models.llama.library import Model
+        from models.llama.spoken_log import SpokenLog
     except ImportError as error:
         raise ModelUnavailable(
             f"the local engine can't start: {error}", "pip install 'greenroom[local]'"
@@ -117,7 +112,7 @@ def load(
     watch = _MemoryWatch(path, info.size * 5 // 4 + settings.memory_mib * (1 << 20), send)
     if watched:
         watch.start()
-    log = LogTail()
+    log = SpokenLog(aloud=watched)
     try:
         model: Described
         engine: Served
@@ -130,7 +125,15 @@ def load(
             watch.stop()
             engine = Engine(speaker, settings, send, log, inbox)
         engine.trial()
-    except (RuntimeError, MemoryError, UnicodeError) as error:
+    except (ModelFileError, RuntimeError, MemoryError, UnicodeError) as error:
+        if log.shortage or isinstance(error, MemoryError):
+            said = error.message if isinstance(error, ModelFileError) else f"{path}: {error!r}"
+            raise ModelDoesNotFit(
+                f"{said}{f': {log.shortage}' if log.shortage else ''}",
+                "give it a shorter context or fewer sequences, a smaller model, or more memory",
+            ) from error
+        if isinstance(error, ModelFileError):
+            raise
         raise ModelFileError(
             f"{path}: llama.cpp loads it but can't use it: {log.reason() or error}",
             "download or export the file again, or update llama-cpp-python",
@@ -148,6 +151,10 @@ def _listen(source: BinaryIO, inbox: Inbox) -> NoReturn:
             inbox.put(frame)
     except (frames.FrameError, OSError):
         traceback.print_exc()
+    except MemoryError:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(EXIT_BROKEN)
     os._exit(EXIT_CLOSED)
 
 
@@ -172,15 +179,12 @@ class _MemoryWatch(threading.Thread):
             used = _private_bytes()
             if used > self._limit:
                 mib = 1 << 20
-                self._send(
-                    {
-                        "t": "failed",
-                        "reason": f"{self._path}: loading took {used // mib} MiB, "
-                        f"more than {self._limit // mib} for a file of its size",
-                        "hint": "the file may be damaged; if not, raise the engine's memory_mib",
-                        "file": True,
-                    }
+                error = ModelFileError(
+                    f"{self._path}: loading took {used // mib} MiB, "
+                    f"more than {self._limit // mib} for a file of its size",
+                    "the file may be damaged; if not, raise the engine's memory_mib",
                 )
+                self._send(frames.failed(error))
                 os._exit(EXIT_UNFIT)
 
 

@@ -25,8 +25,9 @@ from models.embeddings import (
     check,
 )
 from models.errors import ModelError, ModelFileError
+from models.llama.deaths import Patience
 from models.llama.gguf_file import fingerprint, inspect
-from models.llama.lifecycle import ChildHost, Mode, Patience, sound
+from models.llama.lifecycle import ChildHost, Mode, sound
 from models.llama.settings import EngineSettings
 
 # One batch of a big model on a slow CPU may take this long, and says nothing meanwhile.

@@ -22,7 +22,7 @@ load_tensors). `WORKING` is what 16 speakers of 512 tokens take.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -107,6 +107,37 @@ def smaller(plan: Plan) -> Plan | None:
         reasons = tuple(shrunk if r.figure == figure else r for r in plan.reasons)
         return replace(plan, settings=settings, estimate=taken, reasons=reasons)
     return None
+
+
+def shrinking(plan: Plan) -> Callable[[EngineSettings], EngineSettings]:
+    """What a host asks for the next smaller sizes, beginning with the plan's own (see `smaller`).
+
+    It raises ModelDoesNotFit when nothing is left to give, and names the wishes that are kept.
+    """
+
+    def shrink(now: EngineSettings) -> EngineSettings:
+        after = smaller(replace(plan, settings=now))
+        if after is None:
+            raise _smallest(plan, now)
+        return after.settings
+
+    return shrink
+
+
+def _smallest(plan: Plan, now: EngineSettings) -> ModelDoesNotFit:
+    kept = [name for name in _COSTLY if name in plan.wishes.named]
+    asked = ", ".join(f"{name} {getattr(plan.wishes, name)}" for name in kept)
+    message = (
+        f"no smaller size of {plan.model.name} is left than {now.n_ctx:,} tokens of context in "
+        f"{now.kv_type} and {now.n_seq} sequences{f', with {asked} as asked for' if kept else ''}"
+    )
+    # What was given may be what is too much.
+    leave = f"leave out {' and '.join(kept)}, " if kept else ""
+    return ModelDoesNotFit(
+        message,
+        f"{leave}give {smaller_file(plan.model)}, or free memory; --no-models runs without any",
+        tuple(kept),
+    )
 
 
 def _smaller(plan: Plan) -> Iterator[tuple[str, EngineSettings]]:

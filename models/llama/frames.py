@@ -19,7 +19,8 @@ Child to host::
 
     loading {}                                    the start frame was read, llama.cpp is imported
     ready   {model: {…}}                          the model answered a trial decode
-    failed  {reason, hint, file: bool}            it never will; exit code 3 follows
+    failed  {reason, hint, code}                  it can't; exit code 3 follows; model_fit: for want of
+                                                  memory
     step    {events: […], status: {…} | nil}      what a step of the engine brought, at least one a
                                                   second while alive, also when idle (heartbeat)
 
@@ -36,6 +37,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import msgpack
+
+from models.errors import ModelError
 
 MAX_FRAME = 16 * 1024 * 1024
 _LENGTH = struct.Struct("<I")
@@ -57,6 +60,11 @@ def encode(message: Mapping[str, Any]) -> bytes:
     if len(body) > MAX_FRAME:
         raise FrameError(f"a frame of {len(body)} bytes is over the limit of {MAX_FRAME}")
     return _LENGTH.pack(len(body)) + body
+
+
+def failed(error: ModelError) -> dict[str, Any]:
+    """The message of a child that can't serve."""
+    return {"t": "failed", "reason": error.message, "hint": error.hint, "code": error.code}
 
 
 def read(stream: Readable) -> dict[str, Any] | None:

@@ -18,7 +18,8 @@ from models.errors import ModelError, RequestRefused
 from models.latency import Latencies
 from models.llama.adapters import Adapters
 from models.llama.channel import Channel
-from models.llama.lifecycle import ChildHost, Mode, Patience, State, sound
+from models.llama.deaths import Patience, Shrink
+from models.llama.lifecycle import ChildHost, Mode, State, sound
 from models.llama.settings import EngineSettings
 from models.request import Handle, Listener, ModelRequest, Reply, TokenLogprob
 
@@ -47,7 +48,8 @@ class LlamaHost(ChildHost[Delivery]):
 
     `mode="process"` is for use, `mode="thread"` for debugging only: there a fault in llama.cpp ends
     the whole process. `threads` 0 means all physical cores but one. Loading starts at once, in the
-    background: `wait_ready` waits for it.
+    background: `wait_ready` waits for it. `shrink` gives the sizes to go on with after it died of
+    memory (see fit.shrinking).
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class LlamaHost(ChildHost[Delivery]):
         backoff_s: float = 0.2,
         backoff_most_s: float = 30.0,
         max_restarts: int = 8,
+        shrink: Shrink | None = None,
     ) -> None:
         self._adapters = Adapters()
         self._latencies = Latencies()
@@ -74,6 +77,7 @@ class LlamaHost(ChildHost[Delivery]):
             or EngineSettings(threads=threads, n_ctx=n_ctx, n_seq=n_seq, n_parallel=min(32, n_seq)),
             mode=mode,
             patience=Patience(load_s, hang_s, backoff_s, backoff_most_s, max_restarts),
+            shrink=shrink,
         )
 
     @property

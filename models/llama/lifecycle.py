@@ -9,7 +9,8 @@ States::
 
 Only in `ready` are requests taken; in any other state the listener hears `ModelUnavailable` (or the
 error that made it `failed`) at once. Pauses double from `backoff_s` to `backoff_most_s`; after
-`max_restarts` deaths with no request answered in between, it stays failed.
+`max_restarts` deaths with no request answered in between, it stays failed. A host that was given
+`shrink` goes on with a smaller child after one that died of memory (deaths.py).
 """
 
 from __future__ import annotations
@@ -20,14 +21,21 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Literal
 
-from models.errors import Cancelled, ModelError, ModelFileError, ModelUnavailable
+from models.errors import (
+    Cancelled,
+    ModelDoesNotFit,
+    ModelError,
+    ModelFileError,
+    ModelUnavailable,
+)
 from models.llama.channel import Channel, End, Frame, ProcessChannel, ThreadChannel
+from models.llama.deaths import Patience, Record, Served, Shrink, judge
 from models.llama.settings import EngineSettings, Role
-from models.llama.underway import Pending, UnderWay
+from models.llama.underway import Pending, UnderWay, error_of
 
 _log = logging.getLogger("greenroom.models.llama")
 
@@ -36,21 +44,6 @@ Mode = Literal["process", "thread"]
 
 _TICK_S = 0.25
 _GOODBYE_S = 2.0
-_GIB = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a child may load and be silent, and how its deaths are borne (seconds).
-
-    `load_s` holds for an empty file; each GiB of it adds five seconds.
-    """
-
-    load_s: float = 30.0
-    hang_s: float = 30.0
-    backoff_s: float = 0.2
-    backoff_most_s: float = 30.0
-    max_restarts: int = 8
 
 
 class ChildHost(ABC, Generic[Pending]):
@@ -58,7 +51,8 @@ class ChildHost(ABC, Generic[Pending]):
 
     Loading starts at once, in the background: `wait_ready` waits for it. A host says what its events
     mean in `_hear_event` and puts requests in with `_take`; all that listeners hear, they hear on the
-    courier's or the channel's thread.
+    courier's or the channel's thread. `shrink` gives the sizes to go on with after a death of memory;
+    without it the same are tried again.
     """
 
     def __init__(
@@ -70,14 +64,16 @@ class ChildHost(ABC, Generic[Pending]):
         mode: Mode = "process",
         patience: Patience | None = None,
         what: str = "the local engine",
+        shrink: Shrink | None = None,
     ) -> None:
         self._path = Path(model_path)
         self._role: Role = role
-        self._settings = settings
+        self._record = Record(settings)
         self._mode = mode
         self._patience = patience or Patience()
         self._what = what
-        self._load_s = self._patience.load_s + 5.0 * _size_of(self._path) / _GIB
+        self._served = Served(self._path, what, self._patience, shrink)
+        self._load_s = self._patience.load_for(self._path)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._requests: UnderWay[Pending] = UnderWay()
@@ -86,9 +82,6 @@ class ChildHost(ABC, Generic[Pending]):
         self._channel: Channel | None = None
         self._heard = time.monotonic()
         self._start_at = 0.0
-        self._was_ready = False
-        self._deaths = 0
-        self._restarts = 0
         self._model: dict[str, Any] = {}
         self._engine_status: dict[str, Any] = {}
         self._errands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -100,6 +93,11 @@ class ChildHost(ABC, Generic[Pending]):
     def state(self) -> State:
         """Where in its life it is."""
         return self._state
+
+    @property
+    def _settings(self) -> EngineSettings:
+        """The sizes of the child that runs or is started next."""
+        return self._record.settings
 
     @property
     def pid(self) -> int | None:
@@ -119,18 +117,28 @@ class ChildHost(ABC, Generic[Pending]):
                 raise self._why_not()
 
     def status(self) -> dict[str, object]:
-        """State, model, and the child's own figures of half a second ago at most."""
+        """State, model, sizes, and the child's own figures of half a second ago at most.
+
+        `shrunk` of the `restarts` were at a smaller size; the sizes are those in use now.
+        """
         with self._lock:
+            sizes = self._settings
             return {
                 "kind": "llama.cpp",
                 "state": self._state,
                 "path": str(self._path),
                 "pid": self.pid or 0,
                 "under_way": len(self._requests),
-                "restarts": self._restarts,
+                "restarts": self._record.restarts,
+                "shrunk": self._record.shrunk,
                 "listener_faults": self._requests.listener_faults,
                 "error": str(self._error) if self._error else "",
-                "threads": self._settings.threads,
+                "threads": sizes.threads,
+                "n_ctx": sizes.n_ctx,
+                "n_seq": sizes.n_seq,
+                "n_parallel": sizes.n_parallel,
+                "gpu_layers": sizes.gpu_layers,
+                "kv_type": sizes.kv_type,
                 "model": dict(self._model),
                 "engine": dict(self._engine_status),
             }
@@ -165,7 +173,10 @@ class ChildHost(ABC, Generic[Pending]):
         """Send a child that is ready what must come before its first request. Called under the lock."""
 
     def _died(self) -> None:
-        """Note that a child which had been ready is gone. Called under the lock."""
+        """Note that a child which had been ready is gone, and not because it was too large.
+
+        Called under the lock.
+        """
 
     # The life of the child. All of this runs on the courier's or the channel's thread.
 
@@ -204,21 +215,27 @@ class ChildHost(ABC, Generic[Pending]):
                 with self._changed:
                     self._prepare(channel)
                     self._model = frame["model"]
-                    self._was_ready = True
+                    self._record = replace(self._record, worked=True)
                     if self._channel is channel and self._state == "starting":
                         self._state = "ready"
                         self._error = None
                     self._changed.notify_all()
             case "failed":
-                kind = ModelFileError if frame["file"] else ModelUnavailable
-                self._cannot_load(channel, kind(frame["reason"], frame["hint"]))
+                error = error_of(frame["code"], frame["reason"], frame["hint"])
+                self._cannot_load(channel, error)
 
     def _cannot_load(self, channel: Channel, error: ModelError) -> None:
-        """Give up on a file that never worked; try one again that did, as after any death."""
-        if self._was_ready:
-            self._lose(channel, End(error.message))
+        """Give up on a file that never worked; try one again that did, as after any death.
+
+        One that was only too large is tried again smaller.
+        """
+        refused = isinstance(error, ModelDoesNotFit)
+        if self._record.worked or (refused and self._served.shrink is not None):
+            self._lose(channel, End(error.message, refused=refused))
         else:
             self._fail(channel, error)
+        # What it holds must be free before the next one starts.
+        channel.kill()
 
     def _fail(self, channel: Channel, error: ModelError) -> None:
         with self._changed:
@@ -233,38 +250,20 @@ class ChildHost(ABC, Generic[Pending]):
 
     def _lose(self, channel: Channel, end: End) -> None:
         """The channel ended: tell everybody, and start again unless that is pointless."""
-        words = f"; its last words: {end.last_words}" if end.last_words else ""
-        patience = self._patience
         with self._changed:
             if self._channel is not channel or self._state == "closed":
                 return
             self._channel = None
-            loading = self._state == "starting"
-            if self._state == "ready":
+            verdict = judge(end, self._record, self._served, loading=self._state == "starting")
+            if self._state == "ready" and verdict.record.shrunk == self._record.shrunk:
                 self._died()
-            self._deaths += 1
-            pause = min(patience.backoff_s * 2 ** (self._deaths - 1), patience.backoff_most_s)
-            error: ModelError
-            if loading and not self._was_ready:
-                error = ModelFileError(
-                    f"{self._path}: llama.cpp crashed while loading it ({end.reason}){words}",
-                    "download or export the file again, or update llama-cpp-python",
-                )
-                self._state = "failed"
-            elif self._deaths > patience.max_restarts:
-                error = ModelUnavailable(
-                    f"{self._what} died {self._deaths} times in a row, the last time because "
-                    f"{end.reason}{words}",
-                    "check the machine's memory and the model, then start again",
-                )
+            self._record = verdict.record
+            error = verdict.error
+            if verdict.pause_s is None:
                 self._state = "failed"
             else:
-                error = ModelUnavailable(
-                    f"{self._what} died: {end.reason}{words}", f"it starts again in {pause:g} s"
-                )
                 self._state = "down"
-                self._start_at = time.monotonic() + pause
-                self._restarts += 1
+                self._start_at = time.monotonic() + verdict.pause_s
             self._error = error
             self._changed.notify_all()
         _log.warning("%s", error)
@@ -309,7 +308,6 @@ class ChildHost(ABC, Generic[Pending]):
                     "the file may be damaged; if the disk is slow, raise load_s",
                 ),
             )
-            channel.kill()
         elif state == "ready" and channel is not None and silence > self._patience.hang_s:
             _log.warning("%s was silent for %.0f s and is killed", self._what, silence)
             channel.kill()
@@ -342,7 +340,9 @@ class ChildHost(ABC, Generic[Pending]):
 
     def _answer(self, pending: Pending, tell: Callable[[], object]) -> None:
         """Tell an answer; a child that answers is forgiven its earlier deaths."""
-        self._deaths = 0
+        if self._record.deaths:
+            with self._lock:
+                self._record = replace(self._record, deaths=0)
         self._requests.end_well(pending, tell)
 
     def _why_not(self) -> ModelError:
@@ -364,10 +364,3 @@ class ChildHost(ABC, Generic[Pending]):
 def sound(text: str) -> str:
     """The text without lone surrogates, which no encoding can carry."""
     return text.encode("utf-8", "replace").decode()
-
-
-def _size_of(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

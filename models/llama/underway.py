@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from models.delivery import Ending
 from models.errors import (
     DeadlineExceeded,
+    ModelDoesNotFit,
     ModelError,
     ModelFileError,
     ModelUnavailable,
@@ -20,8 +21,16 @@ Pending = TypeVar("Pending", bound=Ending)
 _DEADLINE_GRACE_S = 1.0
 _ERRORS: dict[str, type[ModelError]] = {
     kind.code: kind
-    for kind in (ModelError, ModelFileError, ModelUnavailable, RequestRefused, DeadlineExceeded)
-}
+    for kind in (
+        ModelError, ModelFileError, ModelDoesNotFit, ModelUnavailable, RequestRefused,
+        DeadlineExceeded,
+    )
+}  # fmt: skip
+
+
+def error_of(code: str, message: str, hint: str) -> ModelError:
+    """The error that a child told of by its code; a plain ModelError for a code unknown here."""
+    return _ERRORS.get(code, ModelError)(message, hint)
 
 
 class UnderWay(Generic[Pending]):
@@ -64,7 +73,7 @@ class UnderWay(Generic[Pending]):
     def end_by_event(self, pending: Pending, event: Sequence[Any]) -> None:
         """Tell the error of a child's event, `["error", id, code, message, hint]`."""
         code, message, hint = event[2:5]
-        self.end_with_error(pending, _ERRORS.get(code, ModelError)(message, hint))
+        self.end_with_error(pending, error_of(code, message, hint))
 
     def end_late(self) -> None:
         """End those whose deadline has passed for so long that the child must have missed it."""

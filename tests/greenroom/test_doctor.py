@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -139,5 +142,25 @@ def test_the_engine_runs_with_the_sizes_that_the_plan_tells() -> None:
         engine.wait_ready(120.0)
         assert engine.status()["threads"] == 1
         assert engine._settings == minds.plan(wanted).settings
+    finally:
+        engine.close()
+
+
+@pytest.mark.engine
+def test_an_engine_that_was_killed_goes_on_smaller_and_keeps_what_was_asked_for() -> None:
+    engine = minds.local_engine(ModelSettings(context=1024, threads=1))
+    try:
+        engine.wait_ready(120.0)
+        before = engine.status()
+        assert engine.pid
+        os.kill(engine.pid, signal.SIGKILL)
+        until = time.monotonic() + 30.0
+        while not engine.status()["restarts"] and time.monotonic() < until:
+            time.sleep(0.01)
+        engine.wait_ready(120.0)
+        after = engine.status()
+        assert after["shrunk"] == 1
+        assert (after["n_ctx"], after["threads"]) == (1024, 1)
+        assert (after["kv_type"], after["n_seq"]) != (before["kv_type"], before["n_seq"])
     finally:
         engine.close()

@@ -24,9 +24,9 @@ from models.errors import (
     RequestRefused,
 )
 from models.llama import minilm
+from models.llama.deaths import Patience
 from models.llama.embedder import LlamaEmbedder
 from models.llama.gguf_file import fingerprint
-from models.llama.lifecycle import Patience
 from models.llama.settings import EngineSettings
 
 pytestmark = pytest.mark.engine

@@ -39,6 +39,10 @@ def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
         time.sleep(0.01)
 
 
+def never(now: EngineSettings) -> EngineSettings:
+    raise AssertionError("a damaged file does not get better at a smaller size")
+
+
 def failure(host: Any) -> ModelFileError:
     with pytest.raises(ModelFileError) as caught:
         host.wait_ready(40.0)
@@ -176,6 +180,7 @@ def test_a_file_that_makes_loading_eat_memory_is_stopped(
             path,
             ready=False,
             settings=EngineSettings(threads=1, memory_mib=8, n_ctx=512, n_seq=1, n_parallel=1),
+            shrink=never,
         )
     )
     assert str(path) in error.message
