@@ -29,6 +29,7 @@ from actors.messages import (
     Percept,
     TimeUp,
 )
+from actors.opening import Opening, opening
 from actors.settings import CompanySettings
 from actors.timers import Timer
 from foundation.errors import GreenroomError
@@ -163,6 +164,17 @@ class NpcActor(GreenActor):
             return
         panel = panel_of(message.situation)
         limit = self._limit(self._settings.speech_s)
+        first = Opening()
+        if self._settings.cached_openings:
+            first = opening(
+                self._prompts,
+                self._mind.entity,
+                self._persona,
+                history,
+                panel,
+                message.speaker_name,
+                message.text,
+            )
         request = ModelRequest(
             messages=self._prompts.speech(
                 self._persona, history, panel, message.speaker_name, message.text
@@ -177,6 +189,9 @@ class NpcActor(GreenActor):
             epoch=message.epoch,
             asker=f"npc:{self._mind.entity}",
             adapter=self._mind.species.name,
+            cache_scope=first.scope,
+            cache_question=first.question,
+            cache_unless=first.unless,
         )
         speech_ = _Speech(message, panel, before)
         self._speeches[request.id] = speech_

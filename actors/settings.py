@@ -23,7 +23,8 @@ class CompanySettings(StrictModel):
     it `grace_s` later should the NPC itself have failed. `think_ticks`, `speak_ticks` and
     `plan_ticks` are the virtual latencies after which a headless run admits answers; it waits at
     most `patience_s` for one. A group's own tactic is reconsidered every `group_ticks`, a plan asked
-    for every `plan_every_ticks` and obeyed for `obey_ticks`.
+    for every `plan_every_ticks` and obeyed for `obey_ticks`. With `cached_openings` a cache in front of
+    the models may answer the first line of a conversation (see opening.py).
     """
 
     decisions: Count = 4
@@ -52,4 +53,5 @@ class CompanySettings(StrictModel):
     flood_every_ticks: Count = 5
     speech_tokens: Count = 96
     window: Count = WINDOW
+    cached_openings: bool = False
     speech_temperature: Annotated[float, Field(ge=0, le=2)] = 0.6

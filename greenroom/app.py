@@ -64,9 +64,13 @@ class App:
                 log.warning("plugin switched off", plugin=error.plugin, why=str(error))
             # The first tick must not pay for the ways to everyone's home.
             self.opened.world.warm()
-            self.minds = minds.gather(self.settings.models, self.opened.plugins)
+            self.minds = minds.gather(
+                self.settings.models,
+                self.opened.plugins,
+                cache_in=self.folder if self._caches else None,
+            )
             if self.minds is not None:
-                undo.callback(self.minds.router.close)
+                undo.callback(self.minds.close)
                 self._watch_engine(self.minds)
             # Read before the company starts: from then on the world is the director's alone.
             self.first_tick = self.opened.world.tick
@@ -105,6 +109,10 @@ class App:
         wanted = self.settings.world
         return wanted.data or Path("data") / Path(wanted.scene).name
 
+    @property
+    def _caches(self) -> bool:
+        return self.settings.models.cache != "off"
+
     def _open(self) -> worlds.OpenWorld:
         wanted = self.settings.world
         given = wanted.model_fields_set
@@ -119,11 +127,12 @@ class App:
         return Company(
             self.opened.world,
             personas=self.opened.scene.personas,
-            backend=self.minds.router if self.minds is not None else None,
+            backend=self.minds.backend if self.minds is not None else None,
             store=self.opened.store,
             settings=CompanySettings(
                 checkpoint_ticks=self.settings.world.checkpoint_ticks,
                 window=minds.window(self.settings.models),
+                cached_openings=self._caches,
             ),
             server=f"greenroom {greenroom.__version__}",
             prompts=self.opened.plugins.prompt_book(),

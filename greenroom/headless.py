@@ -60,18 +60,25 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
     for warning in opened.plugins.errors:
         log.warning("plugin switched off", plugin=warning.plugin, why=str(warning))
     gathered = None
+    # What a cache answers hangs on the clock: only for whoever wants it in runs, too.
+    caches = request.models.cache == "always"
     try:
-        gathered = minds.gather(request.models, opened.plugins)
+        gathered = minds.gather(
+            request.models,
+            opened.plugins,
+            cache_in=request.out / WORLD_FOLDER if caches else None,
+        )
         if gathered is not None:
             gathered.wait_ready(600.0)
         company = Company(
             opened.world,
             personas=opened.scene.personas,
-            backend=gathered.router if gathered is not None else None,
+            backend=gathered.backend if gathered is not None else None,
             store=opened.store,
             settings=CompanySettings(
                 checkpoint_ticks=max(1200, request.ticks // MOST_CHECKPOINTS),
                 window=minds.window(request.models),
+                cached_openings=caches,
             ),
             headless=True,
             prompts=opened.plugins.prompt_book(),
@@ -86,7 +93,7 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
         world = company.ledger.world
     finally:
         if gathered is not None:
-            gathered.router.close()
+            gathered.close()
         opened.store.close()
     return {
         **{key: value for key, value in report.items() if key not in _TOO_LONG},

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.errors import UsageError
+from greenroom.answers import Answers, remembered
 from greenroom.folders import user_data
 from greenroom.settings import ModelSettings
 from models import house
@@ -36,13 +37,24 @@ CLOUD_PURPOSES = ("plan",)
 class Minds:
     """The ladder that actors ask, the local engine on it, and the cloud model's name if one is.
 
-    Where no engine fits the machine, `unfit` says why.
+    Where no engine fits the machine, `unfit` says why. `answers` is the cache in front of it all, where
+    there is one.
     """
 
     router: Router
     engine: LlamaHost | None
     cloud: str = ""
     unfit: ModelError | None = None
+    answers: Answers | None = None
+
+    @property
+    def backend(self) -> Backend:
+        """Whom actors ask: the ladder, or the cache in front of it."""
+        return self.answers.backend if self.answers is not None else self.router
+
+    def close(self) -> None:
+        """End every model, and what is under way with `Cancelled`."""
+        (self.answers or self.router).close()
 
     def wait_ready(self, timeout_s: float) -> str:
         """Block until the local engine takes requests; returns its name.
@@ -55,23 +67,33 @@ class Minds:
         return self.engine.name
 
 
-def gather(settings: ModelSettings, plugins: PluginManager | None = None) -> Minds | None:
+def gather(
+    settings: ModelSettings,
+    plugins: PluginManager | None = None,
+    *,
+    cache_in: Path | None = None,
+) -> Minds | None:
     """The models to think with, loading in the background; None when they are switched off.
 
-    The local engine gets the adapters that `plugins` have for its model.
+    The local engine gets the adapters that `plugins` have for its model. `cache_in` is the folder in which
+    a cache of answers keeps its file; None: no cache.
 
     A model file that can't be used, or is too large for the machine, does not raise: the engine's
     state or `unfit` says so, and reflexes answer. Raises ModelDoesNotFit for a setting that can't be
-    kept, which it names.
+    kept, which it names, and UsageError as `make_embedder` does.
     """
     if not settings.enabled:
         return None
+    if cache_in is not None:
+        # Before anything is started that would have to be stopped again.
+        embedding_file(settings)
     engine: LlamaHost | None = None
     unfit: ModelError | None = None
+    files = {"": model_file(settings)}
     try:
         engine = local_engine(settings)
         if plugins is not None:
-            _adapt(engine, settings, plugins)
+            files |= _adapt(engine, settings, plugins)
     except ModelDoesNotFit as error:
         if error.named:
             raise
@@ -91,17 +113,24 @@ def gather(settings: ModelSettings, plugins: PluginManager | None = None) -> Min
         rungs.insert(0, Rung(CLOUD, Budgeted(cloud, ledger, price)))
         routes = {purpose: [CLOUD, *local] for purpose in CLOUD_PURPOSES}
     router = Router(rungs, routes=routes, default=local)
-    return Minds(router, engine, cloud.name if cloud is not None else "", unfit)
+    answers = None
+    if cache_in is not None:
+        answers = remembered(router, engine, make_embedder(settings), settings, cache_in, files)
+    return Minds(router, engine, cloud.name if cloud is not None else "", unfit, answers)
 
 
-def _adapt(engine: LlamaHost, settings: ModelSettings, plugins: PluginManager) -> None:
+def _adapt(engine: LlamaHost, settings: ModelSettings, plugins: PluginManager) -> dict[str, Path]:
+    """Give the engine its adapters; their files by species and scale."""
     try:
         header = inspect(model_file(settings))
     except ModelFileError:
-        return
+        return {}
     known = f"{header.name} {header.model_version}".strip()
+    files = {}
     for species, adapter in plugins.adapters(known).items():
         engine.add_adapter(species, adapter.path, adapter.scale)
+        files[f"{species} {adapter.scale:g}"] = Path(adapter.path)
+    return files
 
 
 def window(settings: ModelSettings) -> int:
@@ -204,5 +233,7 @@ def _cloud(settings: ModelSettings) -> Backend | None:
         model=settings.cloud_model,
         api_key=key,
         base_url=settings.cloud_base_url,
-        settings=AnthropicSettings(thinking=settings.cloud_thinking),
+        settings=AnthropicSettings(
+            thinking=settings.cloud_thinking, concurrent=settings.cloud_concurrent
+        ),
     )

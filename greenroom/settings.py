@@ -71,6 +71,8 @@ class ModelSettings(_Section):
     `cloud_input_usd` and `cloud_output_usd` are dollars a million tokens of `cloud_model`: the hourly
     limit is counted with them, so change all three together. A model that can't be kept from
     thinking wants `cloud_thinking = "between_tools"` or `"adaptive"`.
+
+    With `cache` players who ask an NPC the same thing first hear the same sentence (docs/cache.md).
     """
 
     enabled: bool = True
@@ -103,6 +105,14 @@ class ModelSettings(_Section):
     """Calls for vectors that are sent together at the most."""
     embedding_wait_ms: float = Field(5.0, ge=0.0, le=1000.0)
     """The longest a call waits for others to be sent with."""
+    cache: Literal["off", "live", "always"] = "off"
+    """Whether first lines of conversations may be answered from a cache: `live` where a world is served, `always` in headless runs too."""
+    cache_similarity: float = Field(0.95, gt=0.0, le=1.0)
+    """The least cosine between two lines that get the same answer."""
+    cache_minutes: float = Field(60.0, gt=0.0, le=525_600.0)
+    """How long an answer stays good."""
+    cache_entries: int = Field(10_000, ge=1, le=1_000_000)
+    """Answers kept; past it the one not used for longest goes."""
     folder: Path | None = None
     """Where `greenroom models add` keeps what it makes; the user's data folder if not given."""
     cloud_model: str = "claude-haiku-5-5"
@@ -115,6 +125,8 @@ class ModelSettings(_Section):
     """Its price, dollars a million tokens written."""
     cloud_base_url: str | None = None
     """Another address that speaks the provider's API."""
+    cloud_concurrent: int = Field(10, ge=1, le=256)
+    """Calls to it under way together; 64 more may wait."""
     cloud_usd_per_hour: float = Field(1.0, ge=0.0)
     """No cloud call that could pass it; the local model plans then."""
     cloud_tokens_per_hour: int = Field(200_000, ge=0)

@@ -1,8 +1,8 @@
 """The semantic cache: a question close enough to one already answered, in the same scope, gets that answer.
 
 A scope is a text from the caller and holds everything that may change the answer: who asks whom,
-what that mind knows, epoch, model, prompt version, reply schema, and the embedder's name. Answers
-never cross scopes. Scopes are small, so a look-up is one exact product of float32[n, dims].
+what that mind knows, model, prompt version, reply schema, and the embedder's name. Answers never
+cross scopes. Scopes are small, so a look-up is one exact product of float32[n, dims].
 """
 
 from __future__ import annotations
@@ -155,6 +155,7 @@ class SemanticCache:
         with self._lock:
             self._drop_expired(scope, now)
             rows = self._scope(scope, vector)
+            self._counts["looked_up"] += 1
             if rows is None or not rows.ids:
                 self._counts["misses"] += 1
                 return None
@@ -247,14 +248,17 @@ class SemanticCache:
                 "similarity": self.settings.similarity,
                 "ttl_s": self.settings.ttl_s,
                 **{name: self._counts[name] for name in _COUNTED},
+                "hit_rate": round(self._counts["hits"] / max(1, self._counts["looked_up"]), 4),
                 "best_miss": self._best_miss,
                 "keeper": self._keeper.status() if self._keeper else {"kind": "none"},
             }
 
     def close(self) -> None:
-        """Let go of the keeper."""
-        if self._keeper:
-            self._keeper.close()
+        """Let go of the keeper; what is stored from here on is not kept over a restart."""
+        with self._lock:
+            keeper, self._keeper = self._keeper, None
+        if keeper:
+            keeper.close()
 
     def _scope(self, scope: str, vector: Vector) -> _Scope | None:
         rows = self._scopes.get(scope)

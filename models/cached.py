@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
+import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -22,18 +26,51 @@ _LEAST_S = 0.05
 LONGEST_EMBEDDING_S = 0.5
 """A question whose vector takes longer is asked without the cache."""
 
+_LEAST_PIECE = 24
+_MOST_PIECES = 32
+_WORD_END = re.compile(r"\s+(?=\S)")
 
-def last_message(request: ModelRequest) -> str:
-    """The content of the last message."""
-    return request.messages[-1]["content"] if request.messages else ""
+
+def question_of(request: ModelRequest) -> str:
+    """The text that is compared: the request's own, or its last message."""
+    if request.cache_question or not request.messages:
+        return request.cache_question
+    return request.messages[-1]["content"]
+
+
+def mentions(text: str, words: Iterable[str]) -> bool:
+    """Whether one of the words is in the text; case doesn't count.
+
+    A word of a script that sets no spaces counts inside other words too.
+    """
+    folded = text.casefold()
+    for word in filter(None, map(str.casefold, words)):
+        bounds = r"\b" if word.isascii() and word.isalnum() else ""
+        if re.search(f"{bounds}{re.escape(word)}{bounds}", folded):
+            return True
+    return False
+
+
+def pieces(text: str) -> Iterator[str]:
+    """A text in pieces of a few whole words, at most 33: joined, they are the text."""
+    least = max(_LEAST_PIECE, math.ceil(len(text) / _MOST_PIECES))
+    start = 0
+    for space in _WORD_END.finditer(text):
+        if space.end() - start >= least:
+            yield text[start : space.end()]
+            start = space.end()
+    if start < len(text):
+        yield text[start:]
 
 
 class CachedBackend:
     """A `Backend` that answers from the cache where a request may be so answered.
 
-    A request's `cache_scope` says so, "" where it may not (see `cache.py` for what belongs in it; the
-    embedder's name and the reply schema's are added here). `question_of` gives the text that
-    is compared: only what the player said, if the request's last message holds more than that.
+    A request's `cache_scope` says so, "" where it may not (see `cache.py` for what belongs in it).
+    Added to it here: the model that would answer, as `model_of` names it (the name in its replies'
+    `source`), `version` (what else tells that model from others of its name), the adapter, the
+    embedder and the reply schema. What another model answered, lower on a ladder, is not kept, nor
+    what is not `worth` it. An answer from the cache is streamed in pieces like any other.
     """
 
     def __init__(
@@ -42,13 +79,17 @@ class CachedBackend:
         embedder: Embedder,
         cache: SemanticCache,
         *,
-        question_of: Callable[[ModelRequest], str] = last_message,
+        model_of: Callable[[ModelRequest], str] | None = None,
+        version: str = "",
+        worth: Callable[[ModelRequest, Reply], bool] = lambda request, reply: True,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._backend = backend
         self._embedder = embedder
         self._cache = cache
-        self._question_of = question_of
+        self._model_of = model_of or (lambda request: backend.name)
+        self._version = version
+        self._worth = worth
         self._clock = clock
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
@@ -60,10 +101,10 @@ class CachedBackend:
 
     def submit(self, request: ModelRequest, listener: Listener) -> Handle:
         """Answer from the cache, or ask the backend and keep the answer (see `Backend`)."""
-        scope, question = request.cache_scope, self._question_of(request)
-        if not scope or not question:
+        question = question_of(request) if request.cache_scope else ""
+        if not question:
             return self._backend.submit(request, listener)
-        asked = _Asked(self, request, listener, scope, question)
+        asked = _Asked(self, request, listener, question)
         patience_s = min(LONGEST_EMBEDDING_S, request.deadline_s)
         self._embedder.submit(
             EmbeddingRequest((question,), asker=request.asker, deadline_s=patience_s), asked
@@ -71,36 +112,67 @@ class CachedBackend:
         return asked
 
     def status(self) -> dict[str, object]:
-        """The cache's status, the backend's, and how many questions got no vector ("unembedded")."""
+        """The backend's status and, under "cache", the cache's, the embedder's and why some were not used.
+
+        "unembedded" questions got no vector, "refused" ones did not fit the cache; answers not kept:
+        "other_model", "personal" (they hold a word of `cache_unless`), "unworthy".
+        """
         with self._lock:
-            counts = dict(self._counts)
+            counts = {name: self._counts[name] for name in _COUNTED}
         return {
-            "name": self.name,
-            "kind": "cached",
-            "unembedded": counts.get("unembedded", 0),
-            "unfit": counts.get("unfit", 0),
-            "cache": self._cache.status(),
-            "backend": self._backend.status(),
+            **self._backend.status(),
+            "cache": {**self._cache.status(), **counts, "embedder": self._embedder.status()},
         }
 
     def close(self) -> None:
         """Close the backend; the cache is its owner's to close."""
         self._backend.close()
 
-    def look_up(self, scope: str, vector: NDArray[np.float32]) -> CachedReply | None:
+    def key(self, request: ModelRequest, model: str, embedder: str) -> str:
+        """The scope within the cache: the request's and a digest of all else that an answer is bound to."""
+        bound = [
+            model,
+            self._version,
+            request.adapter,
+            embedder,
+            request.schema.__name__ if request.schema else "",
+        ]
+        digest = hashlib.blake2b(json.dumps(bound).encode(), digest_size=12).hexdigest()
+        return f"{request.cache_scope}|{digest}"
+
+    def model_of(self, request: ModelRequest) -> str:
+        """The name of the model that would answer now."""
+        return self._model_of(request)
+
+    def look_up(self, key: str, vector: NDArray[np.float32]) -> CachedReply | None:
         """An answer of the cache; None also for a vector that it refuses."""
         try:
-            return self._cache.find(scope, vector, self._clock())
+            return self._cache.find(key, vector, self._clock())
         except ModelError:
-            self.count("unfit")
+            self.count("refused")
             return None
 
-    def keep(self, scope: str, vector: NDArray[np.float32], question: str, reply: Reply) -> None:
-        """Store an answer, if the cache takes it."""
-        try:
-            self._cache.store(scope, vector, question, reply, self._clock())
-        except ModelError:
-            self.count("unfit")
+    def keep(
+        self,
+        request: ModelRequest,
+        key: str,
+        vector: NDArray[np.float32],
+        question: str,
+        reply: Reply,
+        model: str,
+    ) -> None:
+        """Store an answer, if it is good for others and the cache takes it."""
+        if reply.source != model:
+            self.count("other_model")
+        elif mentions(reply.text, request.cache_unless):
+            self.count("personal")
+        elif not self._worth(request, reply):
+            self.count("unworthy")
+        else:
+            try:
+                self._cache.store(key, vector, question, reply, self._clock())
+            except ModelError:
+                self.count("refused")
 
     def pass_on(self, request: ModelRequest, listener: Listener) -> Handle:
         """Ask the backend."""
@@ -112,6 +184,9 @@ class CachedBackend:
             self._counts[what] += 1
 
 
+_COUNTED = ("unembedded", "refused", "other_model", "personal", "unworthy")
+
+
 class _Asked:
     """One request: hears the embedder, then the backend; the asker's handle."""
 
@@ -120,14 +195,13 @@ class _Asked:
         cached: CachedBackend,
         request: ModelRequest,
         listener: Listener,
-        scope: str,
-        text: str,
+        question: str,
     ) -> None:
         self.request = request
         self._cached = cached
         self._delivery = Delivery(request, listener)
-        self._scope = scope
-        self._question = text
+        self._question = question
+        self._key = self._model = ""
         self._vector: NDArray[np.float32] | None = None
         self._handle: Handle | None = None
         self._passed_on = False
@@ -141,10 +215,10 @@ class _Asked:
 
     def on_vectors(self, embeddings: Embeddings) -> None:
         """The question's vector is there: look, and ask the backend only if nothing is found."""
-        schema = self.request.schema
-        self._scope += f"|{embeddings.source}|{schema.__name__ if schema else ''}"
+        self._model = self._cached.model_of(self.request)
+        self._key = self._cached.key(self.request, self._model, embeddings.source)
         self._vector = embeddings.vectors[0]
-        found = None if self._withdrawn else self._cached.look_up(self._scope, self._vector)
+        found = None if self._withdrawn else self._cached.look_up(self._key, self._vector)
         if found is None or not self._answer(found):
             self._pass_on()
 
@@ -152,11 +226,17 @@ class _Asked:
         self._delivery.text(text)
 
     def on_done(self, reply: Reply) -> None:
-        if self._vector is not None:
-            self._cached.keep(self._scope, self._vector, self._question, reply)
-        self._delivery.done(
-            replace(reply, first_token_s=self._delivery.first_text_s, total_s=self._delivery.age_s)
-        )
+        try:
+            if self._vector is not None:
+                self._cached.keep(
+                    self.request, self._key, self._vector, self._question, reply, self._model
+                )
+        finally:
+            self._delivery.done(
+                replace(
+                    reply, first_token_s=self._delivery.first_text_s, total_s=self._delivery.age_s
+                )
+            )
 
     def on_error(self, request_id: int, error: ModelError) -> None:
         """The embedder's error costs only the cache; the backend's is the asker's to hear."""
@@ -173,7 +253,8 @@ class _Asked:
         except ModelError:
             # kept under another version of the schema
             return False
-        self._delivery.text(found.text)
+        for piece in pieces(found.text) if schema is None else (found.text,):
+            self._delivery.text(piece)
         self._delivery.done(
             Reply(
                 request_id=self.request.id,

@@ -51,8 +51,11 @@ class ModelRequest:
     `window` bounds prompt and reply in tokens; what is too much is left out by the `importance` of
     each message (see context.py) and named in the reply. `think` bounds a thinking model's hidden
     reasoning, in tokens beyond `max_tokens`. With `logprobs` over 0 the reply tells the
-    log-probability of each sampled token and of that many of the likeliest. `cache_scope` lets the
-    semantic cache answer, from answers of the same scope only (see cache.py); "" never.
+    log-probability of each sampled token and of that many of the likeliest.
+
+    `cache_scope` lets the semantic cache answer, from answers of the same scope only (see cache.py); ""
+    never. `cache_question` is the text that it compares, "" the last message. An answer that holds
+    one of the words of `cache_unless` is not kept: it would tell the next asker about this one.
     """
 
     messages: Sequence[Message]
@@ -74,6 +77,8 @@ class ModelRequest:
     think: int = 256
     logprobs: int = 0
     cache_scope: str = ""
+    cache_question: str = ""
+    cache_unless: Sequence[str] = ()
     id: int = field(default_factory=lambda: next(_ids))
 
 

@@ -4,6 +4,9 @@ Calls run on an event loop in a thread of their own. A call is tried again only 
 been produced (429, 529, 5xx, no connection): afterwards every attempt costs money that nobody
 reserved. `temperature`, `top_p` and `seed` of a request are not used, since the API takes none.
 
+A conversation that may not fit the request's `window` is counted by the service first, and trimmed as
+window.py tells.
+
 Structured replies ask for the service's own JSON output by the reply's schema, which every model takes
 that can be asked today, and are checked like every reply. Their text is told when it is whole.
 """
@@ -11,9 +14,10 @@ that can be asked today, and are checked like every reply. Their text is told wh
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,7 +26,9 @@ import httpx2
 
 from models import grammar
 from models.budget import Price
+from models.cloud.anthropic_call import COUNTED, call_of
 from models.cloud.resilience import Breaker, Retry, TokenBucket
+from models.cloud.window import fit
 from models.delivery import Delivery
 from models.errors import (
     Cancelled,
@@ -33,14 +39,21 @@ from models.errors import (
     RequestRefused,
     SafetyRefusal,
 )
-from models.request import Handle, Listener, ModelRequest, Reply
+from models.request import Handle, Listener, Message, ModelRequest, Reply
 from models.text import TextStream
+
+_log = logging.getLogger("greenroom.models")
 
 Thinking = Literal["disabled", "between_tools", "adaptive"]
 
 _CACHE_WRITE, _CACHE_READ = 1.25, 0.1
 """Anthropic's price of cached input tokens, as shares of the input price."""
 _QUOTED = 300
+_UNREADABLE = (
+    anthropic.AnthropicError, httpx2.TransportError, TimeoutError, ValueError, TypeError, AttributeError
+)  # fmt: skip
+_COUNT_S, _COUNT_SHARE = 2.0, 0.2
+"""The longest that counting a prompt may take: so many seconds, and this share of the time left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +66,7 @@ class AnthropicSettings:
     """
 
     per_minute: float = 60.0
-    concurrent: int = 8
+    concurrent: int = 10
     waiting: int = 64
     connect_s: float = 5.0
     stall_s: float = 20.0
@@ -85,6 +98,7 @@ class _Answer:
     cache_written: int = 0
     cache_read: int = 0
     output_tokens: int = 0
+    dropped: tuple[int, ...] = ()
 
 
 class AnthropicBackend:
@@ -119,7 +133,7 @@ class AnthropicBackend:
         self._room = asyncio.Semaphore(settings.concurrent)
         self._lock = threading.Lock()
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._under_way = 0
+        self._under_way = self._calling = self._most_calling = 0
         self._open = True
         self._counts: Counter[str] = Counter()
         self._usd = 0.0
@@ -157,6 +171,10 @@ class AnthropicBackend:
                 "state": "closed" if not self._open else "ready",
                 "breaker": self._breaker.state,
                 "under_way": self._under_way,
+                "calling": self._calling,
+                "most_calling": self._most_calling,
+                "concurrent_limit": self._settings.concurrent,
+                "waiting_limit": self._settings.waiting,
                 "counts": dict(self._counts),
                 "usd": round(self._usd, 6),
             }
@@ -209,7 +227,7 @@ class AnthropicBackend:
     async def _serve(self, delivery: Delivery) -> None:
         try:
             async with asyncio.timeout(max(0.0, delivery.seconds_left)), self._room:
-                await self._attempts(delivery)
+                await self._together(delivery)
         except TimeoutError:
             late = f"no answer within {delivery.request.deadline_s:g} s"
             self._end(delivery, DeadlineExceeded(late))
@@ -222,6 +240,17 @@ class AnthropicBackend:
             with self._lock:
                 self._under_way -= 1
 
+    async def _together(self, delivery: Delivery) -> None:
+        """One of the calls under way together, at most `concurrent`."""
+        with self._lock:
+            self._calling += 1
+            self._most_calling = max(self._most_calling, self._calling)
+        try:
+            await self._attempts(delivery)
+        finally:
+            with self._lock:
+                self._calling -= 1
+
     def _end(self, delivery: Delivery, error: ModelError) -> None:
         self._count(f"failed.{error.code}")
         delivery.error(error)
@@ -231,7 +260,12 @@ class AnthropicBackend:
             self._counts[what] += number
 
     async def _attempts(self, delivery: Delivery) -> None:
-        call = self._call(delivery.request)
+        request = delivery.request
+        seconds = min(_COUNT_S, max(0.0, delivery.seconds_left) * _COUNT_SHARE)
+        fitted = await fit(request, lambda messages: self._count_tokens(request, messages, seconds))
+        call = self._call(request, fitted.messages, fitted.max_tokens)
+        if fitted.dropped:
+            self._count("trimmed")
         attempt = 0
         while True:
             attempt += 1
@@ -249,7 +283,7 @@ class AnthropicBackend:
                     f"{self.name} failed {self._settings.breaker_failures} times in a row",
                     "it is left alone for a while",
                 )
-            answer = _Answer(TextStream())
+            answer = _Answer(TextStream(), dropped=fitted.dropped)
             self._count("calls")
             try:
                 await self._stream(call, answer, delivery)
@@ -266,30 +300,30 @@ class AnthropicBackend:
             self._finish(delivery, answer)
             return
 
-    def _call(self, request: ModelRequest) -> dict[str, Any]:
-        """The request as the SDK's arguments. Raises RequestRefused for an unfit schema."""
-        system = "\n\n".join(m["content"] for m in request.messages if m["role"] == "system")
-        call: dict[str, Any] = {
-            "model": self._model,
-            "max_tokens": request.max_tokens,
-            "messages": [
-                {"role": m["role"], "content": m["content"]}
-                for m in request.messages
-                if m["role"] != "system"
-            ],
-        }
-        if not call["messages"]:
-            raise RequestRefused("the request has no user message")
-        if system:
-            call["system"] = system
-        if request.stop:
-            call["stop_sequences"] = list(request.stop)
-        call["thinking"] = {"type": self._settings.thinking}
-        if request.schema is not None:
-            compiled = grammar.register(request.schema, request.max_tokens)
-            schema = anthropic.transform_schema(_without_patterns(compiled.schema))
-            call["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
-        return call
+    def _call(
+        self, request: ModelRequest, messages: Sequence[Message], max_tokens: int
+    ) -> dict[str, Any]:
+        return call_of(request, self._model, self._settings.thinking, messages, max_tokens)
+
+    async def _count_tokens(
+        self, request: ModelRequest, messages: Sequence[Message], seconds: float
+    ) -> int | None:
+        """The prompt's tokens as the service counts them, which is free; None when it doesn't tell."""
+        call = self._call(request, messages, request.max_tokens)
+        if self._breaker.state != "closed":
+            return None
+        try:
+            async with asyncio.timeout(seconds):
+                told = await self._client.messages.count_tokens(
+                    **{name: call[name] for name in COUNTED if name in call}
+                )
+            tokens = int(told.input_tokens)
+        except _UNREADABLE as error:
+            self._count("token_counts_failed")
+            _log.info("%s did not count a prompt's tokens: %s", self.name, str(error)[:_QUOTED])
+            return None
+        self._count("token_counts")
+        return tokens
 
     async def _stream(self, call: dict[str, Any], answer: _Answer, delivery: Delivery) -> None:
         try:
@@ -375,6 +409,7 @@ class AnthropicBackend:
                 first_token_s=delivery.first_text_s,
                 total_s=delivery.age_s,
                 cost_usd=usd,
+                dropped=answer.dropped,
             )
         )
 
@@ -410,18 +445,6 @@ class AnthropicBackend:
             return RequestRefused(f"{self.name} refuses the request: {said}")
         self._breaker.fail()
         return ModelUnavailable(f"{self.name} failed ({status}): {said}")
-
-
-def _without_patterns(schema: Any) -> Any:
-    """The schema without the local grammar's patterns, which the service has no use for."""
-    if isinstance(schema, dict):
-        return {
-            key: _without_patterns(value)
-            for key, value in schema.items()
-            if not (key == "allOf" and isinstance(value, list))
-            and not (key == "pattern" and isinstance(value, str))
-        }
-    return [_without_patterns(each) for each in schema] if isinstance(schema, list) else schema
 
 
 def _seconds(header: str | None) -> float | None:

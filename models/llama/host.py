@@ -16,7 +16,7 @@ from models import grammar
 from models.delivery import Delivery
 from models.errors import ModelError, RequestRefused
 from models.latency import Latencies
-from models.llama.adapters import Adapters
+from models.llama.adapters import LOADED, Adapters
 from models.llama.channel import Channel
 from models.llama.deaths import Patience, Shrink
 from models.llama.lifecycle import ChildHost, Mode, State, sound
@@ -84,6 +84,12 @@ class LlamaHost(ChildHost[Delivery]):
     def name(self) -> str:
         """The model's name and version and the engine, e.g. "greenroom-house 1 (llama.cpp)"."""
         return self._source("")
+
+    def source_for(self, adapter: str) -> str:
+        """The `source` of replies to requests under an adapter, as far as it is loaded now."""
+        with self._lock:
+            loaded = self._adapters.states().get(adapter) == LOADED
+        return self._source(adapter if loaded else "")
 
     def _source(self, adapter: str) -> str:
         model = self._model.get("name", self._path.stem)

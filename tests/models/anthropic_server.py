@@ -11,7 +11,12 @@ from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from models.budget import Price
+from models.cloud.resilience import Retry
+
 Event = tuple[str, dict[str, Any]]
+PRICE = Price(input_usd=3.0, output_usd=15.0)
+FAST = Retry(attempts=3, first_s=0.01, most_s=0.02)
 
 
 class Exchange:
@@ -24,9 +29,12 @@ class Exchange:
 
     def refuse(self, status: int, kind: str, message: str, **headers: str) -> None:
         """A status other than 200, with the API's error body."""
-        data = json.dumps(
-            {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"}
-        ).encode()
+        error = {"type": kind, "message": message}
+        self.tell({"type": "error", "error": error, "request_id": "req_1"}, status, **headers)
+
+    def tell(self, answer: dict[str, Any], status: int = 200, **headers: str) -> None:
+        """An answer that is no stream."""
+        data = json.dumps(answer).encode()
         self._handler.send_response(status)
         self._handler.send_header("content-type", "application/json")
         self._handler.send_header("content-length", str(len(data)))
@@ -62,6 +70,13 @@ class Exchange:
 
 
 Act = Callable[[Exchange], None]
+COUNT_PATH = "/v1/messages/count_tokens"
+
+
+def words_counted(body: dict[str, Any]) -> int:
+    """A tokenizer for tests: a token a word of the prompt."""
+    contents = [body.get("system", ""), *(message["content"] for message in body["messages"])]
+    return sum(len(content.split()) for content in contents)
 
 
 def start(input_tokens: int = 25) -> Event:
@@ -179,11 +194,16 @@ def cut(exchange: Exchange) -> None:
 
 
 class AnthropicServer:
-    """Plays the acts it is given, one a request, the last one over and over."""
+    """Plays the acts it is given, one a request, the last one over and over.
+
+    Prompts that it is asked to count are kept in `counted`; `tokenizer` counts them, None: a 404.
+    """
 
     def __init__(self, *acts: Act) -> None:
         self.acts = list(acts)
         self.seen: list[dict[str, Any]] = []
+        self.counted: list[dict[str, Any]] = []
+        self.tokenizer: Callable[[dict[str, Any]], int] | None = words_counted
         self.headers: list[dict[str, str]] = []
         self.times: list[float] = []
         self._exchanges: list[Exchange] = []
@@ -196,6 +216,10 @@ class AnthropicServer:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
                 exchange = Exchange(self, body)
+                if self.path.split("?")[0] == COUNT_PATH:
+                    server.counted.append(body)
+                    server.count(exchange)
+                    return
                 with server._lock:
                     server.seen.append(body)
                     server.headers.append({k.lower(): v for k, v in self.headers.items()})
@@ -222,8 +246,42 @@ class AnthropicServer:
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
         threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
 
+    def count(self, exchange: Exchange) -> None:
+        if self.tokenizer is None:
+            exchange.refuse(404, "not_found_error", "no")
+        else:
+            exchange.tell({"input_tokens": self.tokenizer(exchange.body)})
+
     def close(self) -> None:
         for exchange in self._exchanges:
             exchange.released.set()
         self._http.shutdown()
         self._http.server_close()
+
+
+class Stage:
+    """Starts servers and backends that ask them, and clears them away."""
+
+    def __init__(self) -> None:
+        self.server: AnthropicServer
+        self._open: list[Any] = []
+
+    def __call__(self, *acts: Act, **settings: Any) -> Any:
+        from models.cloud.anthropic import AnthropicBackend, AnthropicSettings
+
+        self.server = AnthropicServer(*acts)
+        settings.setdefault("retry", FAST)
+        settings.setdefault("per_minute", 6000)
+        backend = AnthropicBackend(
+            model="claude-test",
+            api_key="test-key",
+            base_url=self.server.url,
+            price=PRICE,
+            settings=AnthropicSettings(**settings),
+        )
+        self._open += [backend, self.server]
+        return backend
+
+    def clear(self) -> None:
+        for each in self._open:
+            each.close()

@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from anthropic_server import (
+    FAST,
+    PRICE,
     Act,
-    AnthropicServer,
+    Stage,
     break_off,
     cut,
     end,
@@ -24,7 +26,7 @@ from asking import Recorder, ask, request
 from pydantic import Field
 
 from foundation.strict import StrictModel
-from models.budget import Budgeted, Ledger, Limits, Price
+from models.budget import Budgeted, Ledger, Limits
 from models.errors import (
     BudgetExceeded,
     Cancelled,
@@ -40,37 +42,6 @@ from models.router import Router
 from models.scripted import ScriptedBackend
 
 pytest.importorskip("anthropic")
-cloud = pytest.importorskip("models.cloud.anthropic")
-resilience = pytest.importorskip("models.cloud.resilience")
-
-PRICE = Price(input_usd=3.0, output_usd=15.0)
-FAST = resilience.Retry(attempts=3, first_s=0.01, most_s=0.02)
-
-
-class Stage:
-    """Starts servers and backends and clears them away."""
-
-    def __init__(self) -> None:
-        self.server: AnthropicServer
-        self._open: list[Any] = []
-
-    def __call__(self, *acts: Act, **settings: Any) -> Any:
-        self.server = AnthropicServer(*acts)
-        settings.setdefault("retry", FAST)
-        settings.setdefault("per_minute", 6000)
-        backend = cloud.AnthropicBackend(
-            model="claude-test",
-            api_key="test-key",
-            base_url=self.server.url,
-            price=PRICE,
-            settings=cloud.AnthropicSettings(**settings),
-        )
-        self._open += [backend, self.server]
-        return backend
-
-    def clear(self) -> None:
-        for each in self._open:
-            each.close()
 
 
 @pytest.fixture
