@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foundation.errors import UsageError
+from greenroom.adapters import model_name
 from greenroom.folders import user_data
 from greenroom.settings import ModelSettings
 from models import house
@@ -99,8 +100,7 @@ def _adapt(engine: LlamaHost, settings: ModelSettings, plugins: PluginManager) -
         header = inspect(model_file(settings))
     except ModelFileError:
         return
-    known = f"{header.name} {header.model_version}".strip()
-    for species, adapter in plugins.adapters(known).items():
+    for species, adapter in plugins.adapters(model_name(header)).items():
         engine.add_adapter(species, adapter.path, adapter.scale)
 
 
