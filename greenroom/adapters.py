@@ -40,7 +40,9 @@ def judge(given: Iterable[Contribution], known: str, model: Path) -> list[Judged
     base = adapter_file.base(model)
     offered = [(plugin.name, adapter) for plugin in given for adapter in plugin.adapters]
     # The later plugin's wins, as when the engine is given them.
-    winners = {adapter.species: n for n, (_, adapter) in enumerate(offered) if adapter.model == known}
+    winners = {
+        adapter.species: n for n, (_, adapter) in enumerate(offered) if adapter.model == known
+    }
     judged = []
     for n, (plugin, adapter) in enumerate(offered):
         fate, why, mend = "used", "", ""

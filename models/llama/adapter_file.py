@@ -81,7 +81,9 @@ def _pairs(path: Path, info: GgufInfo) -> dict[str, tuple[Shape, Shape]]:
             )
     for stem, found in sorted(halves.items()):
         if len(found) < 2:
-            raise ModelFileError(f"{path}: {stem!r} has only {next(iter(found))} of its two", _CONVERT)
+            raise ModelFileError(
+                f"{path}: {stem!r} has only {next(iter(found))} of its two", _CONVERT
+            )
     return {stem: (_square(found[_A]), _square(found[_B])) for stem, found in halves.items()}
 
 
