@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 from prometheus_client.core import (
@@ -16,7 +17,6 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     Metric,
 )
-from prometheus_client.utils import floatToGoString
 
 _P: Final = "greenroom_model_"
 _E: Final = "greenroom_engine_"
@@ -158,10 +158,10 @@ def _histogram(
     for label, kept in timings.items():
         for each, histogram in kept.get(key, {}).items():
             reached, buckets = 0, []
-            bounds = [*histogram["bounds"], float("inf")]
+            bounds = [*histogram["bounds"], inf]
             for bound, count in zip(bounds, histogram["counts"], strict=True):
                 reached += count
-                buckets.append((floatToGoString(bound), float(reached)))
+                buckets.append(("+Inf" if bound == inf else str(bound), float(reached)))
             family.add_metric([label, each], buckets, histogram["sum"])
     return family
 

@@ -45,7 +45,8 @@ def judge(given: Iterable[Contribution], known: str, model: Path) -> list[Judged
     }
     judged = []
     for n, (plugin, adapter) in enumerate(offered):
-        fate, why, mend = "used", "", ""
+        fate: Fate = "used"
+        why = mend = ""
         if adapter.model != known:
             fate, why = "left alone", f"it is for {adapter.model}, and {known} is used"
         elif winners[adapter.species] != n:

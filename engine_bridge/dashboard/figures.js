@@ -95,7 +95,7 @@ function ladderFacts(status) {
   return {
     ...told,
     "first token": first && `${milliseconds(first.first_token_p50_ms)}, 95 of 100 within ${milliseconds(first.first_token_p95_ms)}`,
-    batch: `${engine.batch_fill} sequences a step · ${engine.active} at work, ${engine.waiting} waiting`,
+    batch: `${plural(engine.batch_fill, "sequence")} a step · ${engine.active} at work, ${engine.waiting} waiting`,
     prompts: `${Math.round(100 * engine.prefix_hit_rate)}% in memory already · ${plural(engine.cached_tokens, "token")} saved`,
     adapters: engine.adapters ? `${engine.adapters} · ${plural(engine.adapter_switches, "change")} of cohort` : undefined,
     "refused adapters": refused.map(([species, why]) => `${species}: ${why}`).join(" · "),
