@@ -406,9 +406,22 @@ Asked for `text/event-stream`, the answer is one event a reply, so speech stream
 | `/metrics` | for Prometheus |
 | `/api/status`, `/api/actors`, `/api/world`, `/api/entities/ID` | the server, its actors, its world, one entity |
 | `/api/request` | one request of this protocol |
+| `/api/models` | the ladder of models: rungs, orders, who answers now; below it the calls that change it |
 | `/api/openapi.json` | the same for tools |
 
 Where the server asks for a token, `/api/` and `/metrics` want `Authorization: Bearer TOKEN`.
+
+Which model answers is changed while the server runs; each call answers with the ladder as it then
+is, or with `{"code", "message", "hint"}`, and then nothing was changed. The command `greenroom
+models use` makes the same calls; [operating](operating.md) tells what each does.
+
+| call | body | |
+|---|---|---|
+| `PUT /api/models/order` | `{"order": ["big", "local"], "purpose": "speech"}` | which rungs a purpose tries; without `purpose` all that have no order of their own |
+| `DELETE /api/models/order/PURPOSE` | | the purpose follows the order of all others again |
+| `PUT /api/models/rungs/LABEL` | `{"on": false}` | a rung is asked no more, or again |
+| `POST /api/models/rungs` | `{"label": "big", "file": "/models/big.gguf", "first": true}` | a GGUF of the server's machine becomes a rung; answers 201 once it is loaded |
+| `DELETE /api/models/rungs/LABEL` | | the rung ends what it has begun and is gone |
 
 ## Golden vectors
 

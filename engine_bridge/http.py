@@ -1,4 +1,4 @@
-"""The HTTP side: the dashboard's files, health, metrics and read-only pages for tools."""
+"""The HTTP side: the dashboard's files, health, metrics, pages for tools, and administration."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from engine_bridge.errors import ERROR_MEANINGS, address_error
 from engine_bridge.feed import Feed
 from engine_bridge.gateway import Gateway
+from engine_bridge.ladder import Switchboard, add_ladder
 from engine_bridge.metrics import BridgeMetrics, StatusCollector
 from engine_bridge.origins import host_allowed, hostname, origin_allowed
 from engine_bridge.sessions import Sessions
@@ -56,6 +57,9 @@ class House(Protocol):
 
     @property
     def metrics(self) -> BridgeMetrics: ...
+
+    @property
+    def models(self) -> Switchboard: ...
 
     def status(self) -> Mapping[str, Any]: ...
 
@@ -125,6 +129,7 @@ def create_app(house: House) -> FastAPI:
         return JSONResponse({**panel, "entity": entity})
 
     add_requests(app, house)
+    add_ladder(app, house.models, house.settings.max_frame)
     if DASHBOARD.is_dir():
         app.mount("/", StaticFiles(directory=DASHBOARD, html=True), name="dashboard")
     app.add_middleware(Guard, house=house)

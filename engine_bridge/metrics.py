@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from engine_bridge import model_metrics
 
 _DEEPEST = 4
 
@@ -73,14 +75,22 @@ class BridgeMetrics:
 
 
 class StatusCollector(Collector):
-    """Every number in a status mapping as a gauge: {"a": {"b": 1}} becomes greenroom_a_b 1."""
+    """Every number in a status mapping as a gauge: {"a": {"b": 1}} becomes greenroom_a_b 1.
+
+    What is under "models" becomes metrics with labels and kinds of their own (model_metrics.py).
+    """
 
     def __init__(self, status: Callable[[], Mapping[str, Any]]) -> None:
         self._status = status
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
+        status = dict(self._status())
+        models = status.get("models")
+        if isinstance(models, Mapping):
+            yield from model_metrics.families(models)
+            status["models"] = model_metrics.remainder(models)
         taken: set[str] = set()
-        for name, value in flat(self._status()):
+        for name, value in flat(status):
             if name not in taken:
                 taken.add(name)
                 yield GaugeMetricFamily(name, "From the server's status", value=value)

@@ -21,6 +21,7 @@ from engine_bridge.errors import BridgeError, CloseCode, address_error
 from engine_bridge.feed import Feed
 from engine_bridge.gateway import Gateway
 from engine_bridge.http import HttpServer
+from engine_bridge.ladder import NoLadder, Switchboard
 from engine_bridge.metrics import BridgeMetrics
 from engine_bridge.origins import host_allowed, origin_allowed
 from engine_bridge.peer import SocketPeer
@@ -43,13 +44,20 @@ class Bridge:
 
     `start` returns once both ports listen and raises `AddressInUse` or `BridgeError` if they
     can't; `stop` closes every connection (4007) and returns when the thread is gone. Both may be
-    called from any thread, `start` once.
+    called from any thread, `start` once. `models` lets administration change the ladder of models;
+    whoever gives it ends what it is busy with before `stop`, which waits for that.
     """
 
-    def __init__(self, stage: Stage, settings: BridgeSettings | None = None) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        settings: BridgeSettings | None = None,
+        models: Switchboard | None = None,
+    ) -> None:
         self.settings = settings if settings is not None else BridgeSettings()
         self.metrics = BridgeMetrics()
         self.stage = stage
+        self.models: Switchboard = models if models is not None else NoLadder()
         self.sessions = Sessions(self.settings)
         self.feed = Feed(stage, self._wake)
         self.broadcast = Broadcast(self.feed, self.settings.quiet_ticks)

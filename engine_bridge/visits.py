@@ -98,7 +98,7 @@ def add_requests(app: FastAPI, desk: Desk) -> None:
             return _problem(ProtocolError("rate_limited", "too many requests"), wait_ms)
         visit = Visit()
         try:
-            message = codec.decode(await _body(asked, settings.max_frame))
+            message = codec.decode(await read_body(asked, settings.max_frame))
             token = message.pop("session", None)
             if not isinstance(message.get("t"), str) or message["t"] not in TAKEN:
                 raise ProtocolError("unknown_type", f"over HTTP only {', '.join(sorted(TAKEN))}")
@@ -133,7 +133,11 @@ def _session(desk: Desk, visit: Visit, token: object, now: float) -> Session:
     return found
 
 
-async def _body(asked: Request, most: int) -> str:
+async def read_body(asked: Request, most: int) -> str:
+    """A body of `application/json`, which no web page's form can send, of `most` bytes at the most.
+
+    Raises ProtocolError.
+    """
     if asked.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise ProtocolError("bad_message", "the content type must be application/json")
     body = bytearray()

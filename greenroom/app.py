@@ -19,6 +19,7 @@ from engine_bridge.server import Bridge
 from engine_bridge.settings import BridgeSettings
 from greenroom import garbage, minds, worlds
 from greenroom.settings import Settings
+from greenroom.switchboard import Switchboard
 from models.errors import ModelError
 from world.inputs import Input
 
@@ -81,9 +82,13 @@ class App:
             undo.callback(self.company.stop)
             for n, entity in enumerate(strays):
                 self.company.propose(Input("despawn", entity, "app:stray", n, {}))
-            self.bridge = Bridge(self.company, self._bridge_settings())
+            board = self._switchboard()
+            self.bridge = Bridge(self.company, self._bridge_settings(), board)
             self.bridge.start()
             undo.callback(self.bridge.stop)
+            if board is not None:
+                # Before the bridge, which waits for the calls that are under way.
+                undo.callback(board.close)
             undo.callback(garbage.unsettle, garbage.settle())
             self._undo = undo.pop_all()
 
@@ -137,6 +142,11 @@ class App:
             server=f"greenroom {greenroom.__version__}",
             prompts=self.opened.plugins.prompt_book(),
         )
+
+    def _switchboard(self) -> Switchboard | None:
+        if self.minds is None:
+            return None
+        return minds.switchboard(self.minds, self.settings.models, self.opened.plugins)
 
     def _bridge_settings(self) -> BridgeSettings:
         server = self.settings.server

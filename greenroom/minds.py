@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from foundation.errors import UsageError
+from greenroom.adapters import model_name
 from greenroom.answers import Answers, remembered
 from greenroom.folders import user_data
 from greenroom.settings import ModelSettings
+from greenroom.switchboard import Switchboard
 from models import house
 from models.budget import Budgeted, Ledger, Limits, Price
 from models.embeddings import Embedder
@@ -31,6 +35,8 @@ LOCAL, CLOUD = "local", "cloud"
 MINILM, HASHED = "minilm", "hashed"
 # What the cloud may be asked; everything else stays on this machine, key or no key.
 CLOUD_PURPOSES = ("plan",)
+PURPOSES = ("speech", "decide", "plan")
+"""All that minds ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +116,8 @@ def gather(
             )
         )
         price = Price(settings.cloud_input_usd, settings.cloud_output_usd)
-        rungs.insert(0, Rung(CLOUD, Budgeted(cloud, ledger, price)))
+        only = frozenset(CLOUD_PURPOSES)
+        rungs.insert(0, Rung(CLOUD, Budgeted(cloud, ledger, price), only))
         routes = {purpose: [CLOUD, *local] for purpose in CLOUD_PURPOSES}
     router = Router(rungs, routes=routes, default=local)
     answers = None
@@ -119,15 +126,30 @@ def gather(
     return Minds(router, engine, cloud.name if cloud is not None else "", unfit, answers)
 
 
+def switchboard(
+    gathered: Minds, settings: ModelSettings, plugins: PluginManager | None = None
+) -> Switchboard:
+    """What changes the ladder while it runs; a GGUF that it adds gets the plugins' adapters for it."""
+
+    def load(file: Path, sizes: Mapping[str, Any]) -> LlamaHost:
+        wanted = ModelSettings(file=file, engine=settings.engine, **sizes)
+        engine = local_engine(wanted)
+        if plugins is not None:
+            _adapt(engine, wanted, plugins)
+        return engine
+
+    engines = {LOCAL: gathered.engine} if gathered.engine is not None else {}
+    return Switchboard(gathered.router, engines, load, PURPOSES)
+
+
 def _adapt(engine: LlamaHost, settings: ModelSettings, plugins: PluginManager) -> dict[str, Path]:
     """Give the engine its adapters; their files by species and scale."""
     try:
         header = inspect(model_file(settings))
     except ModelFileError:
         return {}
-    known = f"{header.name} {header.model_version}".strip()
     files = {}
-    for species, adapter in plugins.adapters(known).items():
+    for species, adapter in plugins.adapters(model_name(header)).items():
         engine.add_adapter(species, adapter.path, adapter.scale)
         files[f"{species} {adapter.scale:g}"] = Path(adapter.path)
     return files

@@ -90,14 +90,7 @@ class LlamaServer:
         sizes, port = self.sizes, free_port()
         unified = "--no-kv-unified" if sizes.streams else "--kv-unified"
         flags = [
-            *(
-                "-c",
-                sizes.cells,
-                "-np",
-                self.slots,
-                *(("--no-kv-unified",) if os.environ.get("SRV_STREAMS") else ("--kv-unified",)),
-                "--no-cache-idle-slots",
-            ),
+            *("-c", sizes.cells, "-np", self.slots, unified, "--no-cache-idle-slots"),
             *("-b", max(2048, sizes.batch), "-ub", sizes.batch, "-ngl", sizes.gpu_layers),
             *("-t", sizes.threads, "-tb", sizes.threads, "--fit", "off", "--no-webui"),
         ]

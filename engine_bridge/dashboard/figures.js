@@ -56,7 +56,7 @@ export class Figures {
 
   showEngine(status) {
     facts($("engine-facts"), {
-      model: status.model || "none: reflexes and rules alone",
+      ...ladderFacts(status),
       actors: status.actors?.toLocaleString(),
       clients: status.bridge?.connections,
       stored: status.synced_tick === undefined ? undefined : `up to tick ${status.synced_tick.toLocaleString()}`,
@@ -69,6 +69,38 @@ export class Figures {
       .map((kind) => row(words(kind.kind), kind.alive, kind.queued, kind.handled, kind.restarts));
     $("actors").replaceChildren(...rows);
   }
+}
+
+/** The ladder of models in a status, whatever stands in front of it. */
+function ladderOf(models = {}) {
+  return models.kind === "router" || !models.backend ? models : ladderOf(models.backend);
+}
+
+/** Who answers now, and how the local engine among them does. */
+function ladderFacts(status) {
+  const { answering = {}, rungs = {}, off = [] } = ladderOf(status.models);
+  const label = answering[""];
+  const rung = rungs[label];
+  const name = status.model || "none: reflexes and rules alone";
+  const told = {
+    model: rung ? `${rung.name} answers now` : Object.keys(rungs).length ? "nobody can answer now: reflexes do" : name,
+    rungs: Object.keys(rungs).length > 1
+      ? Object.entries(rungs).map(([key, { state }]) => `${key} (${off.includes(key) ? "off" : state ?? "ready"})`).join(", ")
+      : undefined,
+  };
+  const { engine, latency = {}, adapters = {}, restarts } = rung ?? {};
+  if (engine?.steps === undefined) return told;
+  const first = latency.speech ?? Object.values(latency)[0];
+  const refused = Object.entries(adapters).filter(([, state]) => state !== "loaded" && state !== "loading");
+  return {
+    ...told,
+    "first token": first && `${milliseconds(first.first_token_p50_ms)}, 95 of 100 within ${milliseconds(first.first_token_p95_ms)}`,
+    batch: `${plural(engine.batch_fill, "sequence")} a step · ${engine.active} at work, ${engine.waiting} waiting`,
+    prompts: `${Math.round(100 * engine.prefix_hit_rate)}% in memory already · ${plural(engine.cached_tokens, "token")} saved`,
+    adapters: engine.adapters ? `${engine.adapters} · ${plural(engine.adapter_switches, "change")} of cohort` : undefined,
+    "refused adapters": refused.map(([species, why]) => `${species}: ${why}`).join(" · "),
+    restarts: restarts || undefined,
+  };
 }
 
 function modelNote(status) {

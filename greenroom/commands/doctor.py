@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from greenroom import console, minds, settings
+from greenroom import adapters, console, minds, settings
 from greenroom.commands.serve import (
     Config,
     Context,
@@ -26,10 +26,12 @@ from greenroom.commands.serve import (
     Sequences,
     Threads,
 )
-from models.errors import ModelError
+from models.errors import ModelError, ModelFileError
 from models.llama.fit import Plan
+from models.llama.gguf_file import inspect
 from models.llama.machine import Machine, measure
 from models.llama.reasons import size
+from plugins.manager import PluginManager, load_builtin_and_installed
 
 _WITH_CUDA = "for CUDA: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-cache-dir llama-cpp-python"
 
@@ -53,8 +55,13 @@ class Examination:
     plan: Plan | None
 
 
-def examine(config: settings.Settings, machine: Machine) -> Examination:
-    """Look at everything a server needs; starts nothing, changes nothing."""
+def examine(
+    config: settings.Settings, machine: Machine, plugins: PluginManager | None = None
+) -> Examination:
+    """Look at everything a server needs; starts nothing, changes nothing.
+
+    `plugins` are those installed if not given.
+    """
     model, plan = _model(config, machine)
     findings = [
         _python(),
@@ -64,6 +71,7 @@ def examine(config: settings.Settings, machine: Machine) -> Examination:
         _disk(config),
         *_engine(),
         model,
+        *_adapters(config, plugins),
         _cloud(config),
         *_ports(config),
     ]
@@ -140,6 +148,31 @@ def _model(config: settings.Settings, machine: Machine) -> tuple[Finding, Plan |
     model = plan.model
     seen = f"{model.name} ({model.architecture}, {model.quantisation}), {size(model.file_bytes)}"
     return Finding("model", True, seen), plan
+
+
+def _adapters(config: settings.Settings, plugins: PluginManager | None) -> list[Finding]:
+    """The plugins' adapters; one that would be refused is told with its mend. None without a model."""
+    if not config.models.enabled:
+        return []
+    model = minds.model_file(config.models)
+    try:
+        known = adapters.model_name(inspect(model))
+        manager = plugins or load_builtin_and_installed()
+        # Plugins that do not fit together are switched off by this, as when a server starts.
+        manager.ruleset()
+        judged = adapters.judge(manager.contributions, known, model)
+    except ModelFileError:
+        # What is wrong with the model is a finding of its own.
+        return []
+    return [
+        Finding(
+            f"adapter of {each.species}",
+            each.fate != "refused",
+            f"{each.fate} (plugin {each.plugin}): {each.why}",
+            each.mend and f"{each.mend}; until then its members speak by the bare model",
+        )
+        for each in judged
+    ]
 
 
 def _cloud(config: settings.Settings) -> Finding:

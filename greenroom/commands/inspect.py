@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json as json_module
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +12,7 @@ from rich.table import Table
 from engine_bridge.client import AsyncClient
 from foundation.errors import UsageError
 from greenroom import console
+from greenroom.commands import pages
 from greenroom.commands.replay import world_folder
 from world.store.inspect import describe
 
@@ -24,34 +22,19 @@ def inspect(
     what: Annotated[str, typer.Argument(help="`actors`, `entity`, or a data folder")],
     entity: Annotated[int | None, typer.Argument(help="the entity's id")] = None,
     url: Annotated[str, typer.Option(help="the game socket")] = "ws://127.0.0.1:8765",
-    http: Annotated[str, typer.Option(help="the HTTP pages")] = "http://127.0.0.1:8766",
+    http: pages.Http = pages.DEFAULT,
     token: console.Token = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Look into a running world or a folder."""
     if what == "actors":
-        _show_actors(_fetch(f"{http}/api/actors", token), json)
+        _show_actors(pages.call(f"{http}/api/actors", token), json)
     elif what == "entity":
         if entity is None:
             raise UsageError("which entity?", "greenroom inspect entity ID")
         _show_values(asyncio.run(_entity(url, token, entity)), json)
     else:
         _show_values(describe(world_folder(Path(what))), json)
-
-
-def _fetch(url: str, token: str | None) -> Any:
-    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
-    try:
-        asked = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(asked, timeout=10) as answer:
-            return json_module.load(answer)
-    except urllib.error.HTTPError as error:
-        mend = "give the server's --token" if error.code == 401 else "look into the server's log"
-        raise UsageError(f"{url}: {error.code} {error.reason}", mend) from error
-    except urllib.error.URLError as error:
-        raise UsageError(
-            f"{url}: {error.reason}", "start `greenroom demo`, or name its pages with --http"
-        ) from error
 
 
 async def _entity(url: str, token: str | None, entity: int) -> dict[str, Any]:

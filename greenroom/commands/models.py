@@ -1,4 +1,4 @@
-"""`greenroom models`: which model files are used, whether a given one can be, and adding one."""
+"""`greenroom models`: which model files are used, whether a given one can be, adding and switching."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.markup import escape
 from foundation.errors import UsageError
 from greenroom import console, minds
 from greenroom import settings as configuration
+from greenroom.commands import rungs
 from greenroom.settings import ModelSettings
 from models import house
 from models.errors import ModelError
@@ -21,6 +22,7 @@ from models.prompts import SHIPPED, Panel, Persona
 from models.request import ModelRequest, Priority, Reply
 
 app = typer.Typer(help="The models that speak.", no_args_is_help=True)
+app.add_typer(rungs.app, name="use")
 
 _PERSONA = Persona(
     name="Marta Kell",

@@ -90,11 +90,12 @@ def read(path: Path) -> ModelFacts:
 
     Raises ModelFileError when a part is missing, damaged, or claims what no model has.
     """
-    infos = [inspect(part) for part in _parts(path)]
+    infos = [inspect(part) for part in parts(path)]
     return _facts(path, infos)
 
 
-def _parts(path: Path) -> list[Path]:
+def parts(path: Path) -> list[Path]:
+    """The files of a model, of which the first is named: one, unless it is split."""
     match = _PART.search(path.name)
     if match is None:
         return [path]

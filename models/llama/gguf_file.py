@@ -53,8 +53,9 @@ class GgufInfo:
     """What the header says. `name` falls back to the file's stem.
 
     `numbers` holds every scalar (fractions cut off), `lists` the short lists of whole numbers, and
-    `tokens` counts the vocabulary. `tensor_bytes` tells what each tensor takes in the file, and
-    `parameters` how many values all of them hold.
+    `tokens` counts the vocabulary. `texts` holds the strings of `general.` and `adapter.`.
+    `tensor_bytes` tells what each tensor takes in the file, `tensor_shapes` its dimensions as ggml
+    orders them (the innermost first), and `parameters` how many values all of them hold.
     """
 
     path: str
@@ -69,7 +70,9 @@ class GgufInfo:
     parameters: int
     numbers: Mapping[str, int]
     lists: Mapping[str, tuple[int, ...]]
+    texts: Mapping[str, str]
     tensor_bytes: Mapping[str, int]
+    tensor_shapes: Mapping[str, tuple[int, ...]]
 
 
 class _Reader:
@@ -208,7 +211,7 @@ def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
     for _ in range(pairs):
         key = reader.text(_MAX_KEY, "a metadata key")
         kind = reader.number("I", f"the type of {key!r}")
-        if kind == _STRING and key.startswith("general."):
+        if kind == _STRING and key.startswith(("general.", "adapter.")):
             texts[key] = reader.text(1 << 20, repr(key))
         elif kind in _SCALARS:
             numbers[key] = reader.number(_SCALARS[kind], repr(key))
@@ -224,16 +227,17 @@ def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
             reader.skip_value(kind, repr(key))
     ends: list[tuple[int, str]] = []
     offsets: dict[str, int] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     parameters = 0
     for _ in range(tensors):
         name = reader.text(_MAX_KEY, "a tensor's name")
         rank = reader.number("I", f"the rank of {name!r}")
         if rank > 4:
             raise reader.fail(f"tensor {name!r} claims {rank} dimensions")
-        dims = [reader.number("Q", f"the shape of {name!r}") for _ in range(rank)]
+        dims = tuple(reader.number("Q", f"the shape of {name!r}") for _ in range(rank))
         kind = reader.number("I", f"the type of {name!r}")
         offset = reader.number("Q", f"the offset of {name!r}")
-        offsets[name] = offset
+        offsets[name], shapes[name] = offset, dims
         parameters += math.prod(dims)
         block = _BLOCKS.get(kind)
         if block is not None:
@@ -265,7 +269,9 @@ def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
         parameters=parameters,
         numbers=numbers,
         lists=lists,
+        texts=texts,
         tensor_bytes=_between(offsets, size - start),
+        tensor_shapes=shapes,
     )
 
 

@@ -25,7 +25,10 @@ from websockets.sync.client import connect
 from actors.company import Company
 from engine_bridge.server import Bridge
 from engine_bridge.settings import BridgeSettings
+from greenroom.minds import local_engine
+from greenroom.settings import ModelSettings
 from greenroom.worlds import compiled
+from models.router import Router, Rung
 from models.scripted import ScriptedBackend
 from plugins.manager import load_builtin_and_installed
 from world.world import World
@@ -115,6 +118,32 @@ def guarded() -> Iterator[Served]:
         bridge.start()
         yield Served(bridge.address, str(bridge.http_address), Path(), None)
         bridge.stop()
+
+
+@dataclass(frozen=True)
+class Thinking(Served):
+    """A server whose people ask a ladder of models, which a test may change."""
+
+    router: Router
+
+
+@pytest.fixture
+def thinking() -> Iterator[Thinking]:
+    """The valley with the house model and a scripted backend below it, in this process."""
+    pytest.importorskip("llama_cpp")
+    ruleset = load_builtin_and_installed().ruleset()
+    scene = compiled("valley", ruleset, 7, None)
+    engine = local_engine(ModelSettings(threads=1, context=2048, sequences=4))
+    router = Router([Rung("local", engine), Rung("second", ScriptedBackend())])
+    world = World(scene, ruleset, 7)
+    with ExitStack() as undo:
+        undo.callback(router.close)
+        engine.wait_ready(120.0)
+        company = undo.enter_context(Company(world, personas=scene.personas, backend=router))
+        bridge = Bridge(company, BridgeSettings(port=0, http_port=0))
+        bridge.start()
+        undo.callback(bridge.stop)
+        yield Thinking(bridge.address, str(bridge.http_address), Path(), None, router)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from models import house
+
 pytestmark = pytest.mark.chromium
 
 ALIVE = "Number(document.querySelector('#count').textContent)"
@@ -117,6 +119,35 @@ def test_a_guarded_server_asks_for_its_token_and_then_talks(guarded: Any, tab: A
     assert "scripted (no model)" in page.text("#talk-lines small")
     page.click("#tab-engine")
     page.until("document.querySelector('#engine-facts').textContent.includes('scripted')")
+
+
+@pytest.mark.engine
+def test_the_engine_tab_tells_who_answers_now_and_how_the_engine_does(
+    thinking: Any, tab: Any
+) -> None:
+    page = opened(tab, thinking)
+    choose(page, "Marta Kell")
+    page.until("!document.querySelector('#talk').hidden")
+    page.run("document.querySelector('#talk-text').focus()")
+    page.type("Good evening!")
+    page.press("Enter", 13, "\r")
+    page.until("document.querySelector('#talk-lines small') !== null", 90.0)
+    page.click("#let-go")
+
+    page.click("#tab-engine")
+    page.until("document.querySelector('#engine-facts').textContent.includes('first token')")
+    page.until("document.querySelector('#engine-facts').textContent.includes('saved')")
+    told = page.text("#engine-facts")
+    assert f"{house.NAME} {house.VERSION} (llama.cpp) answers now" in told
+    assert "local (ready), second (ready)" in told
+    assert " a step" in told and " waiting" in told
+
+    thinking.router.enable("local", False)
+    page.until("document.querySelector('#engine-facts').textContent.includes('local (off)')")
+    assert "scripted (no model) answers now" in page.text("#engine-facts")
+    thinking.router.enable("second", False)
+    page.until("document.querySelector('#engine-facts').textContent.includes('reflexes do')")
+    assert page.complaints == []
 
 
 def test_the_keyboard_alone_finds_people_and_tabs(server: Any, tab: Any) -> None:

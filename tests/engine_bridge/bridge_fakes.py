@@ -310,9 +310,9 @@ class Bridges:
     def __init__(self) -> None:
         self._running: list[Bridge] = []
 
-    def __call__(self, stage: FakeStage, **settings: object) -> Bridge:
+    def __call__(self, stage: FakeStage, models: Any = None, **settings: object) -> Bridge:
         given = {"port": 0, "http_port": None, "close_s": 2.0, **settings}
-        bridge = Bridge(stage, BridgeSettings.model_validate(given))
+        bridge = Bridge(stage, BridgeSettings.model_validate(given), models)
         bridge.start()
         self._running.append(bridge)
         return bridge

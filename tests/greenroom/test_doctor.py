@@ -20,7 +20,10 @@ from greenroom.settings import ModelSettings
 from models import house
 from models.errors import ModelDoesNotFit
 from models.llama.cores import Cores
+from models.llama.gguf_file import inspect
 from models.llama.machine import Gpu, Machine
+from plugins.api import AdapterFile, hookimpl
+from plugins.manager import PluginManager
 
 GIB = 1 << 30
 
@@ -164,3 +167,74 @@ def test_an_engine_that_was_killed_goes_on_smaller_and_keeps_what_was_asked_for(
         assert (after["kv_type"], after["n_seq"]) != (before["kv_type"], before["n_seq"])
     finally:
         engine.close()
+
+
+HOUSE = f"{house.NAME} {house.VERSION}"
+
+
+def giving(*adapters: AdapterFile, name: str = "pack") -> PluginManager:
+    """A manager with one plugin, which gives these adapters."""
+
+    class Plugin:
+        @hookimpl
+        def greenroom_adapters(self) -> list[AdapterFile]:
+            return list(adapters)
+
+    manager = PluginManager()
+    assert manager.register(Plugin(), name)
+    return manager
+
+
+def written(path: Path, tensor: str, width: int) -> Path:
+    import gguf
+    import numpy as np
+
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 4.0)
+    writer.add_tensor(f"{tensor}.lora_a", np.zeros((4, width), np.float32))
+    writer.add_tensor(f"{tensor}.lora_b", np.zeros((width, 4), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_adapters_that_would_be_refused_are_told_with_their_mend_before_a_server_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    width = inspect(house.path()).numbers["llama.embedding_length"]
+    query = "blk.0.attn_q.weight"
+    good = AdapterFile("wolf", written(tmp_path / "wolf.gguf", query, width), HOUSE)
+    wrong = AdapterFile("elf", written(tmp_path / "elf.gguf", query, 32), HOUSE)
+    gone = AdapterFile("cook", tmp_path / "cook.gguf", HOUSE)
+    other = AdapterFile("bear", tmp_path / "bear.gguf", "another 1")
+    older = AdapterFile("wolf", tmp_path / "old.gguf", HOUSE)
+    manager = giving(older, good, wrong, gone, other)
+    monkeypatch.setattr(doctor, "load_builtin_and_installed", lambda: manager)
+    told_all = told(code=1)["findings"]
+    found = [finding for finding in told_all if finding["what"].startswith("adapter of")]
+    assert [(each["what"], each["well"]) for each in found] == [
+        ("adapter of wolf", True),
+        ("adapter of wolf", True),
+        ("adapter of elf", False),
+        ("adapter of cook", False),
+        ("adapter of bear", True),
+    ]
+    assert found[0]["seen"].startswith("left alone (plugin pack): the plugin pack gives wolf")
+    assert found[1]["seen"] == f"used (plugin pack): it changes 1 of {HOUSE}'s tensors"
+    assert "elf.gguf" in found[2]["seen"] and f"{width} by {width}" in found[2]["seen"]
+    assert "for this very model" in found[2]["mend"]
+    assert "cook.gguf: no such file" in found[3]["seen"]
+    assert f"it is for another 1, and {HOUSE} is used" in found[4]["seen"]
+
+
+def test_without_a_model_no_adapter_is_judged(tmp_path: Path) -> None:
+    manager = giving(AdapterFile("wolf", tmp_path / "none.gguf", HOUSE))
+    off = settings.load(None, models={"enabled": False})
+    missing = settings.load(None, models={"file": tmp_path / "none.gguf"})
+    for config in (off, missing):
+        findings = doctor.examine(config, gaming_pc(), manager).findings
+        assert not [each for each in findings if each.what.startswith("adapter")]

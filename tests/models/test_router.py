@@ -247,3 +247,101 @@ def test_rungs_come_and_go_while_it_runs() -> None:
     assert ask(router, request()).reply.text == "a"
     with pytest.raises(ValueError, match="no rung"):
         router.remove("b")
+
+
+def test_a_rung_that_is_off_is_not_asked_even_by_name_and_keeps_its_place() -> None:
+    router = Router([Rung("a", answering("a")), Rung("b", answering("b"))])
+    router.enable("a", False)
+    assert ask(router, request()).reply.text == "b"
+    assert ask(router, request(backend="a")).reply.text == "b"
+    assert router.status()["off"] == ["a"]
+    assert router.name == "b"
+    router.enable("b", False)
+    assert isinstance(ask(router, request()).error, ModelUnavailable)
+    assert router.status()["answering"] == {"": ""}
+    router.enable("a", True)
+    assert ask(router, request()).reply.text == "a"
+    with pytest.raises(ValueError, match="no rung 'c'"):
+        router.enable("c", False)
+
+
+def test_a_rung_is_never_asked_for_what_it_may_not_be() -> None:
+    cloud = Manual()
+    router = Router([Rung("cloud", cloud, frozenset({"plan"})), Rung("local", answering("local"))])
+    assert router.order == ("local",)
+    assert ask(router, request(backend="cloud")).reply.text == "local"
+    for purpose, labels in ((None, ["local", "cloud"]), ("speech", ["cloud"])):
+        with pytest.raises(ValueError, match="asked for plan alone"):
+            router.switch(purpose, labels)
+    assert cloud.asked == []
+    router.switch("plan", ["cloud", "local"])
+    ask(router, ModelRequest(request().messages, "plan"))
+    assert len(cloud.asked) == 1
+    assert router.status()["only"] == {"cloud": ["plan"]}
+
+
+def test_a_route_names_each_rung_once_and_a_purpose_can_go_back_to_the_order_of_all() -> None:
+    router = Router([Rung("a", answering("a")), Rung("b", answering("b"))])
+    with pytest.raises(ValueError, match="twice"):
+        router.switch(None, ["a", "b", "a"])
+    router.switch("speech", ["b"])
+    assert router.status()["answering"] == {"": "a", "speech": "b"}
+    router.unroute("speech")
+    assert ask(router, request()).reply.text == "a"
+    with pytest.raises(ValueError, match="no route of its own"):
+        router.unroute("speech")
+
+
+def test_who_answers_now_is_the_first_that_is_ready() -> None:
+    class Loading(Manual):
+        def status(self) -> dict[str, object]:
+            return {"state": "starting"}
+
+    router = Router([Rung("a", Loading()), Rung("b", answering("b"))])
+    assert router.status()["answering"] == {"": "b"}
+
+
+def test_nothing_is_left_of_a_rung_that_was_removed() -> None:
+    router = Router(
+        [Rung("a", answering("a")), Rung("b", answering("b"))],
+        routes={"speech": ["a", "b"], "plan": ["a"], "silence": []},
+    )
+    ask(router, request()).wait()
+    router.enable("a", False)
+    router.remove("a")
+    status = router.status()
+    assert status["routes"] == {"": ["b"], "speech": ["b"], "silence": []}
+    assert (status["counts"], status["off"], set(status["timings"])) == ({}, [], {"b"})
+    router.add(Rung("a", answering("again")))
+    assert ask(router, request()).reply.text == "b"
+    assert ask(router, request(backend="a")).reply.text == "again"
+
+
+def test_what_a_closed_rung_had_not_begun_to_say_the_next_one_says() -> None:
+    above = Manual()
+    router = Router([Rung("above", above), Rung("below", answering("below"))])
+    silent, begun = Recorder(), Recorder()
+    for listener in (silent, begun):
+        router.submit(request(), listener)
+    asked, told = above.asked[1]
+    told.on_text(asked.id, "Well, ")
+    router.remove("above")
+    for question, told in above.asked:
+        told.on_error(question.id, Cancelled("the engine is shutting down"))
+    assert silent.reply.text == "below"
+    assert isinstance(begun.error, Cancelled)
+
+
+def test_times_are_kept_by_rung_class_and_purpose() -> None:
+    above = Manual()
+    router = Router([Rung("a", above)])
+    recorder = ask(router, request())
+    asked, listener = above.asked[0]
+    listener.on_done(
+        Reply(asked.id, "x", "m", completion_tokens=11, first_token_s=0.25, total_s=0.75)
+    )
+    recorder.wait()
+    told = router.status()["timings"]["a"]
+    assert told["first_token_s"]["speech"]["sum"] == 0.25
+    assert told["token_s"]["speech"]["sum"] == pytest.approx(0.05)
+    assert told["request_s"]["speech"]["sum"] == 0.75

@@ -19,7 +19,7 @@ from foundation.errors import UsageError
 from greenroom.commands.bench import holds
 from models import grammar
 
-SIZES = Sizes(threads=1, cells=4096, at_once=8)
+SIZES = Sizes(threads=1, kept=8, each=768, at_once=7)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,178 @@
+"""The models' metrics for Prometheus, made from the status of the ladder when it is scraped.
+
+Names follow Prometheus's practice: seconds and bytes, `_total` for what only grows, `_ratio` for
+what lies between 0 and 1. An engine that starts again counts from 0, which `rate()` knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Final
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+_P: Final = "greenroom_model_"
+_E: Final = "greenroom_engine_"
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """A number of a local engine's status and the metric that it is."""
+
+    key: str
+    name: str
+    help: str
+    counter: bool = True
+
+
+# What the host of an engine tells about it …
+_OF_HOST: Final = (
+    _Figure("restarts", "restarts", "Times that the engine's process died and was started again"),
+    _Figure("under_way", "requests_under_way", "Requests given to the engine and not ended", False),
+    _Figure("listener_faults", "listener_faults", "Answers whose taker raised"),
+)
+# … and the engine itself, since its process started.
+_OF_ENGINE: Final = (
+    _Figure("asked", "requests", "Requests that reached the engine"),
+    _Figure("done", "answers", "Requests that ended with an answer"),
+    _Figure("failed", "refusals", "Requests that ended with an error told by the engine"),
+    _Figure("steps", "steps", "Batches decoded"),
+    _Figure("sequences", "step_sequences", "Sequences decoded, summed over the batches"),
+    _Figure("batch_fill", "batch_fill_sequences", "Mean sequences a batch", False),
+    _Figure("aborted", "steps_aborted", "Batches given up for a player's line and done again"),
+    _Figure("preempted", "preemptions", "Requests that gave way to a more urgent one"),
+    _Figure("prompt_tokens", "prompt_tokens", "Tokens of the prompts"),
+    _Figure(
+        "cached_tokens", "prompt_tokens_saved", "Prompt tokens found in memory, not read again"
+    ),
+    _Figure("read_tokens", "prompt_tokens_read", "Prompt tokens decoded"),
+    _Figure("completion_tokens", "completion_tokens", "Tokens of the answers"),
+    _Figure("trimmed", "prompts_trimmed", "Prompts that lost messages to fit their window"),
+    _Figure("prefix_hit_rate", "prefix_hit_ratio", "Prompt tokens saved, of all", False),
+    _Figure("waiting", "queue_depth", "Requests waiting for their turn", False),
+    _Figure("active", "active_requests", "Requests being read or answered", False),
+    _Figure("kept_prefixes", "prefixes_kept", "Idle sequences kept for reuse", False),
+    _Figure("evicted_prefixes", "prefix_evictions", "Idle sequences that lost their memory"),
+    _Figure("spilled", "prefix_spills", "Prefixes written to disk"),
+    _Figure("restored", "prefix_restores", "Prefixes read back from disk"),
+    _Figure("spilled_bytes", "prefix_spilled_bytes", "Prefixes on disk", False),
+    _Figure("cells", "kv_cells", "Tokens that the KV memory holds", False),
+    _Figure("free_cells", "kv_cells_free", "Tokens of KV memory that nobody uses", False),
+    _Figure("busy_s", "busy_seconds", "Time spent in steps"),
+    _Figure("decode_s", "decode_seconds", "Time spent in llama_decode"),
+    _Figure("adapters", "adapters_loaded", "LoRA adapters loaded", False),
+    _Figure("adapter_switches", "adapter_switches", "Times that another cohort took the context"),
+    _Figure("adapter_missing", "adapter_missing", "Requests for an adapter that is not there"),
+)
+_HISTOGRAMS: Final = (
+    ("first_token_s", "first_token_seconds", "From asking a rung to its first token", "priority"),
+    ("token_s", "token_seconds", "A token after the first, averaged over an answer", "priority"),
+    ("request_s", "request_seconds", "From asking a rung to the end of its answer", "purpose"),
+)
+
+
+def ladder_of(models: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The router's status inside that of all models, whatever stands in front of it; {} for none."""
+    while models and models.get("kind") != "router":
+        inner = models.get("backend")
+        models = inner if isinstance(inner, Mapping) else {}
+    return models
+
+
+def remainder(models: Mapping[str, Any]) -> dict[str, Any]:
+    """The status of all models without what `families` makes metrics of."""
+    if models.get("kind") == "router":
+        rungs = models.get("rungs", {})
+        return {"rungs": {n: s for n, s in rungs.items() if s.get("kind") != "llama.cpp"}}
+    inner = models.get("backend")
+    if isinstance(inner, Mapping):
+        return {**models, "backend": remainder(inner)}
+    return dict(models)
+
+
+def families(models: Mapping[str, Any]) -> Iterator[Metric]:
+    """The metrics of the ladder in a status; none without one."""
+    ladder = ladder_of(models)
+    if not ladder:
+        return
+    yield from _rungs(ladder)
+    yield from _uses(ladder.get("counts", {}))
+    for key, name, help_text, by in _HISTOGRAMS:
+        yield _histogram(_P + name, help_text, by, key, ladder.get("timings", {}))
+    engines = {n: s for n, s in ladder.get("rungs", {}).items() if s.get("kind") == "llama.cpp"}
+    refused = GaugeMetricFamily(
+        _E + "adapters_refused", "LoRA adapters left out for a fault", labels=["rung"]
+    )
+    for label, status in engines.items():
+        states = status.get("adapters", {}).values()
+        refused.add_metric([label], sum(state not in ("loaded", "loading") for state in states))
+    yield refused
+    yield from _figures(_OF_HOST, engines)
+    yield from _figures(_OF_ENGINE, {n: s.get("engine", {}) for n, s in engines.items()})
+
+
+def _rungs(ladder: Mapping[str, Any]) -> Iterator[Metric]:
+    up = GaugeMetricFamily(_P + "rung_up", "Whether a rung takes requests", labels=["rung"])
+    on = GaugeMetricFamily(_P + "rung_on", "Whether a rung is not switched off", labels=["rung"])
+    for label, status in ladder.get("rungs", {}).items():
+        up.add_metric([label], status.get("state", "ready") == "ready")
+        on.add_metric([label], label not in ladder.get("off", ()))
+    answering = GaugeMetricFamily(
+        _P + "rung_answering",
+        '1 for the rung that a purpose asks first as things stand; purpose "" is every other',
+        labels=["rung", "purpose"],
+    )
+    for purpose, label in ladder.get("answering", {}).items():
+        if label:
+            answering.add_metric([label, purpose], 1)
+    yield from (up, on, answering)
+
+
+def _uses(counts: Mapping[str, int]) -> Iterator[Metric]:
+    asked = CounterMetricFamily(_P + "requests", "Requests that a rung was asked", labels=["rung"])
+    answered = CounterMetricFamily(_P + "answers", "Answers of a rung", labels=["rung"])
+    failed = CounterMetricFamily(
+        _P + "failures", "Requests that a rung did not answer", labels=["rung", "code"]
+    )
+    for name, count in counts.items():
+        label, _, what = name.partition(".")
+        outcome, _, code = what.partition(".")
+        if outcome == "failed":
+            failed.add_metric([label, code], count)
+        elif outcome in ("asked", "answered"):
+            (asked if outcome == "asked" else answered).add_metric([label], count)
+    yield from (asked, answered, failed)
+
+
+def _histogram(
+    name: str, help_text: str, by: str, key: str, timings: Mapping[str, Any]
+) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, help_text, labels=["rung", by])
+    for label, kept in timings.items():
+        for each, histogram in kept.get(key, {}).items():
+            reached, buckets = 0, []
+            bounds = [*histogram["bounds"], inf]
+            for bound, count in zip(bounds, histogram["counts"], strict=True):
+                reached += count
+                buckets.append(("+Inf" if bound == inf else str(bound), float(reached)))
+            family.add_metric([label, each], buckets, histogram["sum"])
+    return family
+
+
+def _figures(
+    figures: tuple[_Figure, ...], told: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Metric]:
+    for figure in figures:
+        kind = CounterMetricFamily if figure.counter else GaugeMetricFamily
+        family = kind(_E + figure.name, figure.help, labels=["rung"])
+        for label, status in told.items():
+            if figure.key in status:
+                family.add_metric([label], float(status[figure.key]))
+        yield family
