@@ -20,6 +20,7 @@ from prometheus_client.core import (
 
 _P: Final = "greenroom_model_"
 _E: Final = "greenroom_engine_"
+_C: Final = "greenroom_answer_cache_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class _Figure:
 # What the host of an engine tells about it …
 _OF_HOST: Final = (
     _Figure("restarts", "restarts", "Times that the engine's process died and was started again"),
+    _Figure("shrunk", "shrinks", "Times that it was started again at a smaller size"),
     _Figure("under_way", "requests_under_way", "Requests given to the engine and not ended", False),
     _Figure("listener_faults", "listener_faults", "Answers whose taker raised"),
 )
@@ -63,6 +65,7 @@ _OF_ENGINE: Final = (
     _Figure("spilled", "prefix_spills", "Prefixes written to disk"),
     _Figure("restored", "prefix_restores", "Prefixes read back from disk"),
     _Figure("spilled_bytes", "prefix_spilled_bytes", "Prefixes on disk", False),
+    _Figure("stream_copies", "kv_stream_copies", "KV streams copied to fork or move a sequence"),
     _Figure("cells", "kv_cells", "Tokens that the KV memory holds", False),
     _Figure("free_cells", "kv_cells_free", "Tokens of KV memory that nobody uses", False),
     _Figure("busy_s", "busy_seconds", "Time spent in steps"),
@@ -70,6 +73,12 @@ _OF_ENGINE: Final = (
     _Figure("adapters", "adapters_loaded", "LoRA adapters loaded", False),
     _Figure("adapter_switches", "adapter_switches", "Times that another cohort took the context"),
     _Figure("adapter_missing", "adapter_missing", "Requests for an adapter that is not there"),
+)
+# The cache in front of the ladder, where there is one.
+_OF_CACHE: Final = (
+    _Figure("hits", "hits", "Requests answered from the cache"),
+    _Figure("misses", "misses", "Requests that nothing in the cache was like enough to"),
+    _Figure("entries", "entries", "Answers kept", False),
 )
 _HISTOGRAMS: Final = (
     ("first_token_s", "first_token_seconds", "From asking a rung to its first token", "priority"),
@@ -116,6 +125,10 @@ def families(models: Mapping[str, Any]) -> Iterator[Metric]:
     yield refused
     yield from _figures(_OF_HOST, engines)
     yield from _figures(_OF_ENGINE, {n: s.get("engine", {}) for n, s in engines.items()})
+    if "cache" in ladder:
+        for figure in _OF_CACHE:
+            kind = CounterMetricFamily if figure.counter else GaugeMetricFamily
+            yield kind(_C + figure.name, figure.help, float(ladder["cache"][figure.key]))
 
 
 def _rungs(ladder: Mapping[str, Any]) -> Iterator[Metric]:

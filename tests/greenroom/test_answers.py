@@ -207,7 +207,7 @@ def test_a_served_world_answers_openings_from_the_cache_and_tells_of_it(
         assert told["rungs"]["local"]["state"] == "ready"
         kept = told["cache"]["entries"]
         with urllib.request.urlopen(f"{server.http}/metrics", timeout=10) as answer:
-            assert b"greenroom_models_cache_hits " in answer.read()
+            assert b"greenroom_answer_cache_hits_total " in answer.read()
         assert server.stop() == 0
         assert "Traceback" not in server.log
     with served(data, "--config", str(file)) as server:
