@@ -32,6 +32,11 @@ _SAFE = (
 )
 _SAFE_BYTES = 3
 _NOT_PLAIN = re.compile(r"[^ -~]|[|]|\[\^|(?<!\\)\.|\\[A-Za-z]|\(\?")
+_REPEAT = re.compile(r"\^(\[[^\]\\]*(?:\\.[^\]\\]*)*\])\*\$")
+SLICES = [
+    f"{letters}{{1,{most}}}" for letters in ("[a-z ]", "[A-Za-z ]", _SAFE) for most in (6, 18)
+]
+"""Regexes whose tokens' masks llguidance makes beforehand, the narrowest first."""
 
 Schema = dict[str, Any]
 
@@ -50,7 +55,7 @@ def compile_schema(model: type[BaseModel]) -> ReplySchema:
     """Check a reply model and make its grammar. Raises RequestRefused naming the field and the fix."""
     walk = _Walk(model)
     schema, longest = walk.node(model.model_json_schema(), model.__name__, 1)
-    guided = {**schema, "x-guidance": {"whitespace_flexible": False}}
+    guided = {**_as_repeats(schema), "x-guidance": {"whitespace_flexible": False}}
     grammar = json.dumps({"grammars": [{"name": "reply", "json_schema": guided}]})
     return ReplySchema(schema, grammar, longest)
 
@@ -79,6 +84,29 @@ def parse(text: str, model: type[BaseModel]) -> BaseModel:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the reply"
         raise ModelError(f"the reply is no {model.__name__}: {where}: {first['msg']}") from error
+
+
+def _as_repeats(node: Any) -> Any:
+    """Strings of one class of letters as one repeat, the only form whose masks llguidance has ready.
+
+    It keeps masks of tokens that are a few letters of a class (`slices`, see llama/guide.py), and
+    finds out that a state allows them all only where the state is a plain repeat.
+    """
+    if isinstance(node, list):
+        return [_as_repeats(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("type") != "string":
+        return {key: _as_repeats(each) for key, each in node.items()}
+    pattern = node["allOf"][0]["pattern"] if "allOf" in node else node["pattern"]
+    found = _REPEAT.fullmatch(pattern)
+    if found is None:
+        return node
+    # A class of its own may hold what strings must not, which only the intersection keeps out.
+    unsafe = _NOT_PLAIN.search(pattern) or any(re.match(found[1], letter) for letter in '"\\')
+    if "allOf" in node and unsafe:
+        return node
+    return {"type": "string", "pattern": f"^{found[1]}{{{node['minLength']},{node['maxLength']}}}$"}
 
 
 class _Walk:

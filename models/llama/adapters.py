@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 LOADED, LOADING = "loaded", "loading"
+_DEATHS = 2
+"""So many deaths while it is loaded are its fault; one may be anybody's."""
 
 
 @dataclass(slots=True)
@@ -14,6 +16,7 @@ class _Adapter:
     path: Path
     scale: float
     state: str = LOADING
+    deaths: int = 0
 
 
 class Adapters:
@@ -38,12 +41,15 @@ class Adapters:
         """The child has loaded one, or says why not."""
         if name in self._all:
             self._all[name].state = fault or LOADED
+            self._all[name].deaths = 0
 
     def blame(self) -> None:
-        """The child died: the first one that it had not answered for is left out from now on."""
+        """The child died: the first one that it had not answered for, twice now, is left out from here on."""
         for each in self._all.values():
             if each.state == LOADING:
-                each.state = f"{each.path}: llama.cpp died while loading it"
+                each.deaths += 1
+                if each.deaths >= _DEATHS:
+                    each.state = f"{each.path}: llama.cpp died while loading it"
                 return
 
     def states(self) -> dict[str, str]:

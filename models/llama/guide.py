@@ -12,6 +12,7 @@ from llguidance import LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 
 from models.errors import RequestRefused
+from models.grammar import SLICES
 from models.llama.library import Vocabulary
 
 _KEPT = 64
@@ -37,7 +38,7 @@ class Guide:
     def allowed(self) -> NDArray[np.bool_]:
         """Which tokens may follow: bool [n_vocab]."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-        return np.unpackbits(bits, bitorder="little")[: self._size].astype(np.bool_)
+        return np.unpackbits(bits, bitorder="little", count=self._size).view(np.bool_)
 
     def accept(self, token: int) -> list[int]:
         """Take a token; return the tokens that can only follow, already taken too.
@@ -66,7 +67,7 @@ class Guides:
             vocab_ptr=vocabulary.pointer,
             tokenize_fptr=ctypes.cast(lib._lib.llama_tokenize, ctypes.c_void_p).value,
             eos_token=sorted(vocabulary.ends) or [vocabulary.size - 1],
-            slices=None,
+            slices=SLICES,
         )
 
     def begin(self, grammar: str) -> Guide:

@@ -64,7 +64,8 @@ class Intake:
             temperature=ask.temperature,
             top_p=ask.top_p,
             seed=ask.seed,
-            text=TextStream((*ask.stop, *self.template.stops), trim=guide is None),
+            # A grammar ends the reply by itself; a stop inside one of its strings would spoil it.
+            text=TextStream(() if guide else (*ask.stop, *self.template.stops), trim=guide is None),
             guide=guide,
             thought=thought,
             adapter=adapter,

@@ -40,15 +40,23 @@ def sample(
     tokens whose probability reaches `top_p`. Raises ValueError when no token is allowed or an
     allowed logit is not a number.
     """
-    if allowed is not None:
-        logits = np.where(allowed[: logits.shape[0]], logits, np.float32(-np.inf))
-    best = logits.max()
+    # Most of a large vocabulary is out of the question, which one comparison finds out.
+    reach = _NEGLIGIBLE * max(temperature, 0.0)
+    likeliest = int(np.argmax(logits))
+    if allowed is None or allowed[likeliest]:
+        best = logits[likeliest]
+        if temperature <= 0.0 and np.isfinite(best):
+            return likeliest
+        ids = np.flatnonzero(logits >= best - reach)
+        ids = ids if allowed is None else ids[allowed[ids]]
+    else:
+        among = np.flatnonzero(allowed[: logits.shape[0]])
+        best = logits[among].max(initial=-np.inf)
+        ids = among[logits[among] >= best - reach]
     if not np.isfinite(best):
         raise ValueError("no token can follow: the best logit is not finite")
     if temperature <= 0.0:
-        return int(np.argmax(logits))
-    # Most of a large vocabulary is out of the question, which one comparison finds out.
-    ids = np.flatnonzero(logits >= best - _NEGLIGIBLE * temperature)
+        return int(ids[0])
     if ids.shape[0] > CANDIDATES:
         ids = ids[np.argpartition(logits[ids], -CANDIDATES)[-CANDIDATES:]]
     # Ties are broken by id, so the order never depends on how argpartition left them.

@@ -94,8 +94,6 @@ class Mix:
         }
         if chance.random() < 0.25:
             fields["schema"] = chance.choice(self._schemas)
-            # Stop strings cut structured replies too.
-            fields["stop"] = ()
             fields["max_tokens"] = grammar.longest_tokens(fields["schema"])
         if kind == "wrong":
             fields |= self._wrong()

@@ -13,6 +13,7 @@ import pytest
 from asking import ask, request
 
 from models.errors import ModelError
+from models.llama.adapters import Adapters
 from models.llama.settings import EngineSettings
 
 pytestmark = pytest.mark.engine
@@ -166,3 +167,24 @@ def test_adapters_are_loaded_again_after_a_restart(
             time.sleep(0.05)
     assert after == before
     assert loaded(host) == {"wolf": "loaded"}
+
+
+def test_an_adapter_is_blamed_for_the_second_death_while_it_is_loaded() -> None:
+    kept = Adapters()
+    kept.add("wolf", Path("wolf.gguf"), 1.0)
+    kept.blame()
+    assert [frame["name"] for frame in kept.again()] == ["wolf"]
+    kept.blame()
+    assert "died while loading" in kept.states()["wolf"]
+    assert kept.again() == []
+
+
+def test_a_death_is_forgiven_an_adapter_that_was_loaded_since() -> None:
+    kept = Adapters()
+    kept.add("wolf", Path("wolf.gguf"), 1.0)
+    for _ in range(3):
+        kept.blame()
+        kept.again()
+        kept.heard("wolf", "")
+        kept.again()
+    assert kept.states() == {"wolf": "loading"}

@@ -177,6 +177,17 @@ def test_a_schema_that_might_not_fit_is_refused(gguf_factory: Factory, host_fact
     assert "longest Decision" in error.message
 
 
+class Said(StrictModel):
+    word: Literal["the mill"]
+
+
+def test_a_stop_string_does_not_cut_a_structured_reply(
+    gguf_factory: Factory, host_factory: Hosts
+) -> None:
+    asked = request(schema=Said, max_tokens=grammar.longest_tokens(Said), stop=("the",))
+    assert ask(host_factory(gguf_factory()), asked).reply.parsed == Said(word="the mill")
+
+
 def test_a_stop_string_ends_the_reply_and_is_not_shown(
     gguf_factory: Factory, host_factory: Hosts
 ) -> None:
