@@ -90,6 +90,7 @@ class AddRung(StrictModel):
     sequences: Annotated[int, Field(ge=1, le=256)] | None = None
     gpu_layers: Annotated[int, Field(ge=0, le=10_000)] | None = None
     kv_type: Literal["f16", "q8_0", "f32"] | None = None
+    streams: bool | None = None
 
 
 class Switchboard(Protocol):

@@ -179,6 +179,8 @@ def plan(settings: ModelSettings, machine: Machine | None = None) -> Plan:
         sequences=settings.sequences,
         gpu_layers=settings.gpu_layers,
         kv_type=settings.kv_type,
+        streams=settings.streams,
+        window=settings.window or (house.WINDOW if settings.file is None else None),
     )
     model = facts.read(model_file(settings))
     return fit(model, machine or measure(), wishes)

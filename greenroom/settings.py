@@ -65,7 +65,7 @@ class ModelSettings(_Section):
     nothing else, are asked of the cloud, within the hourly limits below. `local_only` prevents that.
 
     The engine is sized from the machine's cores, memory and GPUs; `greenroom doctor` shows the plan.
-    What is given of `threads`, `context`, `sequences`, `gpu_layers` and `kv_type` is kept exactly, or
+    What is given of `threads`, `context`, `sequences`, `gpu_layers`, `kv_type` and `streams` is kept exactly, or
     refused by name where it can't be.
 
     `cloud_input_usd` and `cloud_output_usd` are dollars a million tokens of `cloud_model`: the hourly
@@ -86,13 +86,15 @@ class ModelSettings(_Section):
     threads: int | None = Field(None, ge=1, le=256)
     """The engine's; all performance cores but one if not given."""
     context: int | None = Field(None, ge=512, le=1_048_576)
-    """Tokens of the engine's whole cache, which all sequences share; as many as fit if not given."""
+    """Tokens of the engine's whole cache, for all sequences; as many as fit if not given."""
     sequences: int | None = Field(None, ge=1, le=256)
     """Requests decoded at once; planned if not given."""
     gpu_layers: int | None = Field(None, ge=0, le=10_000)
     """Layers on the GPU, the output counted as one; as many as fit if not given."""
     kv_type: Literal["f16", "q8_0", "f32"] | None = None
     """What the cache is kept in; `q8_0` takes half of `f16`; planned if not given."""
+    streams: bool | None = None
+    """Whether each sequence has its own part of the cache, faster on a CPU, or all share it; planned if not given."""
     window: int | None = Field(None, ge=256, le=1_048_576)
     """Tokens of a conversation, the answer included; 16384 if not given, 704 for the house model."""
     embedding_model: str | None = None
@@ -167,7 +169,7 @@ def thinking(
 ) -> dict[str, Any]:
     """The flags of the commands that start models, as `load` takes them for `models`.
 
-    `sizes` are the engine's: threads, context, sequences, gpu_layers, kv_type.
+    `sizes` are the engine's: threads, context, sequences, gpu_layers, kv_type, streams.
     """
     return {
         "file": file,

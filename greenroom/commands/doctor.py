@@ -24,6 +24,7 @@ from greenroom.commands.serve import (
     KvType,
     Model,
     Sequences,
+    Streams,
     Threads,
 )
 from models.errors import ModelError, ModelFileError
@@ -221,6 +222,7 @@ def doctor(
     sequences: Sequences = None,
     gpu_layers: GpuLayers = None,
     kv_type: KvType = None,
+    streams: Streams = None,
     config: Config = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
@@ -231,6 +233,7 @@ def doctor(
         "sequences": sequences,
         "gpu_layers": gpu_layers,
         "kv_type": kv_type,
+        "streams": streams,
     }
     found = examine(settings.load(config, models={"file": model, **sizes}), measure())
     if json:

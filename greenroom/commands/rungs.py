@@ -13,7 +13,7 @@ from rich.table import Table
 from foundation.errors import UsageError
 from greenroom import console
 from greenroom.commands import pages
-from greenroom.commands.serve import Context, GpuLayers, KvType, Sequences, Threads
+from greenroom.commands.serve import Context, GpuLayers, KvType, Sequences, Streams, Threads
 
 app = typer.Typer(
     help="Which model a running server asks, changed while it runs.", no_args_is_help=True
@@ -94,6 +94,7 @@ def add(
     sequences: Sequences = None,
     gpu_layers: GpuLayers = None,
     kv_type: KvType = None,
+    streams: Streams = None,
     http: pages.Http = pages.DEFAULT,
     token: console.Token = None,
     json: Json = False,
@@ -108,6 +109,7 @@ def add(
         "sequences": sequences,
         "gpu_layers": gpu_layers,
         "kv_type": kv_type,
+        "streams": streams,
     }
     body = {
         "label": label or label_of(file),

@@ -35,6 +35,9 @@ Context = Annotated[
 GpuLayers = Annotated[
     int | None, typer.Option(min=0, max=10_000, help="layers on the GPU, the output counted as one")
 ]
+Streams = Annotated[
+    bool | None, typer.Option(help="a part of the cache for each sequence, or one that all share")
+]
 KvType = Annotated[str | None, typer.Option(help="what the cache is kept in: f16, q8_0 or f32")]
 Sequences = Annotated[int | None, typer.Option(min=1, max=256, help="requests decoded at once")]
 Threads = Annotated[
@@ -58,6 +61,7 @@ def serve(
     sequences: Sequences = None,
     gpu_layers: GpuLayers = None,
     kv_type: KvType = None,
+    streams: Streams = None,
     no_models: NoModels = False,
     local_only: LocalOnly = False,
     config: Config = None,
@@ -77,6 +81,7 @@ def serve(
             sequences=sequences,
             gpu_layers=gpu_layers,
             kv_type=kv_type,
+            streams=streams,
         ),
     )
     console.logs(wanted.log_level)
@@ -95,6 +100,7 @@ def demo(
     sequences: Sequences = None,
     gpu_layers: GpuLayers = None,
     kv_type: KvType = None,
+    streams: Streams = None,
     no_models: NoModels = False,
     local_only: LocalOnly = False,
     ready_file: ReadyFile = None,
@@ -113,6 +119,7 @@ def demo(
             sequences=sequences,
             gpu_layers=gpu_layers,
             kv_type=kv_type,
+            streams=streams,
         ),
     )
     console.logs(wanted.log_level)

@@ -15,6 +15,7 @@ from greenroom.commands.serve import (
     KvType,
     LocalOnly,
     Sequences,
+    Streams,
     Threads,
 )
 
@@ -38,6 +39,7 @@ def simulate(
     sequences: Sequences = None,
     gpu_layers: GpuLayers = None,
     kv_type: KvType = None,
+    streams: Streams = None,
     no_models: Annotated[bool, typer.Option("--no-models", help="reflexes only")] = False,
     local_only: LocalOnly = False,
     config: Config = None,
@@ -55,6 +57,7 @@ def simulate(
             sequences=sequences,
             gpu_layers=gpu_layers,
             kv_type=kv_type,
+            streams=streams,
         ),
     )
     request = headless.RunRequest(scene, ticks, seed, npcs, wanted.models, out)

@@ -146,8 +146,14 @@ def kv_bytes_a_token(model: ModelFacts, kv_type: KvType) -> int:
     return round(sum(model.kv_values) * KV_BYTES[kv_type])
 
 
+def _reach(settings: EngineSettings) -> int:
+    """Cells that a token is masked against."""
+    each = -(-settings.n_ctx // settings.n_seq) if settings.streams else settings.n_ctx
+    return -(-each // CELLS) * CELLS
+
+
 def _cells(settings: EngineSettings) -> int:
-    return -(-settings.n_ctx // CELLS) * CELLS
+    return _reach(settings) * (settings.n_seq if settings.streams else 1)
 
 
 def _kv(model: ModelFacts, values: int, settings: EngineSettings) -> int:
@@ -160,14 +166,14 @@ def _flashless(model: ModelFacts, settings: EngineSettings) -> bool:
 
 
 def _mask(model: ModelFacts, settings: EngineSettings) -> int:
-    return (4 if _flashless(model, settings) else 2) * _cells(settings) * settings.n_batch
+    return (4 if _flashless(model, settings) else 2) * _reach(settings) * settings.n_batch
 
 
 def _compute(model: ModelFacts, settings: EngineSettings) -> int:
     width, forward, query = model.widths
     batch = settings.n_batch
     flashless = _flashless(model, settings)
-    scores = 4 * model.heads * _cells(settings) * batch if flashless else 0
+    scores = 4 * model.heads * _reach(settings) * batch if flashless else 0
     # Flash attention reads keys and values of 32 bits through a copy of 16.
     is_copied = settings.kv_type == "f32" and not flashless
     copies = 2 * _cells(settings) * max(model.kv_values, default=0) if is_copied else 0

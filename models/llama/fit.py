@@ -2,6 +2,8 @@
 
 The rules, in order of preference; the first size that fits is taken:
 
+0. without a GPU, and with no `context` given: a KV stream for every sequence (see streams.py), as long
+   as sizing.py says, where a quarter of the RAM holds them;
 1. all layers on the GPU, KV memory in f16, with the longest context from `PLENTY` down to `WORKING`;
 2. the same with `WORKING` tokens in q8_0 (half the memory; needs flash attention);
 3. as many layers as the GPU holds beside its share of `WORKING` tokens, in q8_0, the others in RAM;
@@ -41,7 +43,7 @@ from models.llama.facts import ModelFacts
 from models.llama.machine import Machine
 from models.llama.reasons import Case, Reason, explain, size, smaller_file
 from models.llama.settings import MAX_SEQUENCES, EngineSettings, KvType
-from models.llama.sizing import WORKING, Wishes, batch, kinds, least, plenty, sized
+from models.llama.sizing import WORKING, Wishes, batch, kinds, least, plenty, sized, streamed
 
 _RANGES = {
     "threads": (1, 512),
@@ -50,7 +52,7 @@ _RANGES = {
     "gpu_layers": (0, 10_000),
 }
 # What only costs memory comes last: when a wish can't be met, the first that helps is named.
-_COSTLY = ("context", "gpu_layers", "kv_type", "sequences")
+_COSTLY = ("streams", "context", "gpu_layers", "kv_type", "sequences")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def fit(model: ModelFacts, machine: Machine, wishes: Wishes | None = None) -> Pl
 def smaller(plan: Plan) -> Plan | None:
     """The next smaller plan, for an engine that died of memory; None when nothing is left to give.
 
-    Halves the context down to `LEAST`, then keeps it in q8_0, then keeps a quarter of the sequences,
+    Lets sequences share their cells, then halves the context down to `LEAST`, then keeps it in q8_0, then keeps a quarter of the sequences,
     then takes a quarter of the layers off the GPU as far as RAM holds them. Wishes are kept.
     """
     for figure, settings in _smaller(plan):
@@ -104,7 +106,10 @@ def smaller(plan: Plan) -> Plan | None:
         why = f"the engine ran out of memory with {before.value}"
         shrunk = replace(told[figure], why=why)
         # What an earlier death made smaller keeps its reason.
-        reasons = tuple(shrunk if r.figure == figure else r for r in plan.reasons)
+        kept = {
+            r.figure: r if told[r.figure].value == r.value else told[r.figure] for r in plan.reasons
+        }
+        reasons = tuple({**kept, figure: shrunk}.values())
         return replace(plan, settings=settings, estimate=taken, reasons=reasons)
     return None
 
@@ -142,6 +147,15 @@ def _smallest(plan: Plan, now: EngineSettings) -> ModelDoesNotFit:
 
 def _smaller(plan: Plan) -> Iterator[tuple[str, EngineSettings]]:
     now, wishes = plan.settings, plan.wishes
+    if now.streams:
+        # Half a stream may be less than a conversation: what is shared goes further.
+        if wishes.streams is None:
+            shared = sized(
+                plan.model, plan.machine, wishes, _working(plan.model, wishes), now.kv_type,
+                now.gpu_layers,
+            )  # fmt: skip
+            yield "streams", replace(shared, n_seq=min(shared.n_seq, now.n_seq))
+        return
     if wishes.context is None and now.n_ctx > least(plan.model):
         halved = max(least(plan.model), now.n_ctx // 2 // CELLS * CELLS)
         yield "context", replace(now, n_ctx=halved, n_batch=batch(halved, now.n_parallel))
@@ -172,6 +186,12 @@ def _check(model: ModelFacts, machine: Machine, wishes: Wishes) -> None:
             "leave gpu_layers out",
             ("gpu_layers",),
         )
+    if wishes.streams and model.recurrent:
+        raise ModelDoesNotFit(
+            f"{model.name} is a recurrent model, which keeps no cells for streams",
+            "leave streams out",
+            ("streams",),
+        )
     if wishes.kv_type == "q8_0" and not model.quantisable and not model.recurrent:
         raise ModelDoesNotFit(
             f"kv_type is q8_0, which {model.name}'s heads of {model.head_lengths[0]} values can't be",
@@ -201,7 +221,7 @@ def _case(model: ModelFacts, machine: Machine, wishes: Wishes, settings: EngineS
 
 def _candidates(model: ModelFacts, machine: Machine, wishes: Wishes) -> Iterator[EngineSettings]:
     """Sizes that fit, the best first."""
-    working = wishes.context or min(WORKING, plenty(model))
+    working = _working(model, wishes)
     kv_types = kinds(model, wishes)
     given, every = wishes.gpu_layers, model.layers + 1
 
@@ -219,6 +239,16 @@ def _candidates(model: ModelFacts, machine: Machine, wishes: Wishes) -> Iterator
         for kv_type in kv_types if n_ctx == working else kv_types[-1:]:
             yield from fitting(n_ctx, kv_type, given or 0)
 
+    alone = not machine.gpus and wishes.context is None and wishes.streams is None
+    if (alone or wishes.streams) and not model.recurrent:
+        for layers in dict.fromkeys(
+            (given or (every if machine.gpus and given is None else 0), given or 0)
+        ):
+            for settings in streamed(model, machine, wishes, kv_types[0], layers):
+                if _fits(model, machine, settings):
+                    yield settings
+        if wishes.streams:
+            return
     if machine.gpus and (given is None or given >= every):
         whole = every if given is None else given
         longest = working if wishes.context else plenty(model)
@@ -234,6 +264,10 @@ def _candidates(model: ModelFacts, machine: Machine, wishes: Wishes) -> Iterator
         count = bisect_left(marks, True, key=lambda n: not any(at_most(n)))
         if count:
             yield from at_most(marks[count - 1])
+
+
+def _working(model: ModelFacts, wishes: Wishes) -> int:
+    return wishes.context or min(WORKING, plenty(model))
 
 
 def _most_layers(
@@ -259,6 +293,8 @@ def _refusal(model: ModelFacts, machine: Machine, wishes: Wishes) -> ModelDoesNo
     if layers is None:
         layers = _most_layers(model, machine, wishes, n_ctx, kv_type)
     last = sized(model, machine, wishes, n_ctx, kv_type, layers)
+    if wishes.streams:
+        *_, last = streamed(model, machine, wishes, kv_type, layers)
     taken = estimate(model, last, machine.gpus)
     if fits_ram(taken, machine):
         place, need, room = "VRAM", taken.vram.total, vram_rooms(machine)

@@ -135,6 +135,7 @@ class ChildHost(ABC, Generic[Pending]):
                 "error": str(self._error) if self._error else "",
                 "threads": sizes.threads,
                 "n_ctx": sizes.n_ctx,
+                "streams": sizes.streams,
                 "n_seq": sizes.n_seq,
                 "n_parallel": sizes.n_parallel,
                 "gpu_layers": sizes.gpu_layers,

@@ -9,6 +9,7 @@ from models.llama.estimate import (
     estimate,
     kv_bytes_a_token,
     offloaded,
+    ram_room,
     vram_room,
     vram_rooms,
 )
@@ -57,7 +58,10 @@ class Case:
 
 def explain(case: Case) -> tuple[Reason, ...]:
     """A reason for every figure, in the order a person asks for them."""
-    return (_layers(case), _context(case), _sequences(case), _kv_type(case), _threads(case))
+    return (
+        _layers(case), _context(case), _sequences(case), _streams(case), _kv_type(case),
+        _threads(case),
+    )  # fmt: skip
 
 
 def _layers(case: Case) -> Reason:
@@ -116,6 +120,9 @@ def _context(case: Case) -> Reason:
     whole = bool(case.machine.gpus) and offloaded(model, settings) == model.layers + 1
     if "context" in case.asked:
         return Reason("context", value, f"asked for ({cost})", "leave --context out")
+    if settings.streams:
+        why = f"{n_ctx // settings.n_seq:,} tokens for each of {settings.n_seq} sequences ({cost})"
+        return Reason("context", value, why, "models.window, or --context to share so many")
     if n_ctx >= case.plenty:
         return Reason("context", value, f"more would stay empty ({cost})", "--context")
     if n_ctx < case.working:
@@ -137,8 +144,30 @@ def _sequences(case: Case) -> Reason:
         return Reason("sequences", value, "asked for", "leave --sequences out")
     if case.model.recurrent:
         return Reason("sequences", value, "a recurrent model can't share prefixes", "--sequences")
+    if settings.streams:
+        why = "so many speak, and as many more who spoke are remembered"
+        return Reason("sequences", value, why, "--sequences")
     why = f"so many share {settings.n_ctx:,} tokens with room to speak"
     return Reason("sequences", value, why, "--sequences, or a longer context")
+
+
+def _streams(case: Case) -> Reason:
+    settings = case.settings
+    value = "one for each sequence" if settings.streams else "one for all sequences"
+    if "streams" in case.asked:
+        return Reason("streams", value, "asked for", "leave --streams and --no-streams out")
+    if settings.streams:
+        why = "a CPU decodes faster where nobody is masked against the tokens of others"
+        return Reason("streams", value, why, "--no-streams; it takes less memory")
+    if case.model.recurrent:
+        why = "a recurrent model keeps no cells"
+    elif case.machine.gpus:
+        why = "a prefix is shared without taking its memory twice, of which a GPU has little"
+    elif "context" in case.asked:
+        why = "the context that was given is for all"
+    else:
+        why = f"streams would take more than a quarter of {size(ram_room(case.machine))}"
+    return Reason("streams", value, why, "--streams")
 
 
 def _kv_type(case: Case) -> Reason:

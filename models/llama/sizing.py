@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from models.llama.estimate import CELLS
+from models.llama.estimate import CELLS, kv_bytes_a_token, ram_room
 from models.llama.facts import ModelFacts
 from models.llama.machine import Machine
-from models.llama.settings import EngineSettings, KvType
+from models.llama.settings import MAX_SEQUENCES, EngineSettings, KvType
 
 PLENTY, WORKING, LEAST = 32_768, 8_192, 512
 _BATCH = 512
@@ -15,6 +16,12 @@ _GPU_THREADS = 4
 _KEPT = {True: 128, False: 64}
 _AT_ONCE = {True: 32, False: 16}
 """Sequences kept and decoded at once, with all layers on a GPU and without."""
+_BESIDE = 32
+"""With streams: those kept beyond the ones that are decoded, the moving one among them."""
+CONVERSATIONS = (16_384, 8_192, 4_096, 2_048)
+"""Tokens of a stream, the first that `STREAMS_SHARE` of the RAM holds for every sequence."""
+STREAMS_SHARE = 4
+"""Streams take no more than a quarter of the RAM that can be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +29,8 @@ class Wishes:
     """What is given and kept exactly; None is left to the plan.
 
     `context` in tokens, `sequences` decoded at once, `gpu_layers` as llama.cpp counts them (the
-    output is one).
+    output is one), `streams` as EngineSettings has them. `window`, the tokens of the longest
+    conversation, is no size of the engine and only guides the plan.
     """
 
     threads: int | None = None
@@ -30,11 +38,14 @@ class Wishes:
     sequences: int | None = None
     gpu_layers: int | None = None
     kv_type: KvType | None = None
+    streams: bool | None = None
+    window: int | None = None
 
     @property
     def named(self) -> frozenset[str]:
         """The names of those given."""
-        return frozenset(name for name, value in asdict(self).items() if value is not None)
+        given = (name for name, value in asdict(self).items() if value is not None)
+        return frozenset(given) - {"window"}
 
 
 def kinds(model: ModelFacts, wishes: Wishes) -> list[KvType]:
@@ -61,6 +72,42 @@ def sized(
         gpu_layers=layers,
         kv_type=kv_type,
     )
+
+
+def streamed(
+    model: ModelFacts, machine: Machine, wishes: Wishes, kv_type: KvType, layers: int
+) -> Iterator[EngineSettings]:
+    """The sizes of engines with a stream for every sequence, the longest conversations first.
+
+    Unless they are asked for, those that take too much of the RAM are left out.
+    """
+    whole = bool(machine.gpus) and layers > model.layers
+    parallel = min(wishes.sequences or _AT_ONCE[whole], MAX_SEQUENCES - 1)
+    n_seq = min(MAX_SEQUENCES, parallel + _BESIDE)
+    for each in conversations(model, wishes, n_seq):
+        taken = n_seq * each * kv_bytes_a_token(model, kv_type)
+        if wishes.streams or taken <= ram_room(machine) // STREAMS_SHARE:
+            yield EngineSettings(
+                threads=wishes.threads or machine.cores.threads,
+                n_ctx=wishes.context or n_seq * each,
+                n_seq=n_seq,
+                n_parallel=parallel,
+                n_batch=batch(n_seq * each, parallel),
+                gpu_layers=layers,
+                kv_type=kv_type,
+                streams=True,
+            )
+
+
+def conversations(model: ModelFacts, wishes: Wishes, n_seq: int) -> list[int]:
+    """Tokens that a stream may have, the most first: a given context's part, a given window, or `CONVERSATIONS`."""
+    trained = _up(model.context_length) or CONVERSATIONS[0]
+    if wishes.context is not None:
+        return [_up(-(-wishes.context // n_seq))]
+    if wishes.window is not None:
+        return [min(_up(wishes.window), trained)]
+    most = [each for each in CONVERSATIONS if each <= trained]
+    return most or [trained]
 
 
 def batch(n_ctx: int, parallel: int) -> int:

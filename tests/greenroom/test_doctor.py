@@ -53,7 +53,9 @@ def told(*arguments: str, code: int = 0) -> dict[str, Any]:
 def test_the_plan_of_this_machine_is_told_as_json() -> None:
     found = told()
     reasons = {reason["figure"]: reason for reason in found["plan"]["reasons"]}
-    assert set(reasons) == {"gpu_layers", "context", "sequences", "kv_type", "threads"}
+    assert set(reasons) == {
+        "gpu_layers", "context", "sequences", "streams", "kv_type", "threads"
+    }  # fmt: skip
     sizes = found["plan"]["settings"]
     assert sizes["threads"] == found["machine"]["threads"]
     assert found["plan"]["memory"]["ram"]["total"] <= found["machine"]["ram_available"]

@@ -98,6 +98,8 @@ wishes = st.builds(
     sequences=st.none() | st.integers(1, 256),
     gpu_layers=st.none() | st.integers(0, 100),
     kv_type=st.none() | st.sampled_from(["f16", "q8_0", "f32"]),
+    streams=st.none() | st.booleans(),
+    window=st.none() | st.integers(256, 40_000),
 )
 
 
@@ -193,6 +195,7 @@ def test_what_is_asked_for_is_kept_exactly_or_refused_by_name(
         (asked.sequences, kept.n_parallel),
         (asked.gpu_layers, kept.gpu_layers),
         (asked.kv_type, kept.kv_type),
+        (asked.streams, kept.streams),
     ):
         assert given_ is None or given_ == planned
 
@@ -264,7 +267,9 @@ def test_the_reasons_say_how_many_layers_fit_and_what_would_fit_all() -> None:
     assert found is not None
     whole = fit(model(bits=8.5), machine(32, (8.2 + float(found[1]) + 0.1,)))
     assert whole.settings.gpu_layers == 33
-    assert set(reasons) == {"gpu_layers", "context", "sequences", "kv_type", "threads"}
+    assert set(reasons) == {
+        "gpu_layers", "context", "sequences", "streams", "kv_type", "threads"
+    }  # fmt: skip
     assert all(reason.why and reason.change for reason in plan.reasons)
 
 
@@ -382,3 +387,50 @@ def test_llama_cpp_reserves_no_more_than_estimated(
 
 
 _kept: list[object] = []
+
+
+def small_model(**changes: Any) -> ModelFacts:
+    return replace(model(layers=16, width=1024, heads=16, kv_heads=8, vocabulary=32_000), **changes)
+
+
+@pytest.mark.parametrize(("ram", "each"), [(40, 4096), (24, 2048), (8, None)])
+def test_without_a_gpu_each_sequence_gets_a_stream_as_long_as_a_quarter_of_the_ram_allows(
+    ram: float, each: int | None
+) -> None:
+    sizes = fit(small_model(), machine(ram)).settings
+    assert (sizes.streams, sizes.n_ctx // sizes.n_seq if sizes.streams else None) == (
+        each is not None, each,
+    )  # fmt: skip
+    assert sizes.n_parallel == 16
+
+
+def test_a_stream_holds_the_window_that_was_given_and_no_more_than_the_model_was_trained_for() -> (
+    None
+):
+    assert fit(small_model(), machine(40), Wishes(window=700)).settings.n_ctx == 48 * 768
+    trained = small_model(context_length=1024)
+    assert fit(trained, machine(40), Wishes(window=9000)).settings.n_ctx == 48 * 1024
+
+
+def test_streams_are_for_machines_without_a_gpu_and_for_whoever_asks() -> None:
+    with_gpu = machine(40, (8.0,))
+    assert not fit(small_model(), with_gpu).settings.streams
+    assert not fit(small_model(), machine(40), Wishes(streams=False)).settings.streams
+    assert not fit(small_model(), machine(40), Wishes(context=8192)).settings.streams
+    asked = fit(small_model(), with_gpu, Wishes(streams=True)).settings
+    assert (asked.streams, asked.gpu_layers) == (True, 17)
+    split = fit(
+        small_model(), machine(40), Wishes(streams=True, context=8192, sequences=4)
+    ).settings
+    assert (split.n_ctx, split.n_parallel, split.streams) == (8192, 4, True)
+
+
+def test_an_engine_that_died_of_memory_shares_its_cells_next() -> None:
+    plan = fit(small_model(), machine(24))
+    then = smaller(plan)
+    assert then is not None
+    assert (plan.settings.streams, then.settings.streams) == (True, False)
+    assert then.estimate.ram.kv < plan.estimate.ram.kv
+    told = {reason.figure: reason for reason in then.reasons}
+    assert told["streams"].why == "the engine ran out of memory with one for each sequence"
+    assert told["context"].value == f"{then.settings.n_ctx:,} tokens"
