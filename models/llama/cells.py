@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 class Cells(Protocol):
     """Counts the cells of `n` sequences, of one token each, as llama.cpp gives them out."""
 
+    cost_of_a_copy: float
+    """What it takes to give a sequence another's prefix, in tokens read."""
+
     @property
     def total(self) -> int:
         """All cells."""
@@ -39,6 +42,8 @@ class Cells(Protocol):
 
 class SharedCells:
     """Unified memory: a sequence made from another shares its cells until it decodes its own."""
+
+    cost_of_a_copy = 0.0
 
     def __init__(self, sequences: int, total: int) -> None:
         self.total = total
@@ -83,6 +88,8 @@ class SharedCells:
 
 class OwnCells:
     """Streams: every sequence has `each` cells that nobody else uses; to share is to copy."""
+
+    cost_of_a_copy = 2.0
 
     def __init__(self, sequences: int, each: int) -> None:
         self.total = sequences * each

@@ -52,7 +52,7 @@ class _Row:
     tokens: array[int] = field(default_factory=lambda: array("i"))
     adapter: str = ""
     proven: int = 0
-    twin: int = -1
+    proof: int = 0
     busy: bool = False
     used: int = 0
 
@@ -76,6 +76,7 @@ class SequenceTable:
         self._memory = memory
         self._rows = [_Row() for _ in range(n_seq)]
         self._cells = cells
+        self._proofs: Counter[tuple[str, int]] = Counter()
         self._clock = 0
         self._shares = shares
         self._spill = Spill(0) if spill is None else spill
@@ -113,14 +114,8 @@ class SequenceTable:
 
         The last token is never counted: it must be decoded again to give logits.
         """
-        best, best_length = -1, 0
-        if self._shares:
-            for index, row in enumerate(self._rows):
-                if row.adapter == adapter and len(row.tokens) > best_length:
-                    length = min(common(row.tokens, tokens), len(tokens) - 1)
-                    if length > best_length:
-                        best, best_length = index, length
-        return best, best_length
+        holders, length = self._holders(tokens, adapter)
+        return (holders[0] if holders else -1), length
 
     def fits(self, tokens: NDArray[np.int32], extra: int, promised: int, adapter: str = "") -> bool:
         """Whether a request of `tokens` and `extra` more could start now, evicting what is idle.
@@ -139,24 +134,39 @@ class SequenceTable:
         would keep nothing beyond the prefix is extended in place, any other is forked.
         """
         self._restore(tokens, adapter)
-        source, length = self.longest_prefix(tokens, adapter)
-        if source >= 0:
-            row = self._rows[source]
-            row.proven = max(row.proven, length)
-            if not row.busy and length == len(row.tokens):
-                return self._take(source, adapter), length
+        holders, length = self._holders(tokens, adapter)
+        idle = [holder for holder in holders if not self._rows[holder].busy]
+        source = min(idle, key=lambda holder: self._score(holder, length)) if idle else -1
+        if idle and length == len(self._rows[source].tokens):
+            self._prove(source, length)
+            return self._take(source, adapter), length
         target = self._vacant(but=source, length=length)
         if target is None:
             return None
         if length and target != source:
+            source = holders[0] if source < 0 else source
             self._memory.copy(source, target, length)
             self._cells.share(source, target, length)
-            row, fork = self._rows[source], self._rows[target]
-            fork.tokens = row.tokens[:length]
-            fork.twin, row.twin = source, target
+            self._rows[target].tokens = self._rows[source].tokens[:length]
             self._clock += 1
-            row.used = self._clock
-        return self._take(target, adapter), length
+            self._rows[source].used = self._clock
+        self._take(target, adapter)
+        for holder in {source, target} if length else ():
+            self._prove(holder, length)
+        return target, length
+
+    def _holders(self, tokens: NDArray[np.int32], adapter: str) -> tuple[list[int], int]:
+        """The sequences that hold the longest prefix of `tokens`, and its length; ([], 0) for none."""
+        holders: list[int] = []
+        best = 1
+        for index, row in enumerate(self._rows if self._shares else ()):
+            if row.adapter == adapter and len(row.tokens) >= best:
+                length = min(common(row.tokens, tokens), len(tokens) - 1)
+                if length > best:
+                    holders, best = [], length
+                if length == best:
+                    holders.append(index)
+        return holders, best if holders else 0
 
     def extend(self, sequence: int, tokens: Iterable[int]) -> None:
         """Note that tokens were decoded into a sequence. There must be room (`make_room`)."""
@@ -174,7 +184,7 @@ class SequenceTable:
     def cut(self, sequence: int, length: int) -> None:
         """Forget all but the first `length` tokens of a sequence."""
         row = self._rows[sequence]
-        row.proven = min(row.proven, length)
+        self._prove(sequence, length, least=True)
         if length >= len(row.tokens):
             return
         self._memory.cut(sequence, length)
@@ -203,7 +213,10 @@ class SequenceTable:
                 return index
         victim = self._least_worth(tails=False, but=but)
         own_tail = but >= 0 and not self._rows[but].busy
-        if own_tail and (victim is None or self._score(but, length) <= self._score(victim[0])):
+        if own_tail and (
+            victim is None
+            or self._score(but, length) <= self._score(victim[0]) + self._cells.cost_of_a_copy
+        ):
             victim = but, length
         if victim is None:
             return None
@@ -216,17 +229,28 @@ class SequenceTable:
         The tokens that would be read again, by how long nobody has asked for them.
         """
         row = self._rows[index]
-        keeps = max(keeps, self._held_by_twin(row))
+        keeps = max(keeps, self._held_elsewhere(row))
         proven = max(0, row.proven - keeps)
         unproven = max(0, len(row.tokens) - keeps - proven)
         return (proven + _HOPE * unproven) / (self._clock - row.used + 1)
 
-    def _held_by_twin(self, row: _Row) -> int:
-        """How many of its first tokens are held by the one it was forked from or to, as well."""
-        twin = self._rows[row.twin]
-        if row.twin < 0 or twin.adapter != row.adapter:
-            return 0
-        return common(row.tokens, np.frombuffer(twin.tokens, dtype=np.int32))
+    def _held_elsewhere(self, row: _Row) -> int:
+        """How many of its first tokens others hold too, as far as that is known."""
+        return row.proven if self._proofs[row.adapter, row.proof] > 1 else 0
+
+    def _prove(self, index: int, length: int, *, least: bool = False) -> None:
+        """Note that the first `length` tokens were shared, or with `least` that no more than they are left."""
+        row = self._rows[index]
+        if length == row.proven or (length > row.proven) is least:
+            return
+        if row.proven:
+            self._proofs.subtract([(row.adapter, row.proof)])
+            if not self._proofs[row.adapter, row.proof]:
+                del self._proofs[row.adapter, row.proof]
+        row.proven = length
+        row.proof = hash(row.tokens[:length].tobytes())
+        if length:
+            self._proofs[row.adapter, row.proof] += 1
 
     def _least_worth(self, *, tails: bool, but: int = -1) -> tuple[int, int] | None:
         """(sequence, tokens it may keep) of the idle one whose loss costs least; None for none."""
@@ -247,9 +271,6 @@ class SequenceTable:
     def _evict(self, sequence: int, keeps: int) -> None:
         row = self._rows[sequence]
         if keeps < max(row.proven, 1):
-            # What was shared stays worth as much where it is held from now on.
-            twin = self._rows[row.twin]
-            twin.proven = max(twin.proven, min(row.proven, self._held_by_twin(row)))
             self._save(row, sequence)
             self.evicted += 1
         self.cut(sequence, keeps)
@@ -257,7 +278,7 @@ class SequenceTable:
     # What is on disk
 
     def _save(self, row: _Row, sequence: int) -> None:
-        alone = row.proven - self._held_by_twin(row)
+        alone = row.proven - self._held_elsewhere(row)
         if self._spill.open and alone >= self._spill_least:
             self.cut(sequence, row.proven)
             state = self._memory.save(sequence)

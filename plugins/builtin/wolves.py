@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from plugins.api import TILE, Species, hookimpl
+from plugins.api import TILE, AdapterFile, Species, hookimpl
+from plugins.builtin import adapted
 
 
 @hookimpl
@@ -41,3 +42,8 @@ def greenroom_species() -> list[Species]:
             shuns_floors=True,
         )
     ]
+
+
+@hookimpl
+def greenroom_adapters() -> list[AdapterFile]:
+    return adapted("wolf", "wolf")

@@ -1,4 +1,4 @@
-"""With `local_only` no text leaves the machine, key or no key."""
+"""What the ladder of models is made of, and what of it may leave the machine."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from greenroom.minds import gather
 from greenroom.settings import ModelSettings
 from models import house
 from models.request import Message, ModelRequest, Reply
+from plugins.manager import load_builtin_and_installed
 
 pytestmark = pytest.mark.engine
 
@@ -91,3 +92,29 @@ def test_a_plan_reaches_the_provider_only_where_text_may_leave(
     assert answer.reply is not None and house.NAME in answer.reply.source
     assert bool(provider.bodies) is not local_only
     assert all(b"strike the mill" in body for body in provider.bodies)
+
+
+def test_the_species_that_come_with_it_speak_under_their_own_adapters() -> None:
+    gathered = gather(ModelSettings(local_only=True, threads=1), load_builtin_and_installed())
+    assert gathered is not None and gathered.engine is not None
+    said: dict[str, str] = {}
+    try:
+        gathered.wait_ready(60.0)
+        persona: Message = {"role": "system", "content": "You are Ulf of the grey pack."}
+        line: Message = {"role": "user", "content": "Who are you?"}
+        for species in ("wolf", "vampire", "guard", "deer"):
+            answer = Answer()
+            asked = ModelRequest(messages=[persona, line], adapter=species, temperature=0.0)
+            gathered.router.submit(asked, answer)
+            assert answer.over.wait(60.0) and answer.reply is not None
+            said[species] = answer.reply.source
+        states = gathered.engine.status()["adapters"]
+    finally:
+        gathered.router.close()
+    model = f"{house.NAME} {house.VERSION}"
+    assert said == {
+        **{each: f"{model} + {each} (llama.cpp)" for each in ("wolf", "vampire")},
+        "guard": f"{model} + villager (llama.cpp)",
+        "deer": f"{model} (llama.cpp)",
+    }
+    assert set(states.values()) == {"loaded"}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.llama.cells import SharedCells
+from models.llama.cells import OwnCells, SharedCells
 from models.llama.prefix import SequenceTable
 from models.llama.spill import Spill
 
@@ -199,6 +199,32 @@ def test_an_adapter_that_holds_more_than_its_part_gives_first() -> None:
         feed(table, memory, sequence, tokens(*range(start, start + 6)))
         table.release(sequence)
     assert table.longest_prefix(tokens(1, 2, 3, 4), "elf")[1] == 3
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_persona_that_one_sequence_holds_outlives_one_that_many_hold(own: bool) -> None:
+    memory = SimulatedMemory()
+    cells = OwnCells(6, 200) if own else SharedCells(6, 1200)
+    table = SequenceTable(memory, n_seq=6, cells=cells)
+    many, one = list(range(100, 200)), list(range(300, 400))
+    told(table, memory, *one, 1)
+    told(table, memory, *one, 2)
+    for line in range(4):
+        told(table, memory, *many, line, line)
+    for stranger in range(3):
+        told(table, memory, *([50 + stranger] * 20))
+    assert table.evicted > 0
+    assert told(table, memory, *one, 9) == 100
+    assert told(table, memory, *many, 9) == 100
+
+
+def test_sixty_people_with_a_stream_each_are_read_once_however_often_they_are_asked() -> None:
+    memory = SimulatedMemory()
+    table = SequenceTable(memory, n_seq=64, cells=OwnCells(64, 200))
+    for turn in range(5):
+        for person in range(60):
+            reused = told(table, memory, *range(1000 * person, 1000 * person + 90), turn, *[7] * 20)
+            assert reused == (90 if turn else 0)
 
 
 def test_a_proven_prefix_comes_back_from_disk() -> None:
