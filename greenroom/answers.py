@@ -73,8 +73,9 @@ def remembered(
         ladder = router.ladder(request.purpose, request.backend)
         if not ladder:
             return ""
+        # Of a rung that was added since, the file is not known to be the same after a restart.
         first = ladder[0].backend
-        return engine.source_for(request.adapter) if first is engine else first.name
+        return engine.source_for(request.adapter) if engine is not None and first is engine else ""
 
     backend = CachedBackend(
         router, embedder, cache, model_of=model_of, version=_digest(files), worth=_worth

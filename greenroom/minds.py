@@ -132,7 +132,7 @@ def switchboard(
     """What changes the ladder while it runs; a GGUF that it adds gets the plugins' adapters for it."""
 
     def load(file: Path, sizes: Mapping[str, Any]) -> LlamaHost:
-        wanted = ModelSettings(file=file, engine=settings.engine, **sizes)
+        wanted = ModelSettings(file=file, engine=settings.engine, window=settings.window, **sizes)
         engine = local_engine(wanted)
         if plugins is not None:
             _adapt(engine, wanted, plugins)

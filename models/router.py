@@ -258,11 +258,13 @@ class _Climb:
         self._rung: Rung | None = None
         self._handle: Handle | None = None
         self._withdrawn = False
+        self._lock = threading.Lock()
 
     def cancel(self) -> None:
         """Withdraw it; never blocks."""
         self._withdrawn = True
-        handle = self._handle
+        with self._lock:
+            handle = self._handle
         if handle is not None:
             handle.cancel()
 
@@ -280,12 +282,17 @@ class _Climb:
                 DeadlineExceeded(f"no rung answered within {self.request.deadline_s:g} s")
             )
             return
-        self._rung = rung = self._left.pop(0)
+        with self._lock:
+            self._rung = rung = self._left.pop(0)
         share = left_s * self._router.patience if self._left else left_s
         self._router.count(rung.label, "asked")
-        self._handle = rung.backend.submit(replace(self.request, deadline_s=share), self)
+        handle = rung.backend.submit(replace(self.request, deadline_s=share), self)
+        with self._lock:
+            # A rung that refused at once has been followed by the next one already.
+            if self._rung is rung:
+                self._handle = handle
         if self._withdrawn:
-            self._handle.cancel()
+            handle.cancel()
 
     def on_text(self, request_id: int, text: str) -> None:
         """Structured text is held back until it is whole: nobody reads half an order."""

@@ -14,7 +14,7 @@ class Cells(Protocol):
     """Counts the cells of `n` sequences, of one token each, as llama.cpp gives them out."""
 
     cost_of_a_copy: float
-    """What it takes to give a sequence another's prefix, in tokens read."""
+    """What it takes to give a sequence another's prefix, on the scale of what it costs to lose one."""
 
     @property
     def total(self) -> int:

@@ -36,6 +36,8 @@ from models.request import Priority
 HEARTBEAT_S = 0.5
 MAX_ADAPTERS = 64
 _SHARED_LEAST = 16
+_TALK_S = 2.0
+"""So long after a player's line the next one is expected."""
 _WORTH_ABORTING_S = 0.01
 """A step that takes less is awaited: to throw it away would cost more than it saves."""
 
@@ -63,7 +65,8 @@ class Engine:
         self._emit = emit
         self._context = Context(model, settings)
         self._vocabulary = model.vocabulary
-        self._spill = Spill(settings.spill_mib << 20)
+        # A saved state lacks what has left a sliding window.
+        self._spill = Spill(0 if model.sliding else settings.spill_mib << 20)
         context, n_seq = self._context, settings.n_seq
         self._memory: Streams | Context = context
         cells: Cells = SharedCells(n_seq, context.cells)
@@ -72,9 +75,14 @@ class Engine:
             self._memory = Streams(context, settings.n_seq)
             cells = OwnCells(n_seq, context.cells_each)
         self._table = SequenceTable(
-            self._memory, n_seq, cells, shares=model.forgets_partly, spill=self._spill
+            self._memory,
+            n_seq,
+            cells,
+            shares=model.forgets_partly,
+            sliding=model.sliding,
+            spill=self._spill,
         )
-        self._pace = Pace(settings.step_ms / 1000.0, settings.n_batch)
+        self._pace = Pace(settings.n_batch)
         trained = model.context_length
         self.limit = min(trained, context.cells_each) if trained > 0 else context.cells_each
         self._intake = Intake(model, self.limit)
@@ -86,6 +94,7 @@ class Engine:
         self._interrupted = False
         self._events: list[list[Any]] = []
         self._told = 0.0
+        self._spoken_at = -_TALK_S
         self._open = True
         self._totals = dict.fromkeys(
             ("asked", "done", "failed", "steps", "prompt_tokens", "cached_tokens", "read_tokens",
@@ -187,16 +196,18 @@ class Engine:
         except ModelError as error:
             fault = str(error)
         self._events.append(["adapter", name, fault])
+        # At once, so that a death at the next one is not laid to this one's charge.
+        self._tell()
 
     # Who is served
 
     def _start_waiting(self) -> None:
         schedule = self._schedule
         for job in schedule.waiting[: 2 * self._settings.n_parallel]:
-            if schedule.full and not self._make_way(job):
-                return
             if self._shares_with_reader(job):
                 continue
+            if schedule.full and not self._make_way(job):
+                return
             tokens = np.array(job.tokens, dtype=np.int32)
             promised = sum(active.outstanding for active in schedule.active)
             extra = min(job.max_tokens - job.generated, RESERVE)
@@ -299,8 +310,11 @@ class Engine:
 
     def _batch(self, adapter: str) -> tuple[list[Job], list[Part]]:
         """Whose turn it is, and what of theirs is decoded, in the order of their places in memory."""
-        self._memory.settle([job.sequence for job in self._schedule.active])
-        left = self._pace.allowance()
+        cohorts: dict[str, list[int]] = {}
+        for job in self._schedule.active:
+            cohorts.setdefault(job.adapter, []).append(job.sequence)
+        self._memory.settle([cohorts[each] for each in sorted(cohorts)])
+        left = self._allowance()
         chosen: list[tuple[Job, int]] = []
         for job in self._schedule.due(adapter):
             if left <= 0:
@@ -314,6 +328,20 @@ class Engine:
             end = job.fed + count
             parts.append((job.sequence, job.fed, job.tokens[job.fed : end], end == len(job.tokens)))
         return [job for job, _ in chosen], parts
+
+    def _allowance(self) -> int:
+        """Tokens of the next step: fewer while somebody is spoken to, since what is given up is lost."""
+        settings = self._settings
+        now = time.monotonic()
+        if any(job.priority == Priority.SPEECH for job in self._schedule.active):
+            self._spoken_at = now
+        calm = (
+            self._context.abortable
+            and self._model.forgets_partly
+            and now - self._spoken_at >= _TALK_S
+        )
+        step_ms = max(settings.calm_ms, settings.step_ms) if calm else settings.step_ms
+        return self._pace.allowance(step_ms / 1000.0)
 
     def _yield_room(self) -> None:
         """Take the memory of the least urgent request, which will go on later."""
@@ -384,7 +412,7 @@ class Engine:
             "cached_tokens": job.cached,
             "completion_tokens": job.generated,
             "dropped": list(job.dropped),
-            "adapter": self._adapters[job.adapter].name if job.adapter else "",
+            "adapter": job.species if job.adapter else "",
             "logprobs": job.logprobs or [],
         }
         self._events.append(["done", job.id, figures])
@@ -430,7 +458,7 @@ class Engine:
             "cells": self._table.n_cells,
             "free_cells": self._table.free_cells,
             "stream_copies": self._memory.copies,
-            "allowance": self._pace.allowance(),
+            "allowance": self._allowance(),
             "busy_s": round(self._busy_s, 3),
             "decode_s": round(self._context.decode_s, 3),
             "adapters": len(self._adapters),

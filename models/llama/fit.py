@@ -186,6 +186,12 @@ def _check(model: ModelFacts, machine: Machine, wishes: Wishes) -> None:
             "leave gpu_layers out",
             ("gpu_layers",),
         )
+    if wishes.streams and (wishes.sequences or 0) >= MAX_SEQUENCES:
+        raise ModelDoesNotFit(
+            f"streams need a sequence more than the {wishes.sequences} sequences decoded at once",
+            f"give at most {MAX_SEQUENCES - 1} sequences, or leave streams out",
+            ("sequences", "streams"),
+        )
     if wishes.streams and model.recurrent:
         raise ModelDoesNotFit(
             f"{model.name} is a recurrent model, which keeps no cells for streams",

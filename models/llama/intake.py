@@ -69,6 +69,7 @@ class Intake:
             guide=guide,
             thought=thought,
             adapter=adapter,
+            species=ask.adapter,
             asker=ask.asker,
             dropped=dropped,
             logprobs=[] if ask.logprobs else None,

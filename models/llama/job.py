@@ -49,6 +49,7 @@ class Job:
     guide: Steering | None = None
     thought: Reasoning | None = None
     adapter: str = ""
+    species: str = ""
     asker: str = ""
     turn: float = 0.0
     sequence: int = -1

@@ -173,6 +173,8 @@ class Model:
             lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer)
         )
         """Whether a sequence can be cut in the middle (recurrent models can't)."""
+        self.sliding = int(lib.llama_model_n_swa(self.pointer))
+        """Tokens that the layers with a sliding window look back; 0 for a model without such layers."""
 
     def meta(self, key: str) -> str:
         """A metadata value as text, '' when absent."""
@@ -264,6 +266,7 @@ class Context:
         lib.llama_set_abort_callback(
             self.pointer, self._stop_callback, ctypes.cast(self._stop_flag, ctypes.c_void_p)
         )
+        self.abortable = not on_gpu
         self.copies = 0
         self.decode_s = 0.0
         self._n_vocab = model.vocabulary.size
@@ -329,12 +332,16 @@ class Context:
         logits: NDArray[np.float32] = np.frombuffer(memoryview(raw).cast("B"), dtype=np.float32)
         return logits.reshape(wanted, self._n_vocab)
 
-    def settle(self, busy: Sequence[int]) -> None:
+    def settle(self, cohorts: Sequence[Sequence[int]]) -> None:
         """Sequences in unified memory are decoded together wherever they are (see streams.py)."""
 
     def place(self, sequence: int) -> int:
         """Sequences are llama.cpp's own."""
         return sequence
+
+    def first(self, sequence: int) -> int:
+        """The first position that a sequence still holds in all layers; -1 for an empty one."""
+        return int(lib.llama_memory_seq_pos_min(self._memory, sequence))
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Let `target` (empty) have the first `length` cells of `source`, -1 for all.

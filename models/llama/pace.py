@@ -1,4 +1,4 @@
-"""How many tokens a step may decode so that it stays near its time: learnt from the steps before."""
+"""How many tokens a step may decode so that it stays within a time: learnt from the steps before."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ _LEAST = 16
 class Pace:
     """Learns how long batches of about 1, 2, 4, 8 … tokens take.
 
-    `allowance` is the largest size whose expected time is within `step_s`; sizes never tried are
-    approached by doubling.
+    `allowance` is the largest size whose expected time is within what is given; sizes never tried
+    are approached by doubling, up to `most`.
     """
 
-    def __init__(self, step_s: float, most: int) -> None:
-        self._step_s = step_s
+    def __init__(self, most: int) -> None:
         self._most = most
         self._seconds: dict[int, float] = {}
 
@@ -32,9 +31,9 @@ class Pace:
         """Seconds a step of that size may take; 0 when none like it has been seen."""
         return self._seconds.get(tokens.bit_length(), 0.0)
 
-    def allowance(self) -> int:
-        """How many tokens the next step may take: between 16 and the batch's size."""
-        known = [bucket for bucket, s in self._seconds.items() if s <= self._step_s]
+    def allowance(self, step_s: float) -> int:
+        """How many tokens a step of `step_s` seconds may take: between 16 and the batch's size."""
+        known = [bucket for bucket, s in self._seconds.items() if s <= step_s]
         if not known:
             return min(self._most, _LEAST)
         best = max(known)

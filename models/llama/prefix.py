@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,6 +35,12 @@ SPILL_LEAST = 96
 
 class Memory(Protocol):
     """The part of a context that the table drives."""
+
+    def place(self, sequence: int) -> int:
+        """Where a sequence is; those that are decoded are brought to the front."""
+
+    def first(self, sequence: int) -> int:
+        """The first position that a sequence still holds in all layers."""
 
     def copy(self, source: int, target: int, length: int) -> None: ...
 
@@ -60,7 +66,8 @@ class _Row:
 class SequenceTable:
     """All sequences of one context, whose cells are counted by `cells`.
 
-    With `shares` unset (recurrent models) nothing is reused. `spill` keeps what is evicted.
+    With `shares` unset (recurrent models) nothing is reused; `sliding` is the window of layers that
+    look back no further, 0 for none. `spill` keeps what is evicted.
     """
 
     def __init__(
@@ -70,6 +77,7 @@ class SequenceTable:
         cells: Cells,
         *,
         shares: bool = True,
+        sliding: int = 0,
         spill: Spill | None = None,
         spill_least: int = SPILL_LEAST,
     ) -> None:
@@ -79,6 +87,7 @@ class SequenceTable:
         self._proofs: Counter[tuple[str, int]] = Counter()
         self._clock = 0
         self._shares = shares
+        self._sliding = sliding
         self._spill = Spill(0) if spill is None else spill
         self._spill_least = spill_least
         self.evicted = 0
@@ -136,7 +145,7 @@ class SequenceTable:
         self._restore(tokens, adapter)
         holders, length = self._holders(tokens, adapter)
         idle = [holder for holder in holders if not self._rows[holder].busy]
-        source = min(idle, key=lambda holder: self._score(holder, length)) if idle else -1
+        source = self._cheapest(idle, length)
         if idle and length == len(self._rows[source].tokens):
             self._prove(source, length)
             return self._take(source, adapter), length
@@ -155,6 +164,22 @@ class SequenceTable:
             self._prove(holder, length)
         return target, length
 
+    def _reaches_back(self, index: int, length: int) -> bool:
+        """Whether the layers with a sliding window still hold what the token at `length` looks back at.
+
+        llama.cpp gives the cells that have left the window to others (llama-kv-cache.cpp, find_slot).
+        """
+        return not self._sliding or self._memory.first(index) <= max(0, length - self._sliding)
+
+    def _cheapest(self, idle: Sequence[int], length: int) -> int:
+        """Which of the holders of a prefix loses least when cut there, of equals the one in front; -1 for none."""
+        scores = [self._score(holder, length) for holder in idle]
+        if not idle:
+            return -1
+        least = min(scores) + self._cells.cost_of_a_copy
+        near = [holder for holder, score in zip(idle, scores, strict=True) if score <= least]
+        return min(near, key=self._memory.place)
+
     def _holders(self, tokens: NDArray[np.int32], adapter: str) -> tuple[list[int], int]:
         """The sequences that hold the longest prefix of `tokens`, and its length; ([], 0) for none."""
         holders: list[int] = []
@@ -162,6 +187,8 @@ class SequenceTable:
         for index, row in enumerate(self._rows if self._shares else ()):
             if row.adapter == adapter and len(row.tokens) >= best:
                 length = min(common(row.tokens, tokens), len(tokens) - 1)
+                if length >= best and not self._reaches_back(index, length):
+                    continue
                 if length > best:
                     holders, best = [], length
                 if length == best:

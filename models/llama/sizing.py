@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from models.llama.estimate import CELLS, kv_bytes_a_token, ram_room
 from models.llama.facts import ModelFacts
 from models.llama.machine import Machine
-from models.llama.settings import MAX_SEQUENCES, EngineSettings, KvType
+from models.llama.settings import MAX_CELLS, MAX_SEQUENCES, EngineSettings, KvType
 
 PLENTY, WORKING, LEAST = 32_768, 8_192, 512
 _BATCH = 512
@@ -16,9 +16,9 @@ _GPU_THREADS = 4
 _KEPT = {True: 128, False: 64}
 _AT_ONCE = {True: 32, False: 16}
 """Sequences kept and decoded at once, with all layers on a GPU and without."""
-_BESIDE = 32
+_BESIDE = (32, 16, 8)
 """With streams: those kept beyond the ones that are decoded, the moving one among them."""
-CONVERSATIONS = (16_384, 8_192, 4_096, 2_048)
+CONVERSATIONS = (16_384, 8_192, 4_096)
 """Tokens of a stream, the first that `STREAMS_SHARE` of the RAM holds for every sequence."""
 STREAMS_SHARE = 4
 """Streams take no more than a quarter of the RAM that can be had."""
@@ -82,21 +82,27 @@ def streamed(
     Unless they are asked for, those that take too much of the RAM are left out.
     """
     whole = bool(machine.gpus) and layers > model.layers
-    parallel = min(wishes.sequences or _AT_ONCE[whole], MAX_SEQUENCES - 1)
-    n_seq = min(MAX_SEQUENCES, parallel + _BESIDE)
-    for each in conversations(model, wishes, n_seq):
-        taken = n_seq * each * kv_bytes_a_token(model, kv_type)
-        if wishes.streams or taken <= ram_room(machine) // STREAMS_SHARE:
-            yield EngineSettings(
-                threads=wishes.threads or machine.cores.threads,
-                n_ctx=wishes.context or n_seq * each,
-                n_seq=n_seq,
-                n_parallel=parallel,
-                n_batch=batch(n_seq * each, parallel),
-                gpu_layers=layers,
-                kv_type=kv_type,
-                streams=True,
-            )
+    parallel = wishes.sequences or _AT_ONCE[whole]
+    if parallel >= MAX_SEQUENCES:
+        return
+    counts = [min(MAX_SEQUENCES, parallel + beside) for beside in _BESIDE]
+    for each in conversations(model, wishes, counts[0]):
+        for n_seq in counts:
+            cells = n_seq * each
+            taken = cells * kv_bytes_a_token(model, kv_type)
+            if wishes.streams or (
+                taken <= ram_room(machine) // STREAMS_SHARE and cells <= MAX_CELLS
+            ):
+                yield EngineSettings(
+                    threads=wishes.threads or machine.cores.threads,
+                    n_ctx=wishes.context or min(cells, MAX_CELLS),
+                    n_seq=n_seq,
+                    n_parallel=parallel,
+                    n_batch=batch(cells, parallel),
+                    gpu_layers=layers,
+                    kv_type=kv_type,
+                    streams=True,
+                )
 
 
 def conversations(model: ModelFacts, wishes: Wishes, n_seq: int) -> list[int]:

@@ -3,8 +3,8 @@
 In unified memory a token is masked against every cell in use, whoever holds it; in a stream only
 against its own sequence's. On a CPU that halves the time of a step when personas are distinct.
 llama.cpp decodes streams in one pass only where their numbers follow one another (llama-batch.cpp,
-`split_equal`), so sequences keep their number here and move among llama.cpp's: whoever is decoded
-is brought to the front. A move copies a stream, which takes about as long as decoding a token.
+`split_equal`), so sequences keep their number here and move among llama.cpp's: those that are decoded
+together, under one adapter, are brought side by side. A move copies a whole stream.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ class Memory(Protocol):
 
     def decode(self, parts: Sequence[Part]) -> NDArray[np.float32]: ...
 
+    def first(self, sequence: int) -> int: ...
+
     def copy(self, source: int, target: int, length: int) -> None: ...
 
     def cut(self, sequence: int, length: int) -> None: ...
@@ -39,22 +41,24 @@ class Streams:
     def __init__(self, context: Memory, n: int) -> None:
         self._context = context
         self._place = list(range(n - 1))
-        self._holder = list(range(n - 1))
+        self._holder = [*range(n - 1), -1]
         self._spare = n - 1
         self._filled = [False] * (n - 1)
         self._moving: set[int] = set()
         self.copies = 0
 
-    def settle(self, busy: Sequence[int]) -> None:
-        """Bring the sequences that are being served to the front, so that no gap is among them."""
-        count = len(busy)
-        outside = [sequence for sequence in busy if self._place[sequence] >= count]
-        if not outside:
-            return
-        inside = set(busy)
-        gaps = [place for place in range(count) if self._holder[place] not in inside]
-        for sequence, place in zip(outside, gaps, strict=True):
-            self._exchange(sequence, self._holder[place])
+    def settle(self, cohorts: Sequence[Sequence[int]]) -> None:
+        """Bring the sequences that are being served to the front, each cohort without a gap."""
+        begin = 0
+        for cohort in cohorts:
+            end = begin + len(cohort)
+            outside = [each for each in cohort if not begin <= self._place[each] < end]
+            if outside:
+                inside = set(cohort)
+                gaps = [at for at in range(begin, end) if self._holder[at] not in inside]
+                for sequence, place in zip(outside, gaps, strict=True):
+                    self._bring(sequence, place)
+            begin = end
 
     def place(self, sequence: int) -> int:
         """Which stream a sequence is in; batches must be in the order of their streams."""
@@ -68,6 +72,10 @@ class Streams:
             self._filled[sequence] = True
             placed.append((self._place[sequence], position, tokens, output))
         return self._context.decode(placed)
+
+    def first(self, sequence: int) -> int:
+        """As Context.first."""
+        return self._context.first(self._place[sequence])
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Give `target` (empty) the first `length` tokens of `source`."""
@@ -94,21 +102,28 @@ class Streams:
         self._filled[sequence] = True
         return True
 
-    def _exchange(self, one: int, other: int) -> None:
-        here, there = self._place[one], self._place[other]
-        match self._filled[one], self._filled[other]:
-            case True, True:
-                self._move(here, self._spare)
-                self._move(there, here)
-                self._move(self._spare, there)
-            case True, False:
-                self._move(here, there)
-                self._context.cut(here, 0)
-            case False, True:
-                self._move(there, here)
-                self._context.cut(there, 0)
-        self._place[one], self._place[other] = there, here
-        self._holder[here], self._holder[there] = other, one
+    def _bring(self, sequence: int, there: int) -> None:
+        """Put a sequence into a stream; whoever was in it goes to the spare one, if they hold anything."""
+        here, other = self._place[sequence], self._holder[there]
+        refuge = here
+        if other >= 0 and self._filled[other]:
+            self._move(there, self._spare)
+            refuge, self._spare = self._spare, here
+        elif other < 0:
+            self._spare = here
+        if self._filled[sequence]:
+            self._move(here, there)
+        else:
+            self._context.cut(there, 0)
+        self._context.cut(here, 0)
+        self._put(sequence, there)
+        self._put(other, refuge)
+        self._holder[self._spare] = -1
+
+    def _put(self, sequence: int, place: int) -> None:
+        if sequence >= 0:
+            self._place[sequence] = place
+            self._holder[place] = sequence
 
     def _move(self, source: int, target: int) -> None:
         self._context.copy(source, target, -1)

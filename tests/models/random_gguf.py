@@ -49,12 +49,15 @@ def write_random_gguf(
     template: str | None = CHATML,
     sharpness: float = 6.0,
     end_bias: float = 0.0,
+    sliding: int = 0,
 ) -> Path:
     """Write a GGUF of a few hundred kilobytes; the same arguments give the same bytes.
 
     `sharpness` scales the output rows, so that greedy choices are far from ties. The models rarely
-    end by themselves unless `end_bias` raises the row of the end token.
+    end by themselves unless `end_bias` raises the row of the end token. With `sliding` it is an OLMo 2,
+    three of four layers of which look back no further than that.
     """
+    architecture = "olmo2" if sliding else architecture
     rng = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name("random")
@@ -66,6 +69,8 @@ def write_random_gguf(
     writer.add_head_count_kv(heads)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(width // heads)
+    if sliding:
+        writer.add_sliding_window(sliding)
     count = _add_bpe(writer) if vocab == "bpe" else _add_spm(writer)
     writer.add_vocab_size(count)
     if template is not None:
@@ -80,7 +85,8 @@ def write_random_gguf(
     add("token_embd.weight", count, width, scale=1.0)
     for layer in range(layers):
         prefix = f"blk.{layer}"
-        for norm in ("attn_norm", "ffn_norm"):
+        norms = ("attn_q_norm", "attn_k_norm", "post_attention_norm", "post_ffw_norm")
+        for norm in norms if sliding else ("attn_norm", "ffn_norm"):
             writer.add_tensor(f"{prefix}.{norm}.weight", np.ones(width, dtype=np.float32))
         for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
             add(f"{prefix}.{part}.weight", width, width)

@@ -183,6 +183,21 @@ def test_withdrawing_reaches_the_rung_and_asks_no_other() -> None:
     assert below.asked == []
 
 
+def test_withdrawing_reaches_the_rung_that_followed_one_which_refused_at_once() -> None:
+    class Refusing(Manual):
+        def submit(self, request: ModelRequest, listener: Listener) -> Handle:
+            handle = super().submit(request, listener)
+            listener.on_error(request.id, BudgetExceeded("nothing is left"))
+            return handle
+
+    above, below = Refusing(), Manual()
+    recorder = Recorder()
+    asked = request()
+    Router([above, below]).submit(asked, recorder).cancel()
+    assert (above.cancelled, below.cancelled) == ([], [asked.id])
+    assert isinstance(recorder.error, Cancelled)
+
+
 def test_a_rung_that_ends_twice_is_heard_once() -> None:
     above = Manual()
     recorder = ask(Router([above]), request())

@@ -393,7 +393,7 @@ def small_model(**changes: Any) -> ModelFacts:
     return replace(model(layers=16, width=1024, heads=16, kv_heads=8, vocabulary=32_000), **changes)
 
 
-@pytest.mark.parametrize(("ram", "each"), [(40, 4096), (24, 2048), (8, None)])
+@pytest.mark.parametrize(("ram", "each"), [(40, 8192), (24, 4096), (8, None)])
 def test_without_a_gpu_each_sequence_gets_a_stream_as_long_as_a_quarter_of_the_ram_allows(
     ram: float, each: int | None
 ) -> None:

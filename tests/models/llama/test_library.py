@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.llama.cells import SharedCells
+from models.llama.prefix import SequenceTable
 from models.llama.settings import EngineSettings
 
 pytest.importorskip("llama_cpp")
@@ -90,3 +92,41 @@ def test_what_llama_cpp_refuses_to_load_is_said_in_its_own_words(
     log = library.LogTail()
     with pytest.raises(library.ModelFileError, match="unknown model architecture: 'abacus'"):
         library.Model(gguf_factory(architecture="abacus"), EngineSettings(threads=1), log)
+
+
+def test_what_has_left_a_sliding_window_is_read_again(gguf_factory: Factory) -> None:
+    sizes = EngineSettings(threads=1, n_ctx=2048, n_seq=8, n_parallel=1, n_batch=64, exact=True)
+    model = library.Model(gguf_factory(sliding=32, layers=4), sizes, library.LogTail())
+    chance = np.random.default_rng(1)
+
+    def drawn(count: int) -> list[int]:
+        return [int(each) for each in chance.integers(3, model.vocabulary.size, count)]
+
+    def read(table: SequenceTable, context: Any, tokens: list[int]) -> np.ndarray:
+        sequence, fed = table.acquire(np.array(tokens, dtype=np.int32)) or (-1, -1)
+        logits = np.zeros((0, 0), dtype=np.float32)
+        while fed < len(tokens):
+            part = tokens[fed : fed + 64]
+            logits = context.decode([(sequence, fed, part, fed + len(part) == len(tokens))])
+            table.extend(sequence, part)
+            fed += len(part)
+        table.release(sequence)
+        return logits[0].copy()
+
+    def begun() -> tuple[SequenceTable, Any]:
+        context = library.Context(model, sizes)
+        cells = SharedCells(8, context.cells)
+        return SequenceTable(context, 8, cells, sliding=model.sliding), context
+
+    assert model.sliding == 32
+    short, long, other = drawn(100), drawn(200), drawn(210)
+    asked = long[:120] + drawn(10)
+    expected = read(*begun(), asked)
+    table, context = begun()
+    for tokens in (short, long):
+        read(table, context, tokens)
+    assert table.longest_prefix(np.array(asked, dtype=np.int32))[1] == 120
+    # The next prompt gets cells of the long one that have left the window, though others are free.
+    table.cut(0, 0)
+    read(table, context, other)
+    np.testing.assert_allclose(read(table, context, asked), expected, atol=1e-3)

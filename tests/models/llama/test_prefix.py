@@ -21,6 +21,12 @@ class SimulatedMemory:
     def __init__(self) -> None:
         self.cells: dict[int, list[tuple[int, str, object]]] = {}
 
+    def place(self, sequence: int) -> int:
+        return sequence
+
+    def first(self, sequence: int) -> int:
+        return 0
+
     def copy(self, source: int, target: int, length: int) -> None:
         assert not self.cells.get(target)
         self.cells[target] = self.cells[source][:length]

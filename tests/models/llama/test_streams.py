@@ -41,6 +41,9 @@ class SimulatedStreams:
         self.ordered.append((source, target))
         self.lengths[target] = self.lengths[source]
 
+    def first(self, sequence: int) -> int:
+        return 0
+
     def cut(self, sequence: int, length: int) -> None:
         self.lengths[sequence] = min(self.lengths[sequence], length)
 
@@ -85,7 +88,7 @@ def test_a_stream_holds_what_was_decoded_into_its_sequence_and_the_busy_ones_hav
         assert taken is not None
         sequence, reused = taken
         busy[sequence] = (values, adapter)
-        streams.settle(list(busy))
+        streams.settle([list(busy)])
         assert sorted(map(streams.place, busy)) == list(range(len(busy)))
         memory.adapter = adapter
         decode(streams, table, [(sequence, values[reused:])])
@@ -101,7 +104,7 @@ def test_a_fork_leaves_its_source_as_it_was() -> None:
     decode(streams, table, [(first, [1, 2, 3, 4])])
     second, reused = table.acquire(np.array([1, 2, 9], dtype=np.int32)) or (-1, -1)
     assert (reused, streams.copies) == (2, 1)
-    streams.settle([first, second])
+    streams.settle([[first, second]])
     decode(streams, table, [(second, [9]), (first, [5])])
     assert memory.holds(streams.place(first)) == [(v, "") for v in (1, 2, 3, 4, 5)]
     assert memory.holds(streams.place(second)) == [(v, "") for v in (1, 2, 9)]
@@ -109,19 +112,33 @@ def test_a_fork_leaves_its_source_as_it_was() -> None:
 
 def test_who_is_in_front_already_is_not_moved() -> None:
     streams = Streams(SimulatedStreams(9), 9)
-    streams.settle([1, 0, 2])
+    streams.settle([[1, 0, 2]])
     assert (streams.copies, [streams.place(each) for each in (0, 1, 2)]) == (0, [0, 1, 2])
+
+
+def test_each_cohort_has_its_places_side_by_side() -> None:
+    streams = Streams(SimulatedStreams(13), 13)
+    wolves, people = [0, 3, 6, 9], [1, 2, 4, 5, 7]
+    for cohorts in ([people, wolves], [people[1:], wolves], [people[1:], [*wolves, 8]]):
+        streams.settle(cohorts)
+        begin = 0
+        for cohort in cohorts:
+            places = sorted(map(streams.place, cohort))
+            assert places == list(range(begin, begin + len(cohort)))
+            begin += len(cohort)
 
 
 def test_two_that_hold_something_change_places_through_the_spare_stream() -> None:
     memory = SimulatedStreams(4)
     streams = Streams(memory, 4)
     streams.decode([(0, 0, [1], False), (2, 0, [3, 3], False)])
-    streams.settle([2])
-    assert (streams.place(2), streams.place(0), streams.copies) == (0, 2, 3)
+    streams.settle([[2]])
+    assert (streams.place(2), streams.place(0), streams.copies) == (0, 3, 2)
     streams.decode([(2, 2, [4], False)])
     assert [token for token, _ in memory.holds(0)] == [3, 3, 4]
-    assert [token for token, _ in memory.holds(2)] == [1]
+    assert [token for token, _ in memory.holds(3)] == [1]
+    streams.settle([[0]])
+    assert (streams.place(0), streams.place(2), streams.copies) == (0, 2, 4)
 
 
 def test_what_is_being_moved_is_neither_saved_nor_loaded_over() -> None:
