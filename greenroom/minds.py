@@ -90,9 +90,10 @@ def gather(
     """
     if not settings.enabled:
         return None
+    # What may be refused comes before anything is started that would have to be stopped again.
     if cache_in is not None:
-        # Before anything is started that would have to be stopped again.
         embedding_file(settings)
+    cloud = None if settings.local_only else _cloud(settings)
     engine: LlamaHost | None = None
     unfit: ModelError | None = None
     files = {"": model_file(settings)}
@@ -107,7 +108,6 @@ def gather(
     local = [LOCAL] if engine is not None else []
     rungs = [Rung(LOCAL, engine)] if engine is not None else []
     routes: dict[str, list[str]] = {}
-    cloud = None if settings.local_only else _cloud(settings)
     if cloud is not None:
         ledger = Ledger(
             Limits(

@@ -43,7 +43,7 @@ class Intake:
             raise RequestRefused(
                 f"the prompt has {len(tokens)} tokens, which leaves {max(room, 0)} of "
                 f"{bound} for a reply that needs {wanted}",
-                "send fewer or shorter messages",
+                "send fewer or shorter messages, or give the engine a longer context or window",
             )
         guide = None
         if ask.grammar is not None:

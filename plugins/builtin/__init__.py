@@ -10,7 +10,7 @@ HOUSE = "greenroom-house 3"
 """The model that the adapters beside this file were trained for (`training/adapt.py`)."""
 
 
-def adapted(kind: str, *species: str) -> list[AdapterFile]:
-    """Every one of `species` speaks and decides under the adapter of one kind of people."""
-    file = Path(__file__).parent / "adapters" / f"{kind}.gguf"
-    return [AdapterFile(each, file, HOUSE) for each in species]
+def adapted(species: str) -> list[AdapterFile]:
+    """A species speaks and decides under the adapter that was trained for it."""
+    file = Path(__file__).parent / "adapters" / f"{species}.gguf"
+    return [AdapterFile(species, file, HOUSE)]

@@ -51,4 +51,4 @@ def greenroom_species() -> list[Species]:
 
 @hookimpl
 def greenroom_adapters() -> list[AdapterFile]:
-    return adapted("vampire", "vampire")
+    return adapted("vampire")

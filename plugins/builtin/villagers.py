@@ -6,7 +6,6 @@ import numpy as np
 
 from plugins.api import (
     TILE,
-    AdapterFile,
     Emit,
     Need,
     Outcome,
@@ -18,7 +17,6 @@ from plugins.api import (
     View,
     hookimpl,
 )
-from plugins.builtin import adapted
 
 _DAM_REACH = 16
 _DAILY = (
@@ -194,8 +192,3 @@ def greenroom_species() -> list[Species]:
         _thing("food", "%", "#c58a4a", _refresh("hunger", -400, "ate")),
         _thing("dam_lever", "/", "#8a8a8a", _pull_dam_lever),
     ]
-
-
-@hookimpl
-def greenroom_adapters() -> list[AdapterFile]:
-    return adapted("villager", "villager", "guard", "hunter", "traveller")

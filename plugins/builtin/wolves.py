@@ -46,4 +46,4 @@ def greenroom_species() -> list[Species]:
 
 @hookimpl
 def greenroom_adapters() -> list[AdapterFile]:
-    return adapted("wolf", "wolf")
+    return adapted("wolf")
