@@ -74,15 +74,17 @@ def tokens_of(
     return encode(list(itertools.islice(stream, count)), tokenizer, LONGEST)
 
 
-def train(model: House, updates: Mapping[str, Low], tokens: Tokens, steps: int, seed: int) -> None:
-    """Fit the updates to the answers in `tokens`."""
+def train(
+    model: House, updates: Mapping[str, Low], tokens: Tokens, steps: int, seed: int, peak: float
+) -> None:
+    """Fit the updates to the answers in `tokens`, at a rate that rises to `peak` and falls to 0."""
     chosen = [p for low in updates.values() for p in (low.a, low.b)]
-    tuned = torch.optim.AdamW(chosen, lr=PEAK, betas=(0.9, 0.95), weight_decay=0.0)
+    tuned = torch.optim.AdamW(chosen, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)
     stream = batches(tokens, seed)
     began = time.monotonic()
     for step in range(steps):
         for group in tuned.param_groups:
-            group["lr"] = PEAK * min(1.0, (step + 1) / 20) * (1 - step / steps)
+            group["lr"] = peak * min(1.0, (step + 1) / 20) * (1 - step / steps)
         batch: Batch = next(stream)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             hidden, _ = model(batch.ids)
@@ -127,6 +129,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=house.path())
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--peak", type=float, default=PEAK, help="the highest learning rate")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     args = parser.parse_args()
@@ -140,10 +143,10 @@ def main() -> None:
     updates = adapted(model)
     model.compile(dynamic=True)
     read = tokens_of(tokenizer, args.kind, args.seed, SAMPLES, validation=False)
-    train(model, updates, read, args.steps, args.seed)
+    train(model, updates, read, args.steps, args.seed, args.peak)
     after = perplexity(model, held_out)
     export(updates, args.kind, args.out / f"{args.kind}.gguf")
-    facts = {"kind": args.kind, "rank": RANK, "steps": args.steps, "seed": args.seed,
+    facts = {"kind": args.kind, "rank": RANK, "steps": args.steps, "seed": args.seed, "peak": args.peak,
              "held_out_perplexity_without": before, "held_out_perplexity_with": after}  # fmt: skip
     (args.out / f"{args.kind}.json").write_text(json.dumps(facts, indent=2) + "\n")
     print(f"{args.kind}: held-out perplexity {before:.3f} -> {after:.3f}")
