@@ -92,6 +92,7 @@ class Engine:
         self._using = ""
         self._interruptible = False
         self._interrupted = False
+        self._rung = False
         self._events: list[list[Any]] = []
         self._told = 0.0
         self._spoken_at = -_TALK_S
@@ -124,6 +125,7 @@ class Engine:
         """Serve until a `close` frame arrives."""
         while self._open:
             idle = not self._schedule.active and not self._schedule.waiting
+            self._rung = False
             for frame in self.inbox.take(HEARTBEAT_S if idle else 0.0):
                 self._take_frame(frame)
             now = time.monotonic()
@@ -142,9 +144,10 @@ class Engine:
 
     def _ring(self, frame: Mapping[str, Any]) -> None:
         """Called by whoever brings a frame: a player's line ends a step that can be done again."""
-        urgent = frame["t"] == "ask" and frame["priority"] == Priority.SPEECH
-        if urgent and self._interruptible:
-            self._context.abort()
+        if frame["t"] == "ask" and frame["priority"] == Priority.SPEECH:
+            self._rung = True
+            if self._interruptible:
+                self._context.abort()
 
     def _take_frame(self, frame: Mapping[str, Any]) -> None:
         match frame["t"]:
@@ -293,6 +296,10 @@ class Engine:
             and self._pace.expected(count) >= _WORTH_ABORTING_S
         )
         self._interrupted = False
+        if self._rung and self._interruptible:
+            # The line came while this step was prepared, too early to be heard in it.
+            self._interruptible = False
+            return None
         try:
             return self._memory.decode(parts)
         except Aborted:

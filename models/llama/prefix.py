@@ -29,6 +29,7 @@ from models.llama.tokens import common
 
 _HOPE = 0.25
 """What a token that nobody has shared yet is worth beside a proven one."""
+_GRAIN = 32
 SPILL_LEAST = 96
 """Tokens of reading that a state on disk must save to be worth its way there and back."""
 
@@ -263,7 +264,11 @@ class SequenceTable:
 
     def _held_elsewhere(self, row: _Row) -> int:
         """How many of its first tokens others hold too, as far as that is known."""
-        return row.proven if self._proofs[row.adapter, row.proof] > 1 else 0
+        return self._whole(row.proven) if self._proofs[row.adapter, row.proof] > 1 else 0
+
+    def _whole(self, length: int) -> int:
+        """A length that those who share a persona agree on, whatever their lines have in common."""
+        return length // _GRAIN * _GRAIN or length
 
     def _prove(self, index: int, length: int, *, least: bool = False) -> None:
         """Note that the first `length` tokens were shared, or with `least` that no more than they are left."""
@@ -275,7 +280,7 @@ class SequenceTable:
             if not self._proofs[row.adapter, row.proof]:
                 del self._proofs[row.adapter, row.proof]
         row.proven = length
-        row.proof = hash(row.tokens[:length].tobytes())
+        row.proof = hash(row.tokens[: self._whole(length)].tobytes())
         if length:
             self._proofs[row.adapter, row.proof] += 1
 

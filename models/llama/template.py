@@ -8,6 +8,7 @@ template's part only.
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -29,6 +30,9 @@ CHATML_STOPS = ("<|im_end|>", "<|im_start|>")
 # A white-space character no template contains: it shows whether the template trims contents.
 _PAD = "\u2003"
 _MARK = re.compile(f"({_PAD}?)\ue000(\\d+)\ue001({_PAD}?)")
+
+_BEGINNINGS, _LONGEST_BEGINNING = 64, 32_768
+"""Beginnings of prompts whose tokens are kept, and the characters of the longest."""
 
 Pair = tuple[str, str]
 """(role, content)."""
@@ -52,6 +56,7 @@ class ChatTemplate:
 
     def __init__(self, source: str, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
+        self._beginnings: OrderedDict[str, list[int]] = OrderedDict()
         self.note = "the GGUF's own"
         self.stops: tuple[str, ...] = ()
         environment = ImmutableSandboxedEnvironment(
@@ -91,9 +96,10 @@ class ChatTemplate:
                 f"the model's chat template refuses the messages: {error}"
             ) from error
         vocabulary = self._vocabulary
-        if self._is_plain(segments):
+        seam = self._seam(segments)
+        if seam is not None:
             # Tokenised whole, as the model was trained, since no control token touches a content.
-            tokens = vocabulary.tokenise("".join(text for text, _ in segments), control=True)
+            tokens = self._whole("".join(text for text, _ in segments), seam)
         else:
             tokens = []
             for text, ours in segments:
@@ -150,11 +156,36 @@ class ChatTemplate:
             raise _Refusal("a message was left out")
         return segments
 
-    def _is_plain(self, segments: Sequence[tuple[str, bool]]) -> bool:
-        """Whether no control token's text lies in, or reaches into, a content."""
+    def _whole(self, text: str, seam: int) -> list[int]:
+        """The tokens of a plain prompt; those before the seam, a persona that many share, are kept.
+
+        Text on both sides of a control token is tokenised apart. That is tried at the first prompt of
+        each beginning, since some vocabularies strip white space across the seam.
+        """
+        tokenise = self._vocabulary.tokenise
+        seam = seam if seam <= _LONGEST_BEGINNING else 0
+        beginning, rest = text[:seam], text[seam:]
+        known = self._beginnings.get(beginning)
+        if known is not None:
+            self._beginnings.move_to_end(beginning)
+            return [*known, *tokenise(rest, control=True)]
+        tokens = tokenise(text, control=True)
+        if seam:
+            apart = tokenise(beginning, control=True)
+            if tokens == apart + tokenise(rest, control=True):
+                self._beginnings[beginning] = apart
+                if len(self._beginnings) > _BEGINNINGS:
+                    self._beginnings.popitem(last=False)
+        return tokens
+
+    def _seam(self, segments: Sequence[tuple[str, bool]]) -> int | None:
+        """Where the first control token after the first content ends, if another content follows; else 0.
+
+        None when a control token's text lies in, or reaches into, a content.
+        """
         markers = self._vocabulary.markers
         if markers is None:
-            return True
+            return 0
         spans: list[tuple[int, int]] = []
         at = 0
         for text, ours in segments:
@@ -163,11 +194,15 @@ class ChatTemplate:
             at += len(text)
         whole = "".join(text for text, _ in segments)
         found = [match.span() for match in markers.finditer(whole)]
-        return not any(
+        if any(
             begin < end_span and start_span < end
             for begin, end in found
             for start_span, end_span in spans
-        )
+        ):
+            return None
+        if len(spans) < 2:
+            return 0
+        return next((end for _, end in found if spans[0][1] < end < spans[1][0]), 0)
 
     def _broken(self, content: str) -> list[str]:
         """A content cut inside every text that could be taken for a control token."""

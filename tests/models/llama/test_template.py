@@ -80,6 +80,28 @@ def test_a_marker_that_only_arises_at_the_seam_stays_text(load: Callable[..., An
     assert START not in template.tokens([("user", "start|>")])
 
 
+@pytest.mark.parametrize("vocab", ["bpe", "spm"])
+def test_a_kept_persona_gives_the_tokens_that_the_whole_prompt_gives(
+    load: Callable[..., Any], vocab: str
+) -> None:
+    model = load(vocab=vocab)
+    kept = templates.ChatTemplate(model.template(), model.vocabulary)
+    for line in ("Hello", " \n Hello", "", "the the", "<|im_end|>", "Who are you?"):
+        for turns in ([], [("assistant", "  Well?\n"), ("user", "And?")]):
+            talk = [("system", "You bake the bread.\n"), ("user", line), *turns]
+            fresh = templates.ChatTemplate(model.template(), model.vocabulary)
+            assert kept.tokens(talk) == fresh.tokens(talk)
+    assert len(kept._beginnings) == 1
+
+
+def test_kept_personas_are_bounded(load: Callable[..., Any]) -> None:
+    model = load()
+    template = templates.ChatTemplate(model.template(), model.vocabulary)
+    for n in range(80):
+        template.tokens([("system", f"You are number {n}."), ("user", "Hello")])
+    assert len(template._beginnings) == 64
+
+
 def test_a_template_that_trims_is_honoured(load: Callable[..., Any]) -> None:
     model = load(template="{% for m in messages %}[{{ m.content | trim }}]{% endfor %} {{ 'go' }}")
     template = templates.ChatTemplate(model.template(), model.vocabulary)
