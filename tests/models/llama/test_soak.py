@@ -12,6 +12,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,13 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="reads /proc"),
 ]
 
-SETTINGS = EngineSettings(
+UNIFIED = EngineSettings(
     threads=1, n_ctx=1024, n_seq=24, n_parallel=12, n_batch=256, queue=48, hold_ms=5.0, spill_mib=6
 )
 """So small that prompts push each other out of the memory and bursts overflow the queue."""
+STREAMS = replace(UNIFIED, n_ctx=24 * 1024, streams=True)
+"""Here it is the sequences that are fewer than the prompts."""
+in_both_memories = pytest.mark.parametrize("sizes", [UNIFIED, STREAMS], ids=["unified", "streams"])
 TOLD_S = 0.75
 """The engine tells its figures twice a second."""
 TAIL = 16
@@ -49,11 +53,15 @@ STATE_LEAST = 96 * 1024
 class Soak:
     """Asks one host, in phases of few requests at once and of many, and kills it between lives."""
 
-    def __init__(self, host: LlamaHost, adapters: Sequence[str], seed: int) -> None:
+    def __init__(
+        self, host: LlamaHost, sizes: EngineSettings, adapters: Sequence[str], seed: int
+    ) -> None:
         self.host = host
+        self.sizes = sizes
         model: Any = host.status()["model"]
         self.limit = int(model["context_length"])
-        assert self.limit == SETTINGS.n_ctx, "one conversation must be able to fill the memory"
+        each = sizes.n_ctx // (sizes.n_seq if sizes.streams else 1)
+        assert self.limit == each, "one conversation must be able to fill what a sequence can have"
         self.mix = Mix(seed, self.limit, adapters)
         self.ledger = Ledger()
         self.rests: list[list[Held]] = []
@@ -104,12 +112,12 @@ class Soak:
         status = self._engine_at_rest()
         held = int(status["cells"]) - int(status["free_cells"])
         assert self.limit - 1 <= held <= status["cells"], status
-        assert 1 <= status["kept_prefixes"] <= SETTINGS.n_seq, status
-        assert status["spilled_bytes"] <= SETTINGS.spill_mib * MIB, status
+        assert 1 <= status["kept_prefixes"] <= self.sizes.n_seq, status
+        assert status["spilled_bytes"] <= self.sizes.spill_mib * MIB, status
         assert self.ledger.faults == []
         assert self.host.pid is not None
         now = Held.now(self.host.pid, self.ledger.asked)
-        assert now.spill_files <= SETTINGS.spill_mib * MIB // STATE_LEAST, now
+        assert now.spill_files <= self.sizes.spill_mib * MIB // STATE_LEAST, now
         self.rests[-1].append(now)
 
     def _engine_at_rest(self) -> dict[str, Any]:
@@ -127,7 +135,7 @@ class Soak:
         return dict(engine)
 
     def _take_all_cells(self) -> None:
-        """One request that fills its whole window, which is all the memory there is."""
+        """One request that fills its whole window, which is all the memory a sequence can have."""
         for seed in range(20):
             request = ModelRequest(
                 [{"role": "user", "content": " ".join(["a"] * self._words)}],
@@ -227,17 +235,20 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-def begin(host_factory: Callable[..., Any], adapters: dict[str, Path], seed: int) -> Soak:
-    host: LlamaHost = host_factory(house.path(), settings=SETTINGS, backoff_s=0.05)
+def begin(
+    host_factory: Callable[..., Any], sizes: EngineSettings, adapters: dict[str, Path], seed: int
+) -> Soak:
+    host: LlamaHost = host_factory(house.path(), settings=sizes, backoff_s=0.05)
     for name, path in adapters.items():
         host.add_adapter(name, path)
-    return Soak(host, list(adapters), seed)
+    return Soak(host, sizes, list(adapters), seed)
 
 
+@in_both_memories
 def test_three_hundred_requests_end_once_each_under_kills_and_leave_nothing_behind(
-    host_factory: Callable[..., Any], adapters: dict[str, Path]
+    host_factory: Callable[..., Any], adapters: dict[str, Path], sizes: EngineSettings
 ) -> None:
-    soak = begin(host_factory, adapters, seed=4)
+    soak = begin(host_factory, sizes, adapters, seed=4)
     soak.live(150, rest_every=150)
     soak.kill()
     soak.live(150, rest_every=150)
@@ -248,10 +259,11 @@ def test_three_hundred_requests_end_once_each_under_kills_and_leave_nothing_behi
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
+@in_both_memories
 def test_a_hundred_thousand_requests_and_twenty_kills_leak_nothing(
-    host_factory: Callable[..., Any], adapters: dict[str, Path]
+    host_factory: Callable[..., Any], adapters: dict[str, Path], sizes: EngineSettings
 ) -> None:
-    soak = begin(host_factory, adapters, seed=20)
+    soak = begin(host_factory, sizes, adapters, seed=20)
     for _ in range(20):
         soak.live(2_500, rest_every=2_500)
         soak.kill()
