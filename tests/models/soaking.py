@@ -235,7 +235,10 @@ class Ear:
             "without its schema": (asked.schema is None) != (reply.parsed is None),
             "of another schema": asked.schema is not None
             and not isinstance(reply.parsed, asked.schema),
-            "too long": not 1 <= reply.completion_tokens <= asked.max_tokens,
+            "too long": reply.completion_tokens > asked.max_tokens,
+            # A model may have nothing to say: then its first token ends the reply.
+            "of nothing": reply.completion_tokens < 1
+            and (reply.text, reply.finish) != ("", "stop"),
             "past its stop": asked.schema is None and any(s in reply.text for s in asked.stop),
             "without log-probabilities": bool(asked.logprobs) != bool(reply.logprobs),
             "read more often than asked": not 0 <= reply.cached_tokens < reply.prompt_tokens,

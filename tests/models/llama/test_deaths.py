@@ -154,7 +154,7 @@ LONG = 1 << 20
 def test_a_killed_child_comes_back_smaller_and_answers(
     gguf_factory: Factory, host_factory: Hosts
 ) -> None:
-    plan = fit(facts.read(gguf_factory()), ROOMY, Wishes(threads=1))
+    plan = fit(facts.read(gguf_factory()), ROOMY, Wishes(threads=1, streams=False))
     assert plan.settings.n_ctx == 8192
     host = host_factory(
         gguf_factory(), settings=plan.settings, shrink=shrinking(plan), backoff_s=0.01
@@ -214,7 +214,7 @@ def test_a_child_killed_while_it_loads_for_the_first_time_is_tried_smaller(
 def test_a_context_that_memory_refuses_is_tried_smaller_until_it_answers(
     gguf_factory: Factory, host_factory: Hosts
 ) -> None:
-    plan = fit(facts.read(gguf_factory()), ROOMY, Wishes(threads=1, sequences=2))
+    plan = fit(facts.read(gguf_factory()), ROOMY, Wishes(threads=1, sequences=2, streams=False))
     host = host_factory(
         gguf_factory(),
         settings=replace(plan.settings, n_ctx=LONG),
