@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any
 
 import llama_cpp.llama_cpp as lib
@@ -16,6 +16,8 @@ from models.grammar import SLICES
 from models.llama.library import Vocabulary
 
 _KEPT = 64
+_REPLIES = 256
+"""Replies before a grammar is compiled anew: copies share what its lexer has learnt, which only grows."""
 
 
 class Guide:
@@ -59,6 +61,7 @@ class Guides:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._size = vocabulary.size
         self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
+        self._replies: Counter[str] = Counter()
         self._vocabulary = vocabulary
         # llguidance tokenises forced text through llama.cpp itself, so it is spelled canonically.
         make: Any = LLTokenizer
@@ -73,12 +76,15 @@ class Guides:
     def begin(self, grammar: str) -> Guide:
         """A guide at the beginning of a reply. Raises RequestRefused for a grammar that is wrong."""
         matcher = self._compiled.get(grammar)
-        if matcher is None:
+        if matcher is None or self._replies[grammar] >= _REPLIES:
             matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
             if matcher.is_error():
                 raise RequestRefused(f"the reply's grammar is wrong: {matcher.get_error()[:400]}")
             self._compiled[grammar] = matcher
+            self._replies[grammar] = 0
             if len(self._compiled) > _KEPT:
-                self._compiled.popitem(last=False)
+                gone, _ = self._compiled.popitem(last=False)
+                del self._replies[gone]
+        self._replies[grammar] += 1
         self._compiled.move_to_end(grammar)
         return Guide(matcher.deep_copy(), self._size)
