@@ -123,10 +123,11 @@ def run(*, scale: float = 1.0, model: Path | None = None, tokens: int = TOKENS) 
 
 def walk(guides: Any, vocabulary: Any, model: type[BaseModel], count: int) -> Walked:
     """`count` replies of random logits, each checked with pydantic."""
-    from models.llama.sampling import sample, unit
+    from models.llama.sampling import Sampler, unit
 
     compiled = grammar.compile_schema(model)
     walked = Walked(model, compiled.longest)
+    sampler = Sampler(vocabulary.size)
     noise = np.random.default_rng(_SEED).standard_normal(2 * vocabulary.size).astype(np.float32)
     for number in range(count):
         guide = guides.begin(compiled.grammar)
@@ -136,7 +137,7 @@ def walk(guides: Any, vocabulary: Any, model: type[BaseModel], count: int) -> Wa
             begun = time.thread_time_ns()
             allowed = guide.allowed()
             masked = time.thread_time_ns()
-            token = sample(
+            token = sampler.choose(
                 logits, temperature=1.0, top_p=1.0, chance=unit(number, len(reply)), allowed=allowed
             )
             chosen = time.thread_time_ns()

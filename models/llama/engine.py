@@ -25,7 +25,7 @@ from models.llama.job import RESERVE, Ask, Job
 from models.llama.library import Aborted, Adapter, Context, LogTail, Model, NoRoom
 from models.llama.pace import Pace
 from models.llama.prefix import SequenceTable
-from models.llama.sampling import log_probabilities, sample, unit
+from models.llama.sampling import Sampler, log_probabilities, unit
 from models.llama.schedule import Schedule
 from models.llama.settings import EngineSettings
 from models.llama.spill import Spill
@@ -72,7 +72,7 @@ class Engine:
         cells: Cells = SharedCells(n_seq, context.cells)
         if settings.streams:
             n_seq -= 1
-            self._memory = Streams(context, settings.n_seq)
+            self._memory = Streams(context, settings.n_seq, whole=bool(model.sliding))
             cells = OwnCells(n_seq, context.cells_each)
         self._table = SequenceTable(
             self._memory,
@@ -83,6 +83,7 @@ class Engine:
             spill=self._spill,
         )
         self._pace = Pace(settings.n_batch)
+        self._sampler = Sampler(model.vocabulary.size)
         trained = model.context_length
         self.limit = min(trained, context.cells_each) if trained > 0 else context.cells_each
         self._intake = Intake(model, self.limit)
@@ -360,11 +361,11 @@ class Engine:
 
     def _choose(self, job: Job, logits: NDArray[np.float32]) -> None:
         try:
-            token = sample(
+            token = self._sampler.choose(
                 logits,
                 temperature=job.temperature,
                 top_p=job.top_p,
-                chance=unit(job.seed, job.generated),
+                chance=unit(job.seed, job.generated) if job.temperature > 0.0 else 0.0,
                 allowed=job.guide.allowed() if job.guide else None,
             )
             if job.logprobs is not None:

@@ -7,8 +7,11 @@ from numpy.typing import NDArray
 
 CANDIDATES = 256
 """At most this many of the likeliest tokens take part in a draw (sorting 152,000 would cost ms)."""
-_NEGLIGIBLE = 20.0
-"""A logit this many temperatures below the best has less than 10⁻⁸ of its probability."""
+_NEAR = 1e-3
+"""Tokens with this much of the best one's probability are nearly always the whole nucleus."""
+_NEGLIGIBLE = 2e-9
+_STEEPEST = 1e6
+"""Of colder temperatures the differences of logits would be too large for their numbers."""
 
 _MASK = (1 << 64) - 1
 
@@ -25,50 +28,63 @@ def unit(seed: int, position: int) -> float:
     return (state >> 11) / (1 << 53)
 
 
-def sample(
-    logits: NDArray[np.float32],
-    *,
-    temperature: float,
-    top_p: float,
-    chance: float,
-    allowed: NDArray[np.bool_] | None = None,
-) -> int:
-    """Choose a token.
+class Sampler:
+    """Chooses tokens from `n_vocab` logits; for one thread, since what it reckons with is kept.
 
-    `logits`: float32 [n_vocab], left unchanged; `allowed`: bool [n_vocab] from a grammar, or None.
-    `temperature` ≤ 0 takes the likeliest. `chance` in [0, 1) decides among the smallest set of
-    tokens whose probability reaches `top_p`. Raises ValueError when no token is allowed or an
-    allowed logit is not a number.
+    Fresh arrays of a large vocabulary's size would take longer to get than to fill.
     """
-    # Most of a large vocabulary is out of the question, which one comparison finds out.
-    reach = _NEGLIGIBLE * max(temperature, 0.0)
-    likeliest = int(np.argmax(logits))
-    if allowed is None or allowed[likeliest]:
+
+    def __init__(self, n_vocab: int) -> None:
+        self._scores: NDArray[np.float32] = np.empty(n_vocab, dtype=np.float32)
+        self._likely: NDArray[np.bool_] = np.empty(n_vocab, dtype=np.bool_)
+
+    def choose(
+        self,
+        logits: NDArray[np.float32],
+        *,
+        temperature: float,
+        top_p: float,
+        chance: float,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> int:
+        """Choose a token.
+
+        `logits`: float32 [n_vocab], left unchanged; `allowed`: bool [n_vocab] from a grammar, or
+        None. `temperature` ≤ 0 takes the likeliest. `chance` in [0, 1) decides among the smallest
+        set of tokens whose probability reaches `top_p`. Raises ValueError when no token is allowed
+        or an allowed logit is not a number.
+        """
+        scores = logits
+        if allowed is not None:
+            scores = self._scores
+            scores.fill(-np.inf)
+            np.copyto(scores, logits, where=allowed[: scores.shape[0]])
+        likeliest = int(scores.argmax())
         best = logits[likeliest]
-        if temperature <= 0.0 and np.isfinite(best):
+        if not np.isfinite(scores[likeliest]):
+            raise ValueError("no token can follow: the best logit is not finite")
+        if temperature <= 0.0:
             return likeliest
-        ids = np.flatnonzero(logits >= best - reach)
-        ids = ids if allowed is None else ids[allowed[ids]]
-    else:
-        among = np.flatnonzero(allowed[: logits.shape[0]])
-        best = logits[among].max(initial=-np.inf)
-        ids = among[logits[among] >= best - reach]
-    if not np.isfinite(best):
-        raise ValueError("no token can follow: the best logit is not finite")
-    if temperature <= 0.0:
-        return int(ids[0])
-    if ids.shape[0] > CANDIDATES:
-        ids = ids[np.argpartition(logits[ids], -CANDIDATES)[-CANDIDATES:]]
-    # Ties are broken by id, so the order never depends on how argpartition left them.
-    ids = ids[np.lexsort((ids, -logits[ids]))]
-    scores = logits[ids].astype(np.float64)
-    weights = np.exp((scores - scores[0]) / temperature)
-    cumulative = np.cumsum(weights)
-    total = cumulative[-1]
-    kept = int(np.searchsorted(cumulative, min(max(top_p, 0.0), 1.0) * total, side="left")) + 1
-    kept = min(kept, int(np.count_nonzero(weights)))
-    drawn = int(np.searchsorted(cumulative[:kept], chance * cumulative[kept - 1], side="right"))
-    return int(ids[min(drawn, kept - 1)])
+        slope = min(1.0 / temperature, _STEEPEST)
+        weights = np.subtract(scores, best, out=self._scores)
+        weights *= np.float32(slope)
+        np.exp(weights, out=weights)
+        total = float(weights.sum())
+        share = min(max(top_p, 0.0), 1.0)
+        # To sort what can't be drawn would take most of the time.
+        ids = np.flatnonzero(np.greater_equal(weights, _NEAR, out=self._likely))
+        if ids.shape[0] <= CANDIDATES and float(weights[ids].sum()) <= (share + 1e-6) * total:
+            ids = np.flatnonzero(np.greater_equal(weights, _NEGLIGIBLE, out=self._likely))
+        if ids.shape[0] > CANDIDATES:
+            ids = np.sort(ids[np.argpartition(logits[ids], -CANDIDATES)[-CANDIDATES:]])
+            total = np.inf
+        # A stable sort: ties are broken by id.
+        ids = ids[np.argsort(-logits[ids], kind="stable")]
+        cumulative = np.cumsum(np.exp((logits[ids].astype(np.float64) - float(best)) * slope))
+        reached = share * min(total, float(cumulative[-1]))
+        kept = int(np.searchsorted(cumulative, reached, side="left"))
+        drawn = np.searchsorted(cumulative[: kept + 1], chance * cumulative[kept], side="right")
+        return int(ids[min(int(drawn), kept)])
 
 
 def log_probabilities(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from models.llama.sampling import CANDIDATES, sample, unit
+from models.llama.sampling import CANDIDATES, Sampler, unit
+
+
+def sample(logits: np.ndarray, **asked: Any) -> int:
+    return Sampler(len(logits)).choose(logits, **asked)
+
 
 logit_rows = hnp.arrays(
     np.float32, st.integers(1, 600), elements=st.floats(-30, 30, width=32), fill=st.nothing()
@@ -23,7 +30,7 @@ def test_a_drawn_token_is_always_one_of_the_likeliest_that_reach_top_p(
     weights = np.exp((logits.astype(np.float64) - logits.max()) / temperature)
     likelier = weights[logits > logits[token]]
     assert len(likelier) < CANDIDATES
-    assert likelier.sum() <= top_p * weights.sum() + 1e-9
+    assert likelier.sum() <= (top_p + 1e-6) * weights.sum()
 
 
 @given(logit_rows, st.floats(0.0, 0.999))
@@ -69,3 +76,33 @@ def test_chance_is_a_pure_function_within_the_unit_interval(seed: int, position:
     assert 0.0 <= unit(seed, position) < 1.0
     assert unit(seed, position) == unit(seed, position)
     assert unit(seed, position) != unit(seed, position + 1)
+
+
+def test_what_was_sampled_before_leaves_no_trace() -> None:
+    rng = np.random.default_rng(3)
+    kept = Sampler(5000)
+    for position in range(60):
+        logits = (rng.standard_normal(5000) * 3).astype(np.float32)
+        before = logits.copy()
+        asked: dict[str, Any] = {
+            "temperature": float(rng.choice([0.0, 0.3, 1.0, 4.0])),
+            "top_p": float(rng.choice([0.5, 0.95, 1.0])),
+            "chance": unit(3, position),
+            "allowed": rng.random(5000) < 0.3 if position % 2 else None,
+        }
+        assert kept.choose(logits, **asked) == sample(logits, **asked)
+        assert (logits == before).all()
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0, 8.0])
+def test_a_draw_is_the_one_that_sorting_everything_would_give(spread: float) -> None:
+    rng = np.random.default_rng(5)
+    for position in range(200):
+        logits = (rng.standard_normal(200) * spread).astype(np.float32)
+        order = np.lexsort((np.arange(200), -logits))
+        weights = np.exp(logits[order].astype(np.float64) - float(logits.max()))
+        cumulative = weights.cumsum()
+        kept = int(np.searchsorted(cumulative, 0.9 * cumulative[-1]))
+        chance = unit(5, position)
+        expected = order[np.searchsorted(cumulative, chance * cumulative[kept], side="right")]
+        assert sample(logits, temperature=1.0, top_p=0.9, chance=chance) == expected
