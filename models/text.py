@@ -27,7 +27,8 @@ class TextStream:
 
     def push(self, data: bytes) -> str:
         """Take the bytes of a token; return the text that is safe to show now."""
-        return self._advance(self._decoder.decode(data).translate(_CONTROL))
+        text = self._decoder.decode(data)
+        return self._advance(text if text.isprintable() else text.translate(_CONTROL))
 
     def finish(self) -> str:
         """End the reply; return what was still held back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,8 @@ class Cells(Protocol):
 
     cost_of_a_copy: float
     """What it takes to give a sequence another's prefix, on the scale of what it costs to lose one."""
+    least_shared: int
+    """Tokens that a prefix must have to be worth that."""
 
     @property
     def total(self) -> int:
@@ -33,10 +35,12 @@ class Cells(Protocol):
     def drop(self, sequence: int, length: int) -> None:
         """All but the first `length` tokens of a sequence were forgotten."""
 
-    def takes(self, wanted: int, source: int, length: int, busy: Sequence[int]) -> bool:
-        """Whether a request can have `wanted` cells more when of all others only `busy` stay.
+    def takes(
+        self, wanted: int, prefix: Callable[[], tuple[int, int]], busy: Sequence[int]
+    ) -> bool:
+        """Whether a request can have `wanted` cells when of all others only `busy` stay.
 
-        It reuses the first `length` cells of `source`.
+        `prefix` tells (sequence, length) of what it reuses, which counts towards them.
         """
 
 
@@ -44,6 +48,7 @@ class SharedCells:
     """Unified memory: a sequence made from another shares its cells until it decodes its own."""
 
     cost_of_a_copy = 0.0
+    least_shared = 1
 
     def __init__(self, sequences: int, total: int) -> None:
         self.total = total
@@ -74,24 +79,31 @@ class SharedCells:
                 self._free.append(cell)
         del held[length:]
 
-    def takes(self, wanted: int, source: int, length: int, busy: Sequence[int]) -> bool:
+    def takes(
+        self, wanted: int, prefix: Callable[[], tuple[int, int]], busy: Sequence[int]
+    ) -> bool:
+        source, length = prefix()
         held: NDArray[np.bool_] = np.zeros(self.total, dtype=np.bool_)
         for sequence in busy:
             held[self._view(sequence, -1)] = True
         if length:
             held[self._view(source, length)] = True
-        return int(held.sum()) + wanted <= self.total
+        return int(held.sum()) + wanted - length <= self.total
 
     def _view(self, sequence: int, count: int) -> NDArray[np.int32]:
         return np.frombuffer(self._held[sequence], dtype=np.int32, count=count)
 
 
 class OwnCells:
-    """Streams: every sequence has `each` cells that nobody else uses; to share is to copy."""
+    """Streams: every sequence has `each` cells that nobody else uses; to share is to copy.
+
+    A copy is of a whole stream, however short the prefix, so that a few tokens are sooner read again.
+    """
 
     cost_of_a_copy = 2.0
 
-    def __init__(self, sequences: int, each: int) -> None:
+    def __init__(self, sequences: int, each: int, *, least_shared: int = 32) -> None:
+        self.least_shared = least_shared
         self.total = sequences * each
         self.free = self.total
         self._each = each
@@ -106,7 +118,9 @@ class OwnCells:
     def drop(self, sequence: int, length: int) -> None:
         self._set(sequence, min(self._lengths[sequence], length))
 
-    def takes(self, wanted: int, source: int, length: int, busy: Sequence[int]) -> bool:
+    def takes(
+        self, wanted: int, prefix: Callable[[], tuple[int, int]], busy: Sequence[int]
+    ) -> bool:
         # What it needs lies within its own cells, since no conversation is longer than `each`.
         return True
 

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from models.errors import ModelFileError, RequestRefused
 from models.llama.settings import EngineSettings
 
+MAX_CARRIED = 64 << 20
+"""Bytes of the largest state that is carried between streams, since as many are kept to carry with."""
 _LOG_LINES = 60
 _LOG_WIDTH = 400
 _WARNING_LEVEL, _ERROR_LEVEL = 3, 4
@@ -269,6 +271,7 @@ class Context:
         self.abortable = not on_gpu
         self.copies = 0
         self.decode_s = 0.0
+        self._carried = (ctypes.c_uint8 * 0)()
         self._n_vocab = model.vocabulary.size
         self._tokens: NDArray[np.int32] = np.zeros(self.size, dtype=np.int32)
         self._positions: NDArray[np.int32] = np.zeros(self.size, dtype=np.int32)
@@ -297,18 +300,22 @@ class Context:
         Raises NoRoom when the memory is full (nothing changed), Aborted when `abort` was called, and
         RuntimeError when llama.cpp failed, after which the context must not be used.
         """
-        at = 0
-        wanted = 0
-        self._outputs[:] = 0
+        ids: list[int] = []
+        positions: list[int] = []
+        sequences: list[int] = []
+        last: list[int] = []
         for sequence, position, tokens, output in parts:
-            end = at + len(tokens)
-            self._tokens[at:end] = tokens
-            self._positions[at:end] = np.arange(position, position + len(tokens), dtype=np.int32)
-            self._sequences[at:end] = sequence
+            ids += tokens
+            positions += range(position, position + len(tokens))
+            sequences += [sequence] * len(tokens)
             if output:
-                self._outputs[end - 1] = 1
-                wanted += 1
-            at = end
+                last.append(len(ids) - 1)
+        at, wanted = len(ids), len(last)
+        self._tokens[:at] = ids
+        self._positions[:at] = positions
+        self._sequences[:at] = sequences
+        self._outputs[:at] = 0
+        self._outputs[last] = 1
         self._batch.n_tokens = at
         begun = time.perf_counter()
         code = int(lib.llama_decode(self.pointer, self._batch))
@@ -379,6 +386,18 @@ class Context:
         """Put a state that `save` gave into an empty sequence; False when it doesn't fit."""
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         return bool(lib.llama_state_seq_set_data(self.pointer, buffer, len(state), sequence))
+
+    def carry(self, source: int, target: int) -> bool:
+        """Put a sequence's state into another's stream at once; False when it is too large for that."""
+        size = int(lib.llama_state_seq_get_size(self.pointer, source))
+        if size > MAX_CARRIED:
+            return False
+        if size > len(self._carried):
+            self._carried = (ctypes.c_uint8 * size)()
+        written = int(lib.llama_state_seq_get_data(self.pointer, self._carried, size, source))
+        return written == size and bool(
+            lib.llama_state_seq_set_data(self.pointer, self._carried, size, target)
+        )
 
     def clear(self) -> None:
         """Forget every sequence."""

@@ -132,10 +132,9 @@ class SequenceTable:
 
         `promised` cells are set aside for the requests already under way.
         """
-        source, length = self.longest_prefix(tokens, adapter)
-        wanted = len(tokens) - length + extra + promised
         busy = [index for index, row in enumerate(self._rows) if row.busy]
-        return self._cells.takes(wanted, source, length, busy)
+        wanted = len(tokens) + extra + promised
+        return self._cells.takes(wanted, lambda: self.longest_prefix(tokens, adapter), busy)
 
     def acquire(self, tokens: NDArray[np.int32], adapter: str = "") -> tuple[int, int] | None:
         """Take a sequence for a request; it starts with the longest prefix held anywhere.
@@ -143,8 +142,9 @@ class SequenceTable:
         Returns (sequence, reused length), or None when every sequence is busy. An idle source that
         would keep nothing beyond the prefix is extended in place, any other is forked.
         """
-        self._restore(tokens, adapter)
         holders, length = self._holders(tokens, adapter)
+        if self._restore(tokens, adapter, length):
+            holders, length = self._holders(tokens, adapter)
         idle = [holder for holder in holders if not self._rows[holder].busy]
         source = self._cheapest(idle, length)
         if idle and length == len(self._rows[source].tokens):
@@ -184,9 +184,14 @@ class SequenceTable:
     def _holders(self, tokens: NDArray[np.int32], adapter: str) -> tuple[list[int], int]:
         """The sequences that hold the longest prefix of `tokens`, and its length; ([], 0) for none."""
         holders: list[int] = []
-        best = 1
+        best = self._cells.least_shared
         for index, row in enumerate(self._rows if self._shares else ()):
-            if row.adapter == adapter and len(row.tokens) >= best:
+            # One look at the token that would make it as long as the best so far spares most rows.
+            if (
+                row.adapter == adapter
+                and len(row.tokens) >= best < len(tokens)
+                and row.tokens[best - 1] == tokens[best - 1]
+            ):
                 length = min(common(row.tokens, tokens), len(tokens) - 1)
                 if length >= best and not self._reaches_back(index, length):
                     continue
@@ -317,22 +322,26 @@ class SequenceTable:
             if state:
                 self._spill.keep(row.adapter, row.tokens, state)
 
-    def _restore(self, tokens: NDArray[np.int32], adapter: str) -> None:
-        """Bring back a prefix from disk when it is much longer than what the memory still has."""
+    def _restore(self, tokens: NDArray[np.int32], adapter: str, held: int) -> bool:
+        """Bring back a prefix from disk when it is much longer than the `held` tokens there are.
+
+        Returns whether the table may have changed.
+        """
         if not self._shares or not len(self._spill):
-            return
+            return False
         number, length = self._spill.longest(tokens[:-1], adapter)
-        if length < self.longest_prefix(tokens, adapter)[1] + self._spill_least:
-            return
+        if length < held + self._spill_least:
+            return False
         # Read first: to make room may push this very state out.
         kept, state = self._spill.tokens(number)[:], self._spill.load(number)
         target = self._vacant()
         if not state or target is None or not self.make_room(len(kept)):
-            return
+            return True
         if not self._memory.load(target, state):
             self._memory.cut(target, 0)
-            return
+            return True
         row = self._rows[target]
         self._clock += 1
         row.adapter, row.used = adapter, self._clock
         self.extend(target, kept)
+        return True

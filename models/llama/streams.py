@@ -4,7 +4,8 @@ In unified memory a token is masked against every cell in use, whoever holds it;
 against its own sequence's. On a CPU that halves the time of a step when personas are distinct.
 llama.cpp decodes streams in one pass only where their numbers follow one another (llama-batch.cpp,
 `split_equal`), so sequences keep their number here and move among llama.cpp's: those that are decoded
-together, under one adapter, are brought side by side. A move copies a whole stream.
+together, under one adapter, are brought side by side. A move carries the state of the cells in use;
+llama.cpp's own copy is of a whole stream, ten times as long, and waits for the next decode.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class Memory(Protocol):
 
     def first(self, sequence: int) -> int: ...
 
+    def carry(self, source: int, target: int) -> bool: ...
+
     def copy(self, source: int, target: int, length: int) -> None: ...
 
     def cut(self, sequence: int, length: int) -> None: ...
@@ -36,10 +39,14 @@ class Memory(Protocol):
 
 
 class Streams:
-    """`n` streams of a context made without unified memory, for `n` - 1 sequences; one is for moving."""
+    """`n` streams of a context made without unified memory, for `n` - 1 sequences; one is for moving.
 
-    def __init__(self, context: Memory, n: int) -> None:
+    `whole`: states lack what later requests may need (layers with a sliding window), streams are copied.
+    """
+
+    def __init__(self, context: Memory, n: int, *, whole: bool = False) -> None:
         self._context = context
+        self._whole = whole
         self._place = list(range(n - 1))
         self._holder = [*range(n - 1), -1]
         self._spare = n - 1
@@ -126,6 +133,8 @@ class Streams:
             self._holder[place] = sequence
 
     def _move(self, source: int, target: int) -> None:
-        self._context.copy(source, target, -1)
-        self._moving |= {source, target}
         self.copies += 1
+        ordered = self._whole or not self._moving.isdisjoint((source, target))
+        if ordered or not self._context.carry(source, target):
+            self._context.copy(source, target, -1)
+            self._moving |= {source, target}

@@ -210,7 +210,7 @@ def test_an_adapter_that_holds_more_than_its_part_gives_first() -> None:
 @pytest.mark.parametrize("own", [False, True])
 def test_a_persona_that_one_sequence_holds_outlives_one_that_many_hold(own: bool) -> None:
     memory = SimulatedMemory()
-    cells = OwnCells(6, 200) if own else SharedCells(6, 1200)
+    cells = OwnCells(6, 200, least_shared=1) if own else SharedCells(6, 1200)
     table = SequenceTable(memory, n_seq=6, cells=cells)
     many, one = list(range(100, 200)), list(range(300, 400))
     told(table, memory, *one, 1)
@@ -226,7 +226,7 @@ def test_a_persona_that_one_sequence_holds_outlives_one_that_many_hold(own: bool
 
 def test_sixty_people_with_a_stream_each_are_read_once_however_often_they_are_asked() -> None:
     memory = SimulatedMemory()
-    table = SequenceTable(memory, n_seq=64, cells=OwnCells(64, 200))
+    table = SequenceTable(memory, n_seq=64, cells=OwnCells(64, 200, least_shared=1))
     for turn in range(5):
         for person in range(60):
             reused = told(table, memory, *range(1000 * person, 1000 * person + 90), turn, *[7] * 20)
@@ -258,3 +258,11 @@ def test_states_on_disk_are_bounded_and_the_oldest_go_first() -> None:
     assert spill.longest(tokens(*range(30, 35)), "wolf") == (0, 0)
     spill.keep("", array("i", [1, 2, 3]), bytes(101))
     assert len(spill) == 2
+
+
+def test_a_stream_is_not_copied_for_the_few_tokens_that_all_templates_begin_with() -> None:
+    memory = SimulatedMemory()
+    table = SequenceTable(memory, n_seq=4, cells=OwnCells(4, 200))
+    assert told(table, memory, *range(20), *range(100, 160)) == 0
+    assert told(table, memory, *range(20), *range(300, 360)) == 0
+    assert told(table, memory, *range(20), *range(100, 120), 7, 8) == 40

@@ -18,9 +18,13 @@ EACH = 12
 
 
 class SimulatedStreams:
-    """Streams as llama.cpp keeps them: whole ones are copied, and not before the next decode."""
+    """Streams as llama.cpp keeps them: whole ones are copied, and not before the next decode.
 
-    def __init__(self, n: int) -> None:
+    States of at most `most` tokens are carried at once.
+    """
+
+    def __init__(self, n: int, most: int = EACH) -> None:
+        self.most = most
         self.cells: list[list[tuple[int, str]]] = [[] for _ in range(n)]
         self.lengths = [0] * n
         self.ordered: list[tuple[int, int]] = []
@@ -35,6 +39,15 @@ class SimulatedStreams:
             self.cells[stream][position:] = [(token, self.adapter) for token in tokens]
             self.lengths[stream] += len(tokens)
         return np.zeros((0, 1), dtype=np.float32)
+
+    def carry(self, source: int, target: int) -> bool:
+        if self.lengths[source] > self.most:
+            return False
+        assert all(target not in pair for pair in self.ordered)
+        assert all(source != arriving for _, arriving in self.ordered)
+        self.cells[target] = self.holds(source)
+        self.lengths[target] = self.lengths[source]
+        return True
 
     def copy(self, source: int, target: int, length: int) -> None:
         assert length == -1
@@ -72,13 +85,19 @@ asked = st.tuples(prompts, st.sampled_from(["", "wolf"]), st.integers(0, 3))
 
 
 @settings(max_examples=150)
-@given(st.lists(asked, max_size=40), st.sampled_from([0, 99_999]))
+@given(
+    st.lists(asked, max_size=40),
+    st.sampled_from([0, 99_999]),
+    st.sampled_from([0, 4, EACH]),
+    st.booleans(),
+)
 def test_a_stream_holds_what_was_decoded_into_its_sequence_and_the_busy_ones_have_no_gap(
-    work: list[tuple[list[int], str, int]], spill: int
+    work: list[tuple[list[int], str, int]], spill: int, carried: int, whole: bool
 ) -> None:
-    memory = SimulatedStreams(5)
-    streams = Streams(memory, 5)
-    table = SequenceTable(streams, 4, OwnCells(4, EACH), spill=Spill(spill), spill_least=2)
+    memory = SimulatedStreams(5, carried)
+    streams = Streams(memory, 5, whole=whole)
+    cells = OwnCells(4, EACH, least_shared=1)
+    table = SequenceTable(streams, 4, cells, spill=Spill(spill), spill_least=2)
     busy: dict[int, tuple[list[int], str]] = {}
     for values, adapter, ends in work:
         for sequence in list(busy)[: max(ends, len(busy) - 3)]:
@@ -99,7 +118,7 @@ def test_a_stream_holds_what_was_decoded_into_its_sequence_and_the_busy_ones_hav
 def test_a_fork_leaves_its_source_as_it_was() -> None:
     memory = SimulatedStreams(4)
     streams = Streams(memory, 4)
-    table = SequenceTable(streams, 3, OwnCells(3, EACH))
+    table = SequenceTable(streams, 3, OwnCells(3, EACH, least_shared=1))
     first, _ = table.acquire(np.array([1, 2, 3, 4], dtype=np.int32)) or (-1, -1)
     decode(streams, table, [(first, [1, 2, 3, 4])])
     second, reused = table.acquire(np.array([1, 2, 9], dtype=np.int32)) or (-1, -1)
@@ -129,7 +148,7 @@ def test_each_cohort_has_its_places_side_by_side() -> None:
 
 
 def test_two_that_hold_something_change_places_through_the_spare_stream() -> None:
-    memory = SimulatedStreams(4)
+    memory = SimulatedStreams(4, most=0)
     streams = Streams(memory, 4)
     streams.decode([(0, 0, [1], False), (2, 0, [3, 3], False)])
     streams.settle([[2]])
@@ -142,7 +161,7 @@ def test_two_that_hold_something_change_places_through_the_spare_stream() -> Non
 
 
 def test_what_is_being_moved_is_neither_saved_nor_loaded_over() -> None:
-    memory = SimulatedStreams(4)
+    memory = SimulatedStreams(4, most=0)
     streams = Streams(memory, 4)
     streams.decode([(0, 0, [1, 2], False)])
     streams.copy(0, 1, 1)
