@@ -54,11 +54,17 @@ class PlainLoop:
         total = time.perf_counter() - begun
         return Answer("", waited + found["first_s"], total, len(tokens), tokens)
 
-    async def logits(self, ids: Sequence[int], of: Sequence[int]) -> tuple[list[float], float]:
-        """(the logit of each token of `of` after `ids`, the spread of all logits there)."""
+    async def logits(
+        self, ids: Sequence[int], of: Sequence[int]
+    ) -> tuple[list[float], float, float]:
+        """(the logit of each token of `of` after `ids`, the spread of all, flash attention's shift).
+
+        The spread is the standard deviation of all logits there. The shift is the farthest that any
+        of them moves when this same loop is told to use flash attention.
+        """
         async with self._turn:
             found = await self._call({"logits": list(ids), "of": list(of)})
-        return found["values"], found["spread"]
+        return found["values"], found["spread"], found["shift"]
 
     async def read(self) -> int | None:
         return None

@@ -1,7 +1,8 @@
 """The plain loop's process: `llama_cpp.Llama`, one request after another. Lines of JSON in and out.
 
 `{"start": path, …}` loads; `{"ids": [...], "count": n}` writes n tokens greedily; `{"logits": ids,
-"of": [...]}` tells what the model thinks of some tokens after others.
+"of": [...]}` tells what the model thinks of some tokens after others, and how far flash attention
+alone would move that.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Any, TextIO
 
 import llama_cpp
 import numpy as np
+from numpy.typing import NDArray
 
 
-def _load(start: dict[str, Any]) -> Any:
+def _load(start: dict[str, Any], **more: Any) -> Any:
     return llama_cpp.Llama(
         start["start"],
         n_ctx=start["cells"],
@@ -26,6 +28,7 @@ def _load(start: dict[str, Any]) -> Any:
         n_threads_batch=start["threads"],
         n_gpu_layers=start["gpu_layers"],
         verbose=False,
+        **more,
     )
 
 
@@ -43,25 +46,39 @@ def _write(model: Any, ids: Sequence[int], count: int) -> dict[str, Any]:
     return {"tokens": tokens, "first_s": first, "total_s": time.perf_counter() - begun}
 
 
-def _logits(model: Any, ids: Sequence[int], of: Sequence[int]) -> dict[str, Any]:
+def _logits(model: Any, ids: Sequence[int]) -> NDArray[np.float32]:
     model.reset()
     model.eval(ids)
     row = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(model.ctx, -1), (model.n_vocab(),))
-    return {"values": [float(row[token]) for token in of], "spread": float(row.std())}
+    return row.copy()
+
+
+def _weigh(model: Any, flash: Any, ids: Sequence[int], of: Sequence[int]) -> dict[str, Any]:
+    row = _logits(model, ids)
+    shift = np.abs(_logits(flash, ids) - row).max()
+    return {
+        "values": [float(row[token]) for token in of],
+        "spread": float(row.std()),
+        "shift": float(shift),
+    }
 
 
 def _answers(source: TextIO) -> Iterator[dict[str, Any]]:
     model: Any = None
+    flash: Any = None
+    start: dict[str, Any] = {}
     for line in source:
         asked = json.loads(line)
         if "start" in asked:
-            model = _load(asked)
+            start = asked
+            model = _load(start)
             info = llama_cpp.llama_print_system_info()
             yield {"ready": True, "build": info.decode(), "version": llama_cpp.__version__}
         elif "ids" in asked:
             yield _write(model, asked["ids"], asked["count"])
         else:
-            yield _logits(model, asked["logits"], asked["of"])
+            flash = flash or _load(start, flash_attn=True)
+            yield _weigh(model, flash, asked["logits"], asked["of"])
 
 
 def main() -> None:
