@@ -14,7 +14,7 @@ import pykka
 
 from actors.actor import GreenActor, receives
 from actors.asking import Relay
-from actors.choices import Choice, DecisionReply, match, options
+from actors.choices import Choice, match, options, reply_to
 from actors.conversation import Conversations
 from actors.errors import MailboxFull
 from actors.lines import check, panel_of, persona_of, reflex_line
@@ -318,15 +318,16 @@ class NpcActor(GreenActor):
             return
         limit = self._limit(self._settings.decision_s)
         panel = panel_of(message.situation)
+        schema = reply_to(choices)
         request = ModelRequest(
             messages=self._prompts.decide(
                 self._persona, panel, [choice.text for choice in choices]
             ),
             purpose="decide",
-            max_tokens=longest_tokens(DecisionReply),
+            max_tokens=longest_tokens(schema),
             temperature=0.3,
             seed=self._seed(message.situation.tick),
-            schema=DecisionReply,
+            schema=schema,
             priority=Priority.BATTLE if message.situation.threat else Priority.NEAR,
             deadline_s=limit,
             epoch=message.epoch,
