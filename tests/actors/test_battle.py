@@ -198,8 +198,9 @@ def test_without_a_model_the_plan_comes_from_rules_at_once() -> None:
 
 def test_a_models_orders_and_the_members_own_decisions_make_the_plan() -> None:
     def general(request: ModelRequest) -> Any:
-        if request.schema is OrdersReply:
-            return OrdersReply(tactic="flank", focus="F101", reason="from the side")
+        assert request.schema is not None
+        if issubclass(request.schema, OrdersReply):
+            return OrdersReply(tactic="flank", focus="f101", reason="from the side")
         return DecisionReply(action="flee", target="f101", reason="afraid")
 
     lady = Persona(name="Lady", trade="vampire", place="Varn", temper="cold")

@@ -424,7 +424,7 @@ def test_a_threat_makes_an_npc_think_and_its_choice_reaches_the_world(
         if mine:
             break
     ((request, listener),) = mine
-    assert request.schema is DecisionReply
+    assert request.schema is not None and issubclass(request.schema, DecisionReply)
     assert request.max_tokens < 200
     assert request.priority is Priority.BATTLE
     assert "flee from Snarl" in request.messages[-1]["content"]
@@ -495,9 +495,12 @@ def test_turns_that_outgrew_the_window_are_let_go_and_stay_in_the_store(slow_sto
     for n in range(6):
         reply = None if n == 1 else "Yes."
         talk.remember(1, "Ann", panel, Turn(speaker="Ann", line=f"{n}", reply=reply), n, "x")
-    talk.trim(1, "Ann", 2)
-    assert [turn.line for _, turn in talk.recall(1, "Ann")] == ["3", "4", "5"]
-    talk.trim(1, "Bo", 2)
+    turns = talk.recall(1, "Ann")
+    talk.trim(1, "Ann", [turns[0], turns[3]])
+    assert [turn.line for _, turn in talk.recall(1, "Ann")] == ["1", "2", "4", "5"]
+    talk.trim(1, "Ann", [turns[0]])
+    talk.trim(1, "Bo", turns)
+    assert len(talk.recall(1, "Ann")) == 4
     assert len(slow_store.turns(1, "Ann")) == 6
 
 
@@ -517,6 +520,30 @@ def test_what_a_reply_says_was_left_out_is_left_out_of_the_next_prompt_too(
     assert contents[1] == "Answer 2."
     assert len(contents) == 3
     assert request.window == c.settings.window
+
+
+def test_what_binds_outlives_the_chatter_in_a_mind_whose_window_is_small(
+    talk: Any, heard: Any
+) -> None:
+    hand = ByHand()
+    c, _, body, npc = talk("I promise to bring your ring back.", backend=hand)
+    for line in ("Hello again.", "What is the stew today?"):
+        hand.reply(len(hand.of("speech")) - 1, f"Well, {len(hand.asked)}.")
+        c.run_headless(c.settings.speak_ticks + 1)
+        c.say(body, npc, line, heard())
+        c.run_headless(1)
+        c.dispatcher.pump()
+    request, _ = hand.of("speech")[2]
+    assert tuple(request.importance) == (0, 3, 3, 0, 0, 0)
+    # The engine leaves the least important turn out, which is not the oldest one.
+    hand.reply(2, "Mutton.", dropped=(3, 4))
+    c.run_headless(c.settings.speak_ticks + 1)
+    c.say(body, npc, "And tomorrow?", heard())
+    c.run_headless(1)
+    c.dispatcher.pump()
+    asked = " ".join(message["content"] for message in hand.of("speech")[3][0].messages)
+    assert "promise" in asked and "stew" in asked
+    assert "Hello again" not in asked
 
 
 def test_minds_are_asked_in_the_words_of_the_given_prompts(talk: Callable[..., Any]) -> None:
