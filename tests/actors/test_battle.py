@@ -216,6 +216,24 @@ def test_a_models_orders_and_the_members_own_decisions_make_the_plan() -> None:
     assert (mind.model_plans, mind.model_intents) == (1, 1)
 
 
+def test_an_order_that_aims_at_none_is_a_plan_without_a_focus() -> None:
+    backend = ScriptedBackend(
+        lambda request: OrdersReply(tactic="hold", focus="none", reason="let them come")
+    )
+    (told,), mind = coordinate(backend, view())
+    backend.close()
+    assert (told.plan.tactic, told.plan.focus, told.plan.source) == ("hold", 0, backend.name)
+    assert mind.model_plans == 1
+
+
+def test_a_group_without_tactics_is_planned_for_by_rule_without_asking() -> None:
+    asked: list[ModelRequest] = []
+    backend = ScriptedBackend(lambda request: asked.append(request) or ModelError("no"))
+    (told,), _ = coordinate(backend, view(tactics=()))
+    backend.close()
+    assert (told.plan.tactic, asked) == ("none", [])
+
+
 @pytest.mark.parametrize(
     "answer",
     [

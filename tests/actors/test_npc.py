@@ -439,6 +439,36 @@ def test_a_threat_makes_an_npc_think_and_its_choice_reaches_the_world(
     assert c.ledger.world.tick >= asked_at + c.settings.think_ticks
 
 
+def test_a_choice_whose_target_is_gone_when_it_lands_is_refused_by_the_rules(
+    company: Make, named: Any
+) -> None:
+    hand = ByHand()
+    c = company(backend=hand, settings={"patience_s": 0.05})
+    npc = named(c, "Marta Kell")
+    c.run_headless(1)
+    threaten(c, npc)
+    kinds: list[Any] = []
+    c.subscribe(lambda frame: kinds.extend(e.kind for e in frame.events if e.entity == npc))
+    mine: list[Any] = []
+    while not mine and c.ledger.world.tick < 100:
+        c.run_headless(1)
+        mine = [(r, listener) for r, listener in hand.of("decide") if r.asker == f"npc:{npc}"]
+    ((request, listener),) = mine
+    snarl = named(c, "Snarl")
+    c.director.tell(Propose(Input("despawn", snarl, "test", 1, {})))
+    c.run_headless(2)
+    assert c.ledger.world.columns.row_of(snarl) < 0
+    decision = request.schema(action="flee", target="Snarl", reason="teeth")
+    listener.on_done(Reply(request.id, decision.model_dump_json(), "by hand", parsed=decision))
+    for other, others in hand.of("decide"):
+        others.on_error(other.id, ModelError("no"))
+    before = c.ledger.world.tick
+    c.run_headless(c.settings.think_ticks + 2)
+    assert c.mind_counts.decisions == 1
+    assert "fled" not in kinds
+    assert c.ledger.world.tick == before + c.settings.think_ticks + 2
+
+
 def test_model_decisions_in_flight_are_bounded(company: Make, ruleset: Any) -> None:
     hand = ByHand()
     c = company(backend=hand, settings={"decisions": 2, "patience_s": 0.01})
