@@ -9,7 +9,7 @@ from typing import Any
 import pykka
 from pydantic import ValidationError
 
-from actors.choices import DecisionReply
+from actors.choices import Choice, reply_to
 from actors.conversation import Conversations
 from actors.coordinator import CoordinatorMind
 from actors.dispatch import Dispatcher
@@ -17,7 +17,6 @@ from actors.ledger import Ledger
 from actors.lines import persona_of, reflex_line
 from actors.monster_group import GroupActor, GroupMind
 from actors.npc import Mind, MindCounts, NpcActor
-from actors.plans import OrdersReply
 from actors.settings import CompanySettings
 from actors.supervision import ChildSpec, Supervisor, supervise
 from models.grammar import longest_tokens
@@ -149,8 +148,8 @@ class Casting:
 def warm(prompts: PromptBook) -> None:
     """Make grammars and templates ready, so that no first handler pays for them."""
     prompts.warm()
-    for reply in (DecisionReply, OrdersReply):
-        longest_tokens(reply)
+    # What minds are asked differs from moment to moment; what making it imports and compiles doesn't.
+    longest_tokens(reply_to((Choice("wait", "wait"), Choice("flee from a wolf", "flee"))))
 
 
 def _persona(card: PersonaCard) -> Persona | None:

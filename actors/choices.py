@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from pydantic import Field
 
+from models.narrow import narrowed
 from models.prompts import Decision, parse_choice, tame
 from world.frame import Situation
 
-__all__ = ["Choice", "DecisionReply", "match", "options"]
+__all__ = ["Choice", "DecisionReply", "match", "options", "reply_to"]
 
 MAX_CHOICES: Final = 12
 _CLOSE: Final = 12 * 256
@@ -19,7 +20,10 @@ _CLOSE: Final = 12 * 256
 
 
 class DecisionReply(Decision):
-    """A `Decision` in plain letters: its longest reply is short, so that long personas leave room."""
+    """A `Decision` in plain letters: its longest reply is short, so that long personas leave room.
+
+    What a mind is asked for is this, narrowed to the choices of the moment (see `reply_to`).
+    """
 
     action: str = Field(min_length=1, max_length=24, pattern=r"^[A-Za-z _-]*$")
     target: str = Field(min_length=1, max_length=48, pattern=r"^[A-Za-z0-9 ',-]*$")
@@ -39,7 +43,7 @@ def options(situation: Situation, actions: Sequence[str], *, fights: bool) -> tu
     """The acts open in this situation, dangers first; only those in the vocabulary `actions`."""
     found: list[Choice] = []
     for near in situation.near:
-        if not near.hostile or near.distance > _CLOSE or len(found) >= 6:
+        if not near.hostile or near.down or near.distance > _CLOSE or len(found) >= 6:
             continue
         who = _named(near.name, near.species)
         found.append(Choice(f"flee from {who}", "flee", {"from_": near.id}))
@@ -57,8 +61,23 @@ def options(situation: Situation, actions: Sequence[str], *, fights: bool) -> tu
     return tuple(reversed(list(unique.values())))[:MAX_CHOICES]
 
 
+def reply_to(choices: Sequence[Choice]) -> type[DecisionReply]:
+    """The reply that may name one of these acts with its own target, or "none" where it has none.
+
+    Raises ValueError without choices.
+    """
+    pairs = (parse_choice(choice.text) for choice in choices)
+    return narrowed(DecisionReply, ("action", "target"), pairs)
+
+
 def match(decision: Decision, choices: Sequence[Choice]) -> Choice | None:
-    """The choice that a decision names: by verb and target, or by a verb that only one choice has."""
+    """The choice that a decision names: by verb and target, or by a verb that only one choice has.
+
+    A reply that kept to `reply_to` names one exactly; the rest is for whoever was not asked so.
+    """
+    for choice in choices:
+        if parse_choice(choice.text) == (decision.action, decision.target):
+            return choice
     action, target = decision.action.strip().lower(), decision.target.strip().lower()
     verbs = []
     for choice in choices:

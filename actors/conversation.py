@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
@@ -186,16 +186,17 @@ class Conversations:
             self.failures += 1
             logger.warning("a turn of %s with %s was not stored: %s", npc, player, error)
 
-    def trim(self, npc: int, player: str, exchanges: int) -> None:
-        """Let go of the oldest answered turns, which no longer fit what a model reads at once.
+    def trim(self, npc: int, player: str, gone: Sequence[tuple[Panel, Turn]]) -> None:
+        """Let go of turns that no longer fit what a model reads at once; the oldest of equal ones.
 
         The store keeps them. To let go of several at once and then of none for a while is what keeps
         the beginning of a conversation as it was, so that it need not be read again every turn.
         """
         with self._lock:
             turns = self._pairs.get((npc, player))
-            while turns and exchanges:
-                exchanges -= bool(turns.popleft()[1].reply)
+            for each in gone:
+                if turns and each in turns:
+                    turns.remove(each)
 
     def forget(self, npc: int) -> None:
         """Let go of what is in memory about an NPC, as when its epoch is abandoned."""

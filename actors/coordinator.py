@@ -14,7 +14,7 @@ import pykka
 
 from actors.actor import GreenActor, receives
 from actors.asking import Relay
-from actors.choices import Choice, DecisionReply, match
+from actors.choices import Choice, match, reply_to
 from actors.errors import MailboxFull
 from actors.fighters import Fighter, GroupView
 from actors.mailbox import MailboxSpec, Policy
@@ -26,6 +26,7 @@ from actors.messages import (
     Obey,
     TimeUp,
 )
+from actors.orders import focus_said, orders_to, seen_by
 from actors.plans import (
     BattleExecutionPlan,
     MonsterIntent,
@@ -62,6 +63,7 @@ class CoordinatorMind:
 @dataclass(slots=True)
 class _Planning:
     battle: Battle
+    seen: OrdersSituation
     waits: dict[int, tuple[Handle | None, Fighter | None, tuple[Choice, ...]]]
     timer: Timer | None = None
     orders: Orders | None = None
@@ -96,19 +98,20 @@ class Coordinator(GreenActor):
     @receives(Battle)
     def battle(self, message: Battle) -> None:
         """Ask for orders and intents, all at once; without a model plan by rule."""
-        planning = _Planning(message, {})
         backend, view = self._backend, message.view
-        if backend is None:
+        planning = _Planning(message, seen_by(view), {})
+        orders = orders_to(view, planning.seen)
+        if backend is None or orders is None:
             self._finish(planning)
             return
         limit = self._settings.patience_s if self._headless else self._settings.plan_s
         asked: list[tuple[ModelRequest, Fighter | None, tuple[Choice, ...]]] = [
-            (self._orders_request(view, limit), None, ())
+            (self._orders_request(view, planning.seen, orders, limit), None, ())
         ]
         for member in view.members:
             persona = self._mind.personas.get(member.id)
             if persona is not None and len(asked) <= MAX_THINKERS:
-                choices = _choices(view)
+                choices = _choices(view, member)
                 asked.append(
                     (self._intent_request(view, member, persona, choices, limit), member, choices)
                 )
@@ -186,7 +189,7 @@ class Coordinator(GreenActor):
         said = planning.orders
         if said is not None and said.tactic in view.tactics:
             tactic, reason, source = said.tactic, said.reason, planning.source
-            focus = _foe_called(view, said.focus) or focus
+            focus = focus_said(view, planning.seen, said, focus)
             self._mind.model_plans += 1
         else:
             self._mind.rule_plans += 1
@@ -206,27 +209,18 @@ class Coordinator(GreenActor):
             reason=reason[:160],
         )
 
-    def _orders_request(self, view: GroupView, limit: float) -> ModelRequest:
-        strong = [
-            foe.name for foe in view.foes if foe.attack * 2 > max(m.attack for m in view.members)
-        ]
-        leader = next((m.name for m in view.members if m.id == view.leader), "")
-        situation = OrdersSituation(
-            foes=tuple(foe.name for foe in view.foes),
-            strong=tuple(strong),
-            ward=leader if len(view.members) > 1 else "",
-            wounded=sum(m.hp * 2 < m.max_hp for m in view.members),
-            ground=view.ground,
-        )
+    def _orders_request(
+        self, view: GroupView, seen: OrdersSituation, reply: type[OrdersReply], limit: float
+    ) -> ModelRequest:
         return ModelRequest(
             messages=self._prompts.orders(
-                view.name, view.species, len(view.members), view.tactics, situation
+                view.name, view.species, len(view.members), view.tactics, seen
             ),
             purpose="plan",
-            max_tokens=longest_tokens(OrdersReply),
+            max_tokens=longest_tokens(reply),
             temperature=0.3,
             seed=(view.group * 0x9E3779B1 + view.tick) & 0x7FFFFFFF,
-            schema=OrdersReply,
+            schema=reply,
             priority=Priority.BATTLE,
             deadline_s=limit,
             epoch=view.epoch,
@@ -249,13 +243,14 @@ class Coordinator(GreenActor):
             near=tuple(foe.name for foe in view.foes),
             trouble=(f"a fight with {view.foes[0].name}",) if view.foes else (),
         )
+        reply = reply_to(choices)
         return ModelRequest(
             messages=self._prompts.decide(persona, panel, [choice.text for choice in choices]),
             purpose="decide",
-            max_tokens=longest_tokens(DecisionReply),
+            max_tokens=longest_tokens(reply),
             temperature=0.3,
             seed=(member.id * 0x85EBCA6B + view.tick) & 0x7FFFFFFF,
-            schema=DecisionReply,
+            schema=reply,
             priority=Priority.BATTLE,
             deadline_s=limit,
             epoch=view.epoch,
@@ -264,10 +259,11 @@ class Coordinator(GreenActor):
         )
 
 
-def _choices(view: GroupView) -> tuple[Choice, ...]:
+def _choices(view: GroupView, member: Fighter) -> tuple[Choice, ...]:
     found = [Choice("wait", "wait")]
     for foe in view.foes[:4]:
-        found.append(Choice(f"attack {foe.name}", "attack", {"target": foe.id}))
+        if member.attack > 0:
+            found.append(Choice(f"attack {foe.name}", "attack", {"target": foe.id}))
         found.append(Choice(f"flee from {foe.name}", "flee", {"from_": foe.id}))
     return tuple(found)
 
@@ -280,8 +276,3 @@ def _intent(member: Fighter, choice: Choice, source: str) -> MonsterIntent:
         target = int(choice.body["from_"])
         return MonsterIntent(entity=member.id, act="flee", target=target, source=source[:80])
     return MonsterIntent(entity=member.id, act="hold", source=source[:80])
-
-
-def _foe_called(view: GroupView, name: str) -> int:
-    wanted = name.strip().lower()
-    return next((foe.id for foe in view.foes if foe.name.lower() == wanted), 0)

@@ -7,6 +7,7 @@ be. Whatever it does reaches the world only as a proposal through the director.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +15,10 @@ import pykka
 
 from actors.actor import GreenActor, receives
 from actors.asking import Relay
-from actors.choices import Choice, DecisionReply, match, options
+from actors.choices import Choice, match, options, reply_to
 from actors.conversation import Conversations
 from actors.errors import MailboxFull
+from actors.importance import weights
 from actors.lines import check, panel_of, persona_of, reflex_line
 from actors.mailbox import MailboxSpec, Policy
 from actors.messages import (
@@ -81,10 +83,16 @@ class _Speech:
     hear: Hear
     panel: Panel
     before: str | None
+    told: Sequence[tuple[Panel, Turn]] = ()
     handle: Handle | None = None
     timer: Timer | None = None
     text: str = ""
     muted: bool = False
+
+    def left_out(self, dropped: Sequence[int]) -> list[tuple[Panel, Turn]]:
+        """The turns behind a reply's `dropped`: each is two messages, after the system's."""
+        turns = sorted({(place - 1) // 2 for place in dropped})
+        return [self.told[turn] for turn in turns if 0 <= turn < len(self.told)]
 
 
 @dataclass(slots=True)
@@ -158,7 +166,8 @@ class NpcActor(GreenActor):
             return
         self._mind.owed[message.token] = message
         history = self._conversations.recall(self._mind.entity, message.speaker_name)
-        before = next((turn.reply for _, turn in reversed(history) if turn.reply), None)
+        told = [(panel, turn) for panel, turn in history if turn.reply]
+        before = told[-1][1].reply if told else None
         if self._backend is None or self._persona is None or not message.model:
             self._reflex(message, before)
             return
@@ -170,18 +179,19 @@ class NpcActor(GreenActor):
                 self._prompts,
                 self._mind.entity,
                 self._persona,
-                history,
+                told,
                 panel,
                 message.speaker_name,
                 message.text,
             )
         request = ModelRequest(
             messages=self._prompts.speech(
-                self._persona, history, panel, message.speaker_name, message.text
+                self._persona, told, panel, message.speaker_name, message.text
             ),
             purpose="speech",
             max_tokens=self._settings.speech_tokens,
             window=self._settings.window,
+            importance=weights(told, self._persona.name),
             temperature=self._settings.speech_temperature,
             seed=self._seed(message.situation.tick),
             priority=Priority.SPEECH,
@@ -193,7 +203,7 @@ class NpcActor(GreenActor):
             cache_question=first.question,
             cache_unless=first.unless,
         )
-        speech_ = _Speech(message, panel, before)
+        speech_ = _Speech(message, panel, before, told)
         self._speeches[request.id] = speech_
         speech_.timer = self._dispatcher.tell_after(limit, self.actor_ref, TimeUp(request.id))
         ref, token = self.actor_ref, message.token
@@ -258,8 +268,9 @@ class NpcActor(GreenActor):
         if done is not None:
             reply = done.reply
             if reply.dropped:
-                speaker, exchanges = speech_.hear.speaker_name, len(reply.dropped) // 2
-                self._conversations.trim(self._mind.entity, speaker, exchanges)
+                self._conversations.trim(
+                    self._mind.entity, speech_.hear.speaker_name, speech_.left_out(reply.dropped)
+                )
             checked = check(reply.text, speech_.before, whole=reply.finish == "stop")
             source = reply.source
         else:
@@ -318,15 +329,16 @@ class NpcActor(GreenActor):
             return
         limit = self._limit(self._settings.decision_s)
         panel = panel_of(message.situation)
+        schema = reply_to(choices)
         request = ModelRequest(
             messages=self._prompts.decide(
                 self._persona, panel, [choice.text for choice in choices]
             ),
             purpose="decide",
-            max_tokens=longest_tokens(DecisionReply),
+            max_tokens=longest_tokens(schema),
             temperature=0.3,
             seed=self._seed(message.situation.tick),
-            schema=DecisionReply,
+            schema=schema,
             priority=Priority.BATTLE if message.situation.threat else Priority.NEAR,
             deadline_s=limit,
             epoch=message.epoch,

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from actors.choices import DecisionReply
+from actors.choices import Choice, DecisionReply, reply_to
 from actors.plans import OrdersReply
 from benchmarks._machine import machine
 from foundation.strict import StrictModel
@@ -51,7 +51,14 @@ class Aimed(StrictModel):
     aloud: bool
 
 
-SCHEMAS: tuple[type[BaseModel], ...] = (DecisionReply, OrdersReply, Aimed)
+def moment(foe: str) -> type[DecisionReply]:
+    """What a mind is asked for in a moment in which this foe is near: an act with its own targets."""
+    acts = [Choice(f"{verb} {foe}", verb.split()[0]) for verb in ("attack", "flee from")]
+    there = ("work", "rest", "eat at the Lantern", "wait")
+    return reply_to([*acts, *(Choice(text, text.split()[0]) for text in there)])
+
+
+SCHEMAS: tuple[type[BaseModel], ...] = (DecisionReply, OrdersReply, Aimed, moment("Grey Ashka"))
 OPEN: type[BaseModel] = Decision
 """Strings of any script: the masks allow nearly all tokens."""
 
@@ -73,7 +80,7 @@ def run(*, scale: float = 1.0, model: Path | None = None, tokens: int = TOKENS) 
     """Measure; returns {bench, machine, results: [{metric, unit, value, …}]}.
 
     `model` is a GGUF whose vocabulary is used, by default one of `tokens` tokens that is made once
-    and kept. `scale` 1 walks 400 replies. Raises Absent when the model can't be made.
+    and kept. `scale` 1 walks 500 replies. Raises Absent when the model can't be made.
     """
     from models.llama.guide import Guides
 
@@ -99,6 +106,11 @@ def run(*, scale: float = 1.0, model: Path | None = None, tokens: int = TOKENS) 
             _row("of it the advance, forced tokens included", _mean(minds, "advance_ns")),
             _row("mask and advance, strings of any script", _both(walked[-1]).mean()),
             _row("choosing from masked logits, at temperature 1", _mean(minds, "choose_ns")),
+            _row(
+                "a moment's reply model not seen before, compiled in the engine",
+                compiling(guides, count),
+                "ms a moment",
+            ),
             {
                 **_row("masks and advances of a whole reply", ours, "ms a reply"),
                 "peer": "llama.cpp's grammar sampler, same replies, a GBNF of the same shape",
@@ -151,6 +163,17 @@ def walk(guides: Any, vocabulary: Any, model: type[BaseModel], count: int) -> Wa
         walked.replies.append(reply)
         walked.valid += len(reply) <= walked.limit and _is_valid(vocabulary, reply, model)
     return walked
+
+
+def compiling(guides: Any, count: int) -> float:
+    """Milliseconds to compile the grammar of a moment that nobody was asked in before, the median."""
+    grammars = [grammar.compile_schema(moment(f"wolf {n}")).grammar for n in range(count)]
+    spent = []
+    for each in grammars:
+        begun = time.thread_time_ns()
+        guides.begin(each)
+        spent.append(time.thread_time_ns() - begun)
+    return float(np.median(spent)) * _MS_A_NS
 
 
 def longest(guides: Any, vocabulary: Any, model: type[BaseModel]) -> float:

@@ -52,13 +52,17 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """Someone close by; `distance` in units. `hostile`: would harm the one whose situation it is."""
+    """Someone close by; `distance` in units.
+
+    `hostile`: would harm the one whose situation it is. `down`: knocked out, so no danger and no target.
+    """
 
     id: int
     name: str
     species: str
     distance: int
     hostile: bool = False
+    down: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,9 @@ def _near(state: State, view: View, row: int, radius: int) -> tuple[Near, ...]:
         entity = int(c.id[other])
         species = int(c.species[other])
         hostile = bool(rules.tables.threatens[int(c.species[row]), species])
-        found.append(Near(entity, view.name(entity), rules.species_names[species], away, hostile))
+        down = bool(c.downed_until[other] >= 0)
+        named, kind = view.name(entity), rules.species_names[species]
+        found.append(Near(entity, named, kind, away, hostile, down))
     return tuple(found)
 
 

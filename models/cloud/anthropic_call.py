@@ -39,7 +39,7 @@ def call_of(
     call["thinking"] = {"type": thinking}
     if request.schema is not None:
         compiled = grammar.register(request.schema, request.max_tokens)
-        schema = anthropic.transform_schema(_without_patterns(compiled.schema))
+        schema = anthropic.transform_schema(_one_object(_without_patterns(compiled.schema)))
         call["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     return call
 
@@ -54,3 +54,26 @@ def _without_patterns(schema: Any) -> Any:
             and not (key == "pattern" and isinstance(value, str))
         }
     return [_without_patterns(each) for each in schema] if isinstance(schema, list) else schema
+
+
+def _one_object(schema: dict[str, Any]) -> dict[str, Any]:
+    """A choice between objects of the same keys as one object, whose enums hold all of theirs.
+
+    The service wants an object at the root. Which values go together is checked when the reply is
+    parsed.
+    """
+    parts: list[dict[str, Any]] = schema.get("anyOf", [])
+    keys = [list(part.get("properties", {})) for part in parts]
+    if not parts or not keys[0] or any(each != keys[0] for each in keys):
+        return schema
+    merged: dict[str, Any] = {}
+    for key in keys[0]:
+        fields = [part["properties"][key] for part in parts]
+        if all("enum" in field for field in fields):
+            values = dict.fromkeys(value for field in fields for value in field["enum"])
+            merged[key] = {"enum": list(values)}
+        elif all(field == fields[0] for field in fields):
+            merged[key] = fields[0]
+        else:
+            merged[key] = {"anyOf": fields}
+    return {**parts[0], "properties": merged}

@@ -198,8 +198,9 @@ def test_without_a_model_the_plan_comes_from_rules_at_once() -> None:
 
 def test_a_models_orders_and_the_members_own_decisions_make_the_plan() -> None:
     def general(request: ModelRequest) -> Any:
-        if request.schema is OrdersReply:
-            return OrdersReply(tactic="flank", focus="F101", reason="from the side")
+        assert request.schema is not None
+        if issubclass(request.schema, OrdersReply):
+            return OrdersReply(tactic="flank", focus="f101", reason="from the side")
         return DecisionReply(action="flee", target="f101", reason="afraid")
 
     lady = Persona(name="Lady", trade="vampire", place="Varn", temper="cold")
@@ -213,6 +214,24 @@ def test_a_models_orders_and_the_members_own_decisions_make_the_plan() -> None:
     assert (by_entity[2].act, by_entity[2].source) == ("flee", backend.name)
     assert by_entity[3].source == "rules"
     assert (mind.model_plans, mind.model_intents) == (1, 1)
+
+
+def test_an_order_that_aims_at_none_is_a_plan_without_a_focus() -> None:
+    backend = ScriptedBackend(
+        lambda request: OrdersReply(tactic="hold", focus="none", reason="let them come")
+    )
+    (told,), mind = coordinate(backend, view())
+    backend.close()
+    assert (told.plan.tactic, told.plan.focus, told.plan.source) == ("hold", 0, backend.name)
+    assert mind.model_plans == 1
+
+
+def test_a_group_without_tactics_is_planned_for_by_rule_without_asking() -> None:
+    asked: list[ModelRequest] = []
+    backend = ScriptedBackend(lambda request: asked.append(request) or ModelError("no"))
+    (told,), _ = coordinate(backend, view(tactics=()))
+    backend.close()
+    assert (told.plan.tactic, asked) == ("none", [])
 
 
 @pytest.mark.parametrize(

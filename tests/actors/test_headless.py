@@ -56,10 +56,11 @@ class Erratic:
     def _answer(self, request: ModelRequest, listener: Listener) -> None:
         chance = digest(request)
         parsed: Any = None
-        if request.schema is DecisionReply:
+        asked = request.schema or Reply
+        if issubclass(asked, DecisionReply):
             verbs = ("work", "rest", "wait", "flee", "eat")
             parsed = Decision(action=verbs[chance % 5], target="none", reason="so")
-        elif request.schema is OrdersReply:
+        elif issubclass(asked, OrdersReply):
             tactics = ("focus", "flank", "surround", "hold")
             parsed = Orders(tactic=tactics[chance % 4], focus="none", reason="so")
         text = parsed.model_dump_json() if parsed else f"I say {chance % 1000}."

@@ -18,6 +18,7 @@ from models.request import Handle, Listener, ModelRequest, Priority, Reply
 from models.scripted import ScriptedBackend
 from world.errors import StorageError
 from world.inputs import Input
+from world.world import World
 
 Make = Callable[..., Company]
 
@@ -424,7 +425,7 @@ def test_a_threat_makes_an_npc_think_and_its_choice_reaches_the_world(
         if mine:
             break
     ((request, listener),) = mine
-    assert request.schema is DecisionReply
+    assert request.schema is not None and issubclass(request.schema, DecisionReply)
     assert request.max_tokens < 200
     assert request.priority is Priority.BATTLE
     assert "flee from Snarl" in request.messages[-1]["content"]
@@ -437,6 +438,39 @@ def test_a_threat_makes_an_npc_think_and_its_choice_reaches_the_world(
     assert "fled" in kinds
     assert c.mind_counts.decisions == 1
     assert c.ledger.world.tick >= asked_at + c.settings.think_ticks
+
+
+def test_a_choice_whose_target_is_gone_when_it_lands_is_refused_by_the_rules(
+    company: Make, named: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results: list[Any] = []
+    step = World.step
+    monkeypatch.setattr(World, "step", lambda *a: results.append(step(*a)) or results[-1])
+    hand = ByHand()
+    c = company(backend=hand, settings={"patience_s": 0.05})
+    npc = named(c, "Marta Kell")
+    c.run_headless(1)
+    threaten(c, npc)
+    mine: list[Any] = []
+    while not mine and c.ledger.world.tick < 100:
+        c.run_headless(1)
+        mine = [(r, listener) for r, listener in hand.of("decide") if r.asker == f"npc:{npc}"]
+    ((request, listener),) = mine
+    decision = request.schema(action="flee", target="Snarl", reason="teeth")
+    listener.on_done(Reply(request.id, decision.model_dump_json(), "by hand", parsed=decision))
+    for other, others in hand.of("decide"):
+        others.on_error(other.id, ModelError("no"))
+    # The answer is admitted after its virtual latency, and by then nobody is there any more.
+    snarl, before = named(c, "Snarl"), c.ledger.world.tick
+    c.director.tell(Propose(Input("despawn", snarl, "test", 1, {})))
+    c.run_headless(c.settings.think_ticks + 2)
+    assert c.ledger.world.columns.row_of(snarl) < 0
+    assert c.mind_counts.decisions == 1
+    refused = [each for result in results for each in result.rejections]
+    assert [(each.input.proposer, each.code) for each in refused] == [
+        (f"npc:{npc}", "no_valid_target")
+    ]
+    assert c.ledger.world.tick == before + c.settings.think_ticks + 2
 
 
 def test_model_decisions_in_flight_are_bounded(company: Make, ruleset: Any) -> None:
@@ -495,9 +529,12 @@ def test_turns_that_outgrew_the_window_are_let_go_and_stay_in_the_store(slow_sto
     for n in range(6):
         reply = None if n == 1 else "Yes."
         talk.remember(1, "Ann", panel, Turn(speaker="Ann", line=f"{n}", reply=reply), n, "x")
-    talk.trim(1, "Ann", 2)
-    assert [turn.line for _, turn in talk.recall(1, "Ann")] == ["3", "4", "5"]
-    talk.trim(1, "Bo", 2)
+    turns = talk.recall(1, "Ann")
+    talk.trim(1, "Ann", [turns[0], turns[3]])
+    assert [turn.line for _, turn in talk.recall(1, "Ann")] == ["1", "2", "4", "5"]
+    talk.trim(1, "Ann", [turns[0]])
+    talk.trim(1, "Bo", turns)
+    assert len(talk.recall(1, "Ann")) == 4
     assert len(slow_store.turns(1, "Ann")) == 6
 
 
@@ -517,6 +554,30 @@ def test_what_a_reply_says_was_left_out_is_left_out_of_the_next_prompt_too(
     assert contents[1] == "Answer 2."
     assert len(contents) == 3
     assert request.window == c.settings.window
+
+
+def test_what_binds_outlives_the_chatter_in_a_mind_whose_window_is_small(
+    talk: Any, heard: Any
+) -> None:
+    hand = ByHand()
+    c, _, body, npc = talk("I promise to bring your ring back.", backend=hand)
+    for line in ("Hello again.", "What is the stew today?"):
+        hand.reply(len(hand.of("speech")) - 1, f"Well, {len(hand.asked)}.")
+        c.run_headless(c.settings.speak_ticks + 1)
+        c.say(body, npc, line, heard())
+        c.run_headless(1)
+        c.dispatcher.pump()
+    request, _ = hand.of("speech")[2]
+    assert tuple(request.importance) == (0, 3, 3, 0, 0, 0)
+    # The engine leaves the least important turn out, which is not the oldest one.
+    hand.reply(2, "Mutton.", dropped=(3, 4))
+    c.run_headless(c.settings.speak_ticks + 1)
+    c.say(body, npc, "And tomorrow?", heard())
+    c.run_headless(1)
+    c.dispatcher.pump()
+    asked = " ".join(message["content"] for message in hand.of("speech")[3][0].messages)
+    assert "promise" in asked and "stew" in asked
+    assert "Hello again" not in asked
 
 
 def test_minds_are_asked_in_the_words_of_the_given_prompts(talk: Callable[..., Any]) -> None:
