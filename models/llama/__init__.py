@@ -15,7 +15,8 @@
     embedding.py  one thread that makes vectors of many texts at once (llama.cpp's part: embedding_model.py)
     frames.py     length-prefixed msgpack, and the messages both sides speak
     gguf_file.py  reads a GGUF's header without llama.cpp, for a clear message
-    library.py    the few llama.cpp calls the engine needs, typed; spoken_log.py says its errors on stderr
+    library.py    loading a GGUF and its vocabulary, typed; spoken_log.py says llama.cpp's errors on stderr
+    context.py    the KV memory of many sequences, decoded in batches; streams.py where each has cells of its own
     template.py   chat messages to tokens; player text can never become a control token
     prefix.py     which KV sequences hold which tokens, and what may be shared or evicted; spill.py keeps the cold ones
     sampling.py   logits to a token, seeded

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from models.errors import DeadlineExceeded, ModelError, ModelFileError, RequestRefused
 from models.llama.cells import Cells, OwnCells, SharedCells
+from models.llama.context import Aborted, Adapter, Context, NoRoom
 from models.llama.frames import Send
 from models.llama.inbox import Inbox
 from models.llama.intake import Intake
 from models.llama.job import RESERVE, Ask, Job
-from models.llama.library import Aborted, Adapter, Context, LogTail, Model, NoRoom
+from models.llama.library import LogTail, Model
 from models.llama.pace import Pace
 from models.llama.prefix import SequenceTable
 from models.llama.sampling import Sampler, log_probabilities, unit
