@@ -71,12 +71,6 @@ _CHATTY = frozenset(
         "advice",
         "detail",
         "sell",
-        "ask_family",
-        "ask_day",
-        "ask_work",
-        "ask_past",
-        "ask_skill",
-        "ask_fear",
     ]
 )
 _PREAMBLES = (
@@ -104,6 +98,10 @@ _WEIGHTS = {
     "how_are_you": 2.0, "trouble": 1.5, "time": 1.5, "weather": 1.5, "advice": 1.5, "where_am_i": 1.5, "home": 1.5,
     "why": 0.0, "sure": 0.0, "repeat": 0.0, "farewell": 0.8, "haggle": 0.8,
 }  # fmt: skip
+
+
+_TOPIC = 0.5
+"""Weight of each topic of chat.toml: there are many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,6 +423,12 @@ def _slip(text: str, keep: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
+@cache
+def _weights() -> tuple[float, ...]:
+    topics = table("chat")
+    return tuple(_WEIGHTS.get(i, _TOPIC if i in topics else 1.0) for i in INTENTS)
+
+
 def _next_intent(scene: Scene, rng: random.Random) -> str:
     last = scene.said[-1] if scene.said else None
     roll = rng.random()
@@ -436,7 +440,7 @@ def _next_intent(scene: Scene, rng: random.Random) -> str:
         return "haggle"
     if last and roll < 0.2:
         return rng.choice(["why", "sure", "repeat", "yes", "no", "thanks", "sorry"])
-    return rng.choices(INTENTS, [_WEIGHTS.get(i, 1.0) for i in INTENTS])[0]
+    return rng.choices(INTENTS, _weights())[0]
 
 
 def _next_ask(scene: Scene, rng: random.Random) -> Ask:
