@@ -377,14 +377,15 @@ def phrase(ask: Ask, scene: Scene, rng: random.Random, *, validation: bool) -> s
 def noisy(text: str, ask: Ask, scene: Scene, rng: random.Random) -> str:
     """Openers, tails, missing capitals and full stops, and slips of the finger."""
     slots = {"first": scene.who.first, "trade": scene.who.persona.trade}
-    if ask.intent in _CHATTY and rng.random() < 0.22:
+    chatty = ask.intent in _CHATTY or ask.intent.startswith("ask_")
+    if chatty and rng.random() < 0.22:
         text = expand(rng.choice(_OPENERS), rng, slots) + " " + text
-    if ask.intent in _CHATTY and rng.random() < 0.14:
+    if chatty and rng.random() < 0.14:
         end = text[-1] if text[-1] in "?!." else ""
         text = text.rstrip("?!.") + expand("x" + rng.choice(_TAILS), rng, slots)[1:] + end
-    if ask.intent in _CHATTY and rng.random() < 0.1:
+    if chatty and rng.random() < 0.1:
         text = expand(rng.choice(_PREAMBLES), rng, slots) + " " + capital(text)
-    if ask.intent in _CHATTY and rng.random() < 0.05:
+    if chatty and rng.random() < 0.05:
         end = "" if text[-1] in "?!." else rng.choice("..,?")
         text += end + " " + rng.choice(_AFTERWORDS)
     if rng.random() < 0.12:

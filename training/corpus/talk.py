@@ -335,7 +335,7 @@ def _ended(text: str, plan: str, slots: dict[str, str], scene: Scene, rng: rando
     if plan in _SMALL_TALK or plan in _CHAT:
         if sentences(text) == 1 and rng.random() < 0.15 and not text.startswith(slots["soft"]):
             text = f"{slots['soft']} {text}"
-        if sentences(text) <= 2 and rng.random() < 0.22:
+        if sentences(text) <= 2 and text[-1] != "?" and rng.random() < 0.22:
             return text + " " + expand(rng.choice(endings["offer"]), rng, slots)
     if scene.panel.trouble and rng.random() < 0.15:
         return text + " " + expand(rng.choice(endings["trouble"]), rng, slots)
