@@ -91,7 +91,7 @@ _AFTERWORDS = (
     "If you know.", "I'm curious.", "Quickly.",
 )  # fmt: skip
 _WEIGHTS = {
-    "hear_fact": 12.0, "detail": 14.0,
+    "hear_fact": 13.0, "detail": 18.0,
     "about": 18.0, "person": 12.0, "price": 13.0, "buy": 8.0, "where": 10.0, "rumour": 6.0, "wolves": 4.0,
     "vampires": 4.0, "danger": 4.0, "name": 2.5, "trade": 2.5, "wares": 2.5, "greet": 2.0, "bed": 2.5,
     "food": 2.5, "work": 2.5, "remedy": 2.0, "history": 2.0, "injection": 2.5, "who_near": 1.6,
@@ -100,7 +100,7 @@ _WEIGHTS = {
 }  # fmt: skip
 
 
-_TOPIC = 0.5
+_TOPIC = 0.4
 """Weight of each topic of chat.toml: there are many."""
 
 
@@ -227,11 +227,15 @@ def _unheard_place(rng: random.Random) -> str:
 
 @cache
 def _details() -> tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]:
-    return tuple((re.compile(row["fact"]), tuple(row["asks"])) for row in table("details")["detail"])
+    return tuple(
+        (re.compile(row["fact"]), tuple(row["asks"])) for row in table("details")["detail"]
+    )
 
 
 def _asks_of(text: str) -> tuple[tuple[str, dict[str, str]], ...]:
-    found = [(asks, seen.groupdict("")) for shape, asks in _details() if (seen := shape.search(text))]
+    found = [
+        (asks, seen.groupdict("")) for shape, asks in _details() if (seen := shape.search(text))
+    ]
     return tuple((ask, slots) for asks, slots in found for ask in asks)
 
 
@@ -333,9 +337,7 @@ def _draw_subject(intent: str, scene: Scene, rng: random.Random) -> Ask:
         if placed and rng.random() < 0.8:
             fact, subject = rng.choice(placed)
             return Ask(intent, _shorter(subject, rng), fact)
-        return Ask(
-            intent, _unknown_of(who, _unheard_place, rng, [scene.panel.place])
-        )
+        return Ask(intent, _unknown_of(who, _unheard_place, rng, [scene.panel.place]))
     if things and rng.random() < 0.88:
         fact, subject = rng.choice(things)
         return Ask(intent, _shorter(subject, rng), fact)

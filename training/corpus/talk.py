@@ -349,7 +349,9 @@ def replies_of(scene: Scene, rng: random.Random) -> list[tuple[str, str]]:
     made: list[tuple[str, str]] = []
     kinds = [k for k in table("replies") if k not in ("moment", "mood", "sky")]
     for kind in [*kinds, *_OWN, *_CHAT]:
-        ask = Ask(kind, "a chair" if kind.startswith(("price", "buy", "sell")) else "the north road")
+        ask = Ask(
+            kind, "a chair" if kind.startswith(("price", "buy", "sell")) else "the north road"
+        )
         for fact in scene.who.facts or (None,):
             for pattern in _patterns(kind, scene, rng):
                 slots = reply_slots(ask, scene, rng) | {
