@@ -199,3 +199,21 @@ def test_wares_have_a_plural(ware: str, many: str) -> None:
 )
 def test_broken_sentences_are_seen(text: str) -> None:
     assert not is_whole(text)
+
+
+def test_each_topic_of_small_talk_has_lines_and_stands_under_a_plan_the_tutor_knows() -> None:
+    for topic, row in table("chat").items():
+        assert table("lines")[topic]["lines"]
+        assert row["plan"] in table("replies") or row["plan"] in ("thanks", "compliment")
+
+
+@given(st.integers(0, 2000))
+def test_a_question_about_a_detail_is_answered_with_the_fact_it_was_drawn_from(seed: int) -> None:
+    rng = random.Random(seed)
+    who = draw_character(rng, "villager")
+    scene = Scene(who, panel(who, rng), "Traveller", named=False)
+    ask = draw_ask("detail", scene, rng)
+    if ask.intent == "detail":
+        assert ask.fact in who.facts
+        assert not set(ask.claim) & set("[]{}|")
+        assert answer(ask, scene, rng).fact is ask.fact

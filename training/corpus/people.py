@@ -168,7 +168,17 @@ def _drawn_spot(rng: random.Random) -> str:
     return f"the {owner} {rng.choice(t['spot_b'])}"
 
 
-def _drawn_thing(rng: random.Random) -> str:
+def odd_word(rng: random.Random) -> str:
+    """A word that nobody has heard, in small letters: of one to three syllables."""
+    t = table("tables")
+    word = ""
+    for _ in range(rng.choice([1, 1, 2, 2, 3])):
+        word += rng.choice(t["onsets"]) + rng.choice(t["vowels"])
+    return word + str(rng.choice(t["codas"]))
+
+
+def drawn_thing(rng: random.Random) -> str:
+    """A thing worth a rumour, without an article: listed, or an adjective and a noun."""
     t = table("tables")
     if rng.random() < 0.5:
         return str(rng.choice(t["things"]))
@@ -326,7 +336,7 @@ def _story_slots(village: Village, rng: random.Random, own: str) -> dict[str, st
         "spot": spot, "spot2": spot2, "forest": village.forest, "river": village.river,
         "castle": village.castle, "village": village.name, "inn": village.inn,
         "beast": rng.choice(t["beasts"]), "pack": rng.choice(t["packs"]),
-        "apparition": rng.choice(t["apparitions"]), "thing": _drawn_thing(rng),
+        "apparition": rng.choice(t["apparitions"]), "thing": drawn_thing(rng),
         "herb": herb, "herb2": herb2.lower(), "cure": cure, "cure2": cure2, "herb_low": herb.lower(),
         "Weak": weak, "n": rng.choice(t["numbers"]), "year": rng.choice(t["years"]),
         "disaster": rng.choice(t["disasters"]), "when": rng.choice(t["whens"]),
@@ -412,8 +422,11 @@ def draw_character(rng: random.Random, kind: str | None = None) -> Character:
             facts.append(_price_fact(chosen[:size], at, gender, rng))
             chosen = chosen[size:]
     want = len(facts) + rng.choice([2, 3, 3, 4, 4])
+    family = rng.choice(families)
     while len(facts) < want:
-        fact = _story_fact(rng.choice(families), village, name, gender, rng)
+        # Two facts of one kind make a question about either harder to answer.
+        family = family if rng.random() < 0.15 else rng.choice(families)
+        fact = _story_fact(family, village, name, gender, rng)
         if len(fact.text.split()) <= _LONGEST and all(fact.text != other.text for other in facts):
             facts.append(fact)
     if rng.random() < 0.03:

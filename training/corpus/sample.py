@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from models.prompts import SHIPPED, Panel, Turn
 from models.request import Message
 from training.corpus.acts import draw_decision, draw_order
-from training.corpus.grammar import capital, expand, lowered, plural
-from training.corpus.people import Character, draw_character, person_name, table, valley
+from training.corpus.grammar import capital, expand, lowered, plural, with_article
+from training.corpus.people import (
+    Character,
+    Fact,
+    draw_character,
+    drawn_thing,
+    odd_word,
+    person_name,
+    table,
+    valley,
+)
 from training.corpus.talk import INTENTS, Answer, Ask, Scene, answer, line_slots
 
-VERSION = 2
+VERSION = 3
 """Goes up with every change that changes what a seed writes."""
 
 VALLEY_SHARE = 0.3
@@ -58,6 +69,8 @@ _CHATTY = frozenset(
         "joke",
         "secret",
         "advice",
+        "detail",
+        "sell",
     ]
 )
 _PREAMBLES = (
@@ -78,13 +91,17 @@ _AFTERWORDS = (
     "If you know.", "I'm curious.", "Quickly.",
 )  # fmt: skip
 _WEIGHTS = {
-    "hear_fact": 14.0,
+    "hear_fact": 13.0, "detail": 18.0,
     "about": 18.0, "person": 12.0, "price": 13.0, "buy": 8.0, "where": 10.0, "rumour": 6.0, "wolves": 4.0,
     "vampires": 4.0, "danger": 4.0, "name": 2.5, "trade": 2.5, "wares": 2.5, "greet": 2.0, "bed": 2.5,
     "food": 2.5, "work": 2.5, "remedy": 2.0, "history": 2.0, "injection": 2.5, "who_near": 1.6,
     "how_are_you": 2.0, "trouble": 1.5, "time": 1.5, "weather": 1.5, "advice": 1.5, "where_am_i": 1.5, "home": 1.5,
     "why": 0.0, "sure": 0.0, "repeat": 0.0, "farewell": 0.8, "haggle": 0.8,
 }  # fmt: skip
+
+
+_TOPIC = 0.4
+"""Weight of each topic of chat.toml: there are many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,22 +177,103 @@ def _unknown(
     return "Zebulon"
 
 
+def _unknown_of(
+    who: Character,
+    draw: Callable[[random.Random], str],
+    rng: random.Random,
+    here: Sequence[str] = (),
+) -> str:
+    for _ in range(20):
+        subject = draw(rng)
+        if not who.mentions(subject) and subject not in here:
+            return subject
+    return "the Zebulon"
+
+
+@cache
+def _trade_wares() -> tuple[str, ...]:
+    return tuple(ware for trade in table("tables")["trade"] for ware in trade["wares"])
+
+
+def odd_ware(rng: random.Random) -> str:
+    """Something that somebody may want to buy or sell, now and then of a kind nobody knows."""
+    roll = rng.random()
+    if roll < 0.4:
+        return rng.choice(_trade_wares())
+    if roll < 0.85:
+        return str(rng.choice(table("tables")["odd_wares"]))
+    return with_article(odd_word(rng))
+
+
+def _unheard(rng: random.Random) -> str:
+    roll = rng.random()
+    t = table("tables")
+    if roll < 0.4:
+        return str(rng.choice(t["other_words"]))
+    if roll < 0.65:
+        return f"the {drawn_thing(rng)}"
+    if roll < 0.8:
+        return f"the {odd_word(rng)}"
+    word = capital(odd_word(rng))
+    return expand(rng.choice(t["odd_subjects"]), rng, {"w": word})
+
+
+def _unheard_place(rng: random.Random) -> str:
+    t = table("tables")
+    if rng.random() < 0.7:
+        return str(rng.choice([*t["other_places"], *t["spots"]]))
+    return expand(rng.choice(t["odd_places"]), rng, {"w": capital(odd_word(rng))})
+
+
+@cache
+def _details() -> tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]:
+    return tuple(
+        (re.compile(row["fact"]), tuple(row["asks"])) for row in table("details")["detail"]
+    )
+
+
+def _asks_of(text: str) -> tuple[tuple[str, dict[str, str]], ...]:
+    found = [
+        (asks, seen.groupdict("")) for shape, asks in _details() if (seen := shape.search(text))
+    ]
+    return tuple((ask, slots) for asks, slots in found for ask in asks)
+
+
+_THINGS = frozenset("bchinsw")
+"""Groups of details.toml that stand at the head of a fact and are no people's names."""
+
+
+def _draw_detail(scene: Scene, rng: random.Random) -> Ask:
+    """A question about a number or another detail of a fact; about a fact when none has any."""
+    able = [fact for fact in scene.who.facts if _asks_of(fact.text)]
+    if not able:
+        return _draw_subject("about", scene, rng)
+    fact: Fact = rng.choice(able)
+    pattern, slots = rng.choice(_asks_of(fact.text))
+    slots = {key: lowered(value) if key in _THINGS else value for key, value in slots.items()}
+    slots["place"] = scene.who.persona.place
+    return Ask("detail", "", fact, expand(pattern, rng, slots))
+
+
 def draw_ask(intent: str, scene: Scene, rng: random.Random) -> Ask:
     """What exactly is asked with this intent: of a fact that is known, or of something unknown."""
-    who, t = scene.who, table("tables")
+    who = scene.who
     if intent in ("price", "buy"):
         priced = [(fact, ware) for fact in who.facts for ware, _ in fact.wares]
         if priced and rng.random() < 0.85:
             fact, ware = rng.choice(priced)
             return Ask(intent, ware, fact)
-        everything = [ware for trade in t["trade"] for ware in trade["wares"]]
         known = {ware for _, ware in priced}
         for _ in range(20):
-            ware = rng.choice(everything)
+            ware = odd_ware(rng)
             if ware not in known and not any(plural(ware) == plural(k) for k in known):
                 return Ask(intent, ware)
     if intent == "hear_fact":
         return _draw_claim(who, rng)
+    if intent == "detail":
+        return _draw_detail(scene, rng)
+    if intent == "sell":
+        return Ask(intent, odd_ware(rng))
     if intent in ("about", "where", "person"):
         return _draw_subject(intent, scene, rng)
     return Ask(intent)
@@ -217,7 +315,7 @@ def _is_name(subject: str) -> bool:
 
 
 def _draw_subject(intent: str, scene: Scene, rng: random.Random) -> Ask:
-    who, t = scene.who, table("tables")
+    who = scene.who
     people = [(f, s) for f in who.facts for s in f.subjects if _person(f, s)]
     things = [(f, s) for f in who.facts for s in f.subjects if not _person(f, s)]
     if intent == "person":
@@ -239,13 +337,11 @@ def _draw_subject(intent: str, scene: Scene, rng: random.Random) -> Ask:
         if placed and rng.random() < 0.8:
             fact, subject = rng.choice(placed)
             return Ask(intent, _shorter(subject, rng), fact)
-        return Ask(
-            intent, _unknown(who, [*t["other_places"], *t["spots"]], rng, [scene.panel.place])
-        )
+        return Ask(intent, _unknown_of(who, _unheard_place, rng, [scene.panel.place]))
     if things and rng.random() < 0.88:
         fact, subject = rng.choice(things)
         return Ask(intent, _shorter(subject, rng), fact)
-    return Ask(intent, _unknown(who, [*t["other_words"], *(f"the {x}" for x in t["things"])], rng))
+    return Ask(intent, _unknown_of(who, _unheard, rng))
 
 
 def _person(fact: object, subject: str) -> bool:
@@ -283,14 +379,15 @@ def phrase(ask: Ask, scene: Scene, rng: random.Random, *, validation: bool) -> s
 def noisy(text: str, ask: Ask, scene: Scene, rng: random.Random) -> str:
     """Openers, tails, missing capitals and full stops, and slips of the finger."""
     slots = {"first": scene.who.first, "trade": scene.who.persona.trade}
-    if ask.intent in _CHATTY and rng.random() < 0.22:
+    chatty = ask.intent in _CHATTY or ask.intent.startswith("ask_")
+    if chatty and rng.random() < 0.22:
         text = expand(rng.choice(_OPENERS), rng, slots) + " " + text
-    if ask.intent in _CHATTY and rng.random() < 0.14:
+    if chatty and rng.random() < 0.14:
         end = text[-1] if text[-1] in "?!." else ""
         text = text.rstrip("?!.") + expand("x" + rng.choice(_TAILS), rng, slots)[1:] + end
-    if ask.intent in _CHATTY and rng.random() < 0.1:
+    if chatty and rng.random() < 0.1:
         text = expand(rng.choice(_PREAMBLES), rng, slots) + " " + capital(text)
-    if ask.intent in _CHATTY and rng.random() < 0.05:
+    if chatty and rng.random() < 0.05:
         end = "" if text[-1] in "?!." else rng.choice("..,?")
         text += end + " " + rng.choice(_AFTERWORDS)
     if rng.random() < 0.12:
@@ -329,6 +426,12 @@ def _slip(text: str, keep: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
+@cache
+def _weights() -> tuple[float, ...]:
+    topics = table("chat")
+    return tuple(_WEIGHTS.get(i, _TOPIC if i in topics else 1.0) for i in INTENTS)
+
+
 def _next_intent(scene: Scene, rng: random.Random) -> str:
     last = scene.said[-1] if scene.said else None
     roll = rng.random()
@@ -340,7 +443,7 @@ def _next_intent(scene: Scene, rng: random.Random) -> str:
         return "haggle"
     if last and roll < 0.2:
         return rng.choice(["why", "sure", "repeat", "yes", "no", "thanks", "sorry"])
-    return rng.choices(INTENTS, [_WEIGHTS.get(i, 1.0) for i in INTENTS])[0]
+    return rng.choices(INTENTS, _weights())[0]
 
 
 def _next_ask(scene: Scene, rng: random.Random) -> Ask:
@@ -350,7 +453,7 @@ def _next_ask(scene: Scene, rng: random.Random) -> Ask:
         if intent == "my_name" and not scene.named:
             intent = "greet"
         ask = draw_ask(intent, scene, rng)
-        if ask.fact or intent not in _OF_SOMETHING or rng.random() < 0.25:
+        if ask.fact or intent not in _OF_SOMETHING or rng.random() < 0.35:
             break
     return ask
 

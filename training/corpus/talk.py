@@ -19,6 +19,8 @@ from training.corpus.grammar import (
 from training.corpus.people import Character, Fact, table
 
 INTENTS: tuple[str, ...] = tuple(table("lines"))
+_CHAT = table("chat")
+"""Small talk's own replies, each list standing under the plan that is nearest to it."""
 
 _TAGS = {
     "rumour": {"rumour", "danger", "custom", "trouble"},
@@ -170,6 +172,9 @@ def reply_slots(ask: Ask, scene: Scene, rng: random.Random) -> dict[str, str]:
     )
     moods = replies["mood"]
     slots["mood_line"] = rng.choice(moods.get(panel.mood, moods["neutral"]))
+    mine = [ware for fact in who.facts for ware, _ in fact.wares]
+    if mine:
+        slots["mine"] = plural(rng.choice(mine))
     sky = next((word for word in replies["sky"] if word in panel.time), "none")
     slots["weather_line"] = rng.choice(replies["sky"][sky])
     return slots
@@ -230,6 +235,8 @@ def _plan(ask: Ask, scene: Scene, rng: random.Random) -> tuple[str, Fact | None]
         return ("why_fact", last.fact) if last and last.fact else ("why_plain", None)
     if intent in ("sure", "repeat"):
         return (f"{intent}_fact", last.fact) if last and last.fact else (f"{intent}_plain", None)
+    if intent == "detail":
+        return "fact", ask.fact
     if intent == "advice":
         known = _known(scene, "danger")
         return "advice", rng.choice(known) if known else None
@@ -290,7 +297,7 @@ def _patterns(plan: str, scene: Scene, rng: random.Random) -> Sequence[str]:
         return list(tone[plan])
     if scene.who.kind != "villager" and plan not in _FOR_ALL:
         return list(tone["else"]) if rng.random() < 0.8 else list(tone["unknown"])
-    return list(table("replies")[plan]["any"])
+    return list(_CHAT[plan]["any"] if plan in _CHAT else table("replies")[plan]["any"])
 
 
 def answer(ask: Ask, scene: Scene, rng: random.Random) -> Answer:
@@ -308,7 +315,7 @@ def answer(ask: Ask, scene: Scene, rng: random.Random) -> Answer:
         if second:
             slots |= {"fact2": second.said, "fact2_low": lowered(second.said)}
         pattern = rng.choice(_patterns(plan, scene, rng))
-        if "{fact" in pattern and fact is None:
+        if ("{fact" in pattern and fact is None) or ("{mine" in pattern and "mine" not in slots):
             continue
         text = capital(expand(pattern, rng, slots))
         for odd, good in _DAYTIME.items():
@@ -317,7 +324,7 @@ def answer(ask: Ask, scene: Scene, rng: random.Random) -> Answer:
         if is_whole(text) and sentences(text) <= 3:
             stated = fact if fact and fact.said.lower().rstrip(".") in text.lower() else None
             told = stated or (fact if plan in ("price_known", "buy_known") else None)
-            return Answer(text, told, plan)
+            return Answer(text, told, _CHAT[plan]["plan"] if plan in _CHAT else plan)
     return Answer("I have nothing to say to that.", None, "nonsense")
 
 
@@ -325,10 +332,10 @@ def _ended(text: str, plan: str, slots: dict[str, str], scene: Scene, rng: rando
     if scene.who.kind != "villager" or sentences(text) > 2 or plan in ("trouble", "farewell"):
         return text
     endings = table("replies")["moment"]
-    if plan in _SMALL_TALK:
+    if plan in _SMALL_TALK or plan in _CHAT:
         if sentences(text) == 1 and rng.random() < 0.15 and not text.startswith(slots["soft"]):
             text = f"{slots['soft']} {text}"
-        if sentences(text) <= 2 and rng.random() < 0.22:
+        if sentences(text) <= 2 and text[-1] != "?" and rng.random() < 0.22:
             return text + " " + expand(rng.choice(endings["offer"]), rng, slots)
     if scene.panel.trouble and rng.random() < 0.15:
         return text + " " + expand(rng.choice(endings["trouble"]), rng, slots)
@@ -341,8 +348,10 @@ def replies_of(scene: Scene, rng: random.Random) -> list[tuple[str, str]]:
     """Every kind of reply that this character has, each pattern a few times: (kind, text) pairs."""
     made: list[tuple[str, str]] = []
     kinds = [k for k in table("replies") if k not in ("moment", "mood", "sky")]
-    for kind in [*kinds, *_OWN]:
-        ask = Ask(kind, "a chair" if kind.startswith(("price", "buy")) else "the north road")
+    for kind in [*kinds, *_OWN, *_CHAT]:
+        ask = Ask(
+            kind, "a chair" if kind.startswith(("price", "buy", "sell")) else "the north road"
+        )
         for fact in scene.who.facts or (None,):
             for pattern in _patterns(kind, scene, rng):
                 slots = reply_slots(ask, scene, rng) | {
@@ -354,5 +363,8 @@ def replies_of(scene: Scene, rng: random.Random) -> list[tuple[str, str]]:
                               "fact2": fact.said, "fact2_low": lowered(fact.said)}  # fmt: skip
                 elif "{fact" in pattern:
                     continue
-                made.append((kind, capital(expand(pattern, rng, slots))))
+                if "{mine" in pattern and "mine" not in slots:
+                    continue
+                named = _CHAT[kind]["plan"] if kind in _CHAT else kind
+                made.append((named, capital(expand(pattern, rng, slots))))
     return made
