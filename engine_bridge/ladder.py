@@ -17,6 +17,7 @@ from engine_bridge.errors import ERROR_MEANINGS, ProtocolError
 from engine_bridge.visits import read_body
 from foundation.errors import GreenroomError, UsageError
 from foundation.strict import StrictModel
+from models.errors import BackendRefused
 
 MOST_RUNGS: Final = 8
 Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
@@ -94,13 +95,16 @@ class AddRung(StrictModel):
 
 
 class Switchboard(Protocol):
-    """What changes the ladder. Any method but `ladder` may block; all raise GreenroomError.
+    """What changes the ladder. Any method but `ladder` and `admit` may block; all raise GreenroomError.
 
     A change that is refused changes nothing. Safe on any thread.
     """
 
     def ladder(self) -> Ladder:
         """How it stands."""
+
+    def admit(self, label: str, purpose: str) -> None:
+        """Whether a request for a purpose may name a rung. Raises BackendRefused, naming those it may."""
 
     def order(self, purpose: str, labels: list[str]) -> None:
         """Let a purpose ("": all without an order of their own) try these rungs."""
@@ -124,6 +128,10 @@ class NoLadder:
     def ladder(self) -> Ladder:
         """Nothing."""
         return Ladder(rungs=[], order=[], routes={}, answering={"": ""}, loading="", leaving=0)
+
+    def admit(self, label: str, purpose: str) -> None:
+        """Refused."""
+        raise BackendRefused(f"no backend {label!r}: models are switched off on this server")
 
     def order(self, purpose: str, labels: list[str]) -> None:
         """Refused."""

@@ -17,7 +17,7 @@ import structlog
 
 from engine_bridge.ladder import MOST_RUNGS, AddRung, Ladder, RungState
 from foundation.errors import LimitError, UsageError
-from models.errors import ModelUnavailable
+from models.errors import BackendRefused, ModelUnavailable
 from models.llama.host import LlamaHost
 from models.router import Router, Rung
 
@@ -84,6 +84,25 @@ class Switchboard:
             answering=told["answering"],
             loading=self._loading,
             leaving=sum(1 for thread in list(self._leaving) if thread.is_alive()),
+        )
+
+    def admit(self, label: str, purpose: str) -> None:
+        """Whether a request for a purpose may name a rung. Raises BackendRefused, naming those it may."""
+
+        def asked(named: str) -> bool:
+            ladder = self._router.ladder(purpose, named)
+            return bool(ladder) and ladder[0].label == named
+
+        labels = self._router.labels
+        if label in labels and asked(label):
+            return
+        known = ", ".join(filter(asked, labels)) or "none now"
+        why = (
+            f"is switched off or not asked for {purpose}" if label in labels else "is unknown here"
+        )
+        raise BackendRefused(
+            f"the backend {label!r} {why}; for {purpose} there are: {known}",
+            "name one of those, or none",
         )
 
     def order(self, purpose: str, labels: list[str]) -> None:

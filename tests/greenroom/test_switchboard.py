@@ -18,6 +18,7 @@ from greenroom.settings import ModelSettings
 from greenroom.switchboard import Switchboard
 from models import house
 from models.errors import (
+    BackendRefused,
     Cancelled,
     ModelDoesNotFit,
     ModelError,
@@ -192,6 +193,19 @@ def test_changes_that_would_make_no_ladder_are_refused(boards: Boards) -> None:
         refused(board, act)
 
 
+def test_a_request_may_name_what_is_there_on_and_asked_for_its_purpose(boards: Boards) -> None:
+    board, router = boards()
+    router.add(Rung("big", ScriptedBackend(lambda _: "big", name="big")))
+    router.add(Rung("plans", ScriptedBackend(lambda _: "p", name="p"), frozenset({"plan"})))
+    board.admit("local", "speech")
+    board.admit("big", "speech")
+    board.enable("big", False)
+    for label, why in (("big", "switched off"), ("plans", "not asked"), ("cloud", "unknown")):
+        with pytest.raises(BackendRefused, match=f"'{label}'.*{why}") as caught:
+            board.admit(label, "speech")
+        assert caught.value.message.endswith(" there are: local")
+
+
 def test_the_cloud_is_asked_for_plans_alone_whatever_the_order(
     boards: Boards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +218,9 @@ def test_the_cloud_is_asked_for_plans_alone_whatever_the_order(
         refused(board, lambda: board.order("", ["cloud", "local"]))
         refused(board, lambda: board.order("speech", ["cloud"]))
         refused(board, lambda: board.remove("cloud"))
+        with pytest.raises(BackendRefused, match="not asked for speech"):
+            board.admit("cloud", "speech")
+        board.admit("cloud", "plan")
         board.order("plan", ["local", "cloud"])
         assert board.ladder().routes == {"plan": ["local", "cloud"]}
     finally:
