@@ -34,7 +34,10 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 class RungState(StrictModel):
-    """One rung. `only` lists what it may be asked for at all, empty for everything; `file` is a GGUF's."""
+    """One rung. `only` lists what it may be asked for at all, empty for everything; `file` is a GGUF's.
+
+    `window` is the most tokens of a conversation with it, less where its context is shorter.
+    """
 
     label: str
     model: str
@@ -43,6 +46,7 @@ class RungState(StrictModel):
     on: bool
     only: list[str]
     file: str
+    window: int
     under_way: int
     error: str
 
@@ -92,6 +96,7 @@ class AddRung(StrictModel):
     gpu_layers: Annotated[int, Field(ge=0, le=10_000)] | None = None
     kv_type: Literal["f16", "q8_0", "f32"] | None = None
     streams: bool | None = None
+    window: Annotated[int, Field(ge=256, le=1_048_576)] | None = None
 
 
 class Switchboard(Protocol):

@@ -34,7 +34,8 @@ class Switchboard:
     """The one hand on a router while a server runs; safe on any thread.
 
     `engines` are the rungs that hold a GGUF, by label: they can be removed. `purposes` is what minds
-    ask for. A rung that is added has `load_s` seconds to load, one that is removed `drain_s` to end what it has
+    ask for. `window_of` tells the tokens of a conversation with a GGUF that is added with the sizes
+    given, 0 for as many as any. A rung that is added has `load_s` seconds to load, one that is removed `drain_s` to end what it has
     begun; what it has not begun to answer by then goes to the next rung.
     """
 
@@ -45,6 +46,7 @@ class Switchboard:
         load: Loader,
         purposes: tuple[str, ...],
         *,
+        window_of: Callable[[Path, Mapping[str, Any]], int] = lambda file, sizes: 0,
         load_s: float = 600.0,
         drain_s: float = 30.0,
     ) -> None:
@@ -52,6 +54,7 @@ class Switchboard:
         self._engines = dict(engines)
         self._load = load
         self._purposes = purposes
+        self._window_of = window_of
         self._load_s = load_s
         self._drain_s = drain_s
         self._lock = threading.Lock()
@@ -74,6 +77,7 @@ class Switchboard:
                     on=label not in told["off"],
                     only=told["only"].get(label, []),
                     file=str(status.get("path", "")),
+                    window=told["windows"][label],
                     under_way=int(status.get("under_way", 0)),
                     error=str(status.get("error", "")),
                 )
@@ -145,7 +149,7 @@ class Switchboard:
                 if self._closing.is_set():
                     raise ModelUnavailable("the server is closing")
                 engine.wait_ready(self._load_s)
-                self._take_in(wanted, engine)
+                self._take_in(wanted, engine, self._window_of(Path(wanted.file), given))
             except BaseException:
                 engine.close()
                 raise
@@ -203,9 +207,9 @@ class Switchboard:
         if len(labels) >= MOST_RUNGS:
             raise LimitError(f"there are {MOST_RUNGS} rungs already", "remove one first")
 
-    def _take_in(self, wanted: AddRung, engine: LlamaHost) -> None:
+    def _take_in(self, wanted: AddRung, engine: LlamaHost, window: int) -> None:
         with self._changing():
-            self._router.add(Rung(wanted.label, engine))
+            self._router.add(Rung(wanted.label, engine, window=window))
             self._engines[wanted.label] = engine
             order = self._router.order
             added = (wanted.label,)

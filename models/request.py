@@ -52,7 +52,8 @@ class ModelRequest:
     `backend` names the rung of a router to ask first, "" the one that its purpose's route begins with.
     `adapter` names the LoRA adapter to answer under, "" the bare model; a backend that has none of
     that name answers with the bare model.
-    `window` bounds prompt and reply in tokens; what is too much is left out by the `importance` of
+    `window` bounds prompt and reply in tokens, 0 as the rung that answers does (see router.py),
+    `WINDOW` where that has no bound; what is too much is left out by the `importance` of
     each message (see context.py) and named in the reply. `think` bounds a thinking model's hidden
     reasoning, in tokens beyond `max_tokens`. With `logprobs` over 0 the reply tells the
     log-probability of each sampled token and of that many of the likeliest.

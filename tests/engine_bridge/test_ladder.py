@@ -33,7 +33,7 @@ class FakeBoard:
         rungs = [
             RungState(
                 label=label, model=label, kind="fake", state="ready", on=True, only=[],
-                file="", under_way=0, error="",
+                file="", window=0, under_way=0, error="",
             )
             for label in self.labels
         ]  # fmt: skip

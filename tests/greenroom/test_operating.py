@@ -129,8 +129,16 @@ def asked_of(server: Any, rung: str) -> float:
 
 
 def test_a_line_that_names_a_rung_is_answered_by_it(server: Any) -> None:
-    assert ladder(server, "add", str(house.path()), "--as", "aside", *SMALL)["order"][0] == "local"
+    assert (
+        ladder(server, "add", str(house.path()), "--as", "aside", "--window", "300", *SMALL)[
+            "order"
+        ][0]
+        == "local"
+    )
     try:
+        assert {rung["label"]: rung["window"] for rung in ladder(server)["rungs"]} == {
+            "local": house.WINDOW, "aside": 300
+        }  # fmt: skip
         before = asked_of(server, "aside")
         [source] = say(server.url, ("Good evening.",), backend="aside", cache="off")
         assert house.NAME in source
