@@ -50,7 +50,7 @@ from actors.supervision import Child, ChildSpec, Incident, RestartPolicy, Superv
 from actors.terrain_builder import BuilderCounts, TerrainBuilder
 from foundation.errors import UsageError
 from models.prompts import SHIPPED, PromptBook
-from models.request import Backend
+from models.request import NO_PREFERENCE, Backend, Preference
 from world.compiled import PersonaCard
 from world.content import ContentRequest
 from world.frame import Frame
@@ -325,10 +325,17 @@ class Company:
         if not self._tell(Propose(proposal, on_outcome)) and on_outcome is not None:
             on_outcome(self._busy(proposal.entity))
 
-    def say(self, speaker: int, to: int, text: str, listener: SpeechListener) -> Callable[[], None]:
+    def say(
+        self,
+        speaker: int,
+        to: int,
+        text: str,
+        listener: SpeechListener,
+        preference: Preference = NO_PREFERENCE,
+    ) -> Callable[[], None]:
         """A player's body says `text` to `to`; `listener` hears the answer. Returns the undo."""
         stream = SpeechStream(listener)
-        if not self._tell(Say(speaker, to, text, stream)):
+        if not self._tell(Say(speaker, to, text, stream, preference)):
             stream.reject("retry", "too much is waiting")
         return stream.cancel
 

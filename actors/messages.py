@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from models.request import NO_PREFERENCE, Preference
+
 if TYPE_CHECKING:
     from actors.conversation import SpeechStream
     from actors.fighters import GroupView
@@ -88,6 +90,7 @@ class Say:
     to: int
     text: str
     stream: SpeechStream
+    preference: Preference = NO_PREFERENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,8 @@ class Hear:
     """To a mind: `speaker` has said `text` to it; answer into `stream`, then answer `token`.
 
     `speaker_name` and `text` are a player's: data, never instructions. `model` says that a model may
-    be asked; without it the mind answers by reflex, since enough answers are under way.
+    be asked; without it the mind answers by reflex, since enough answers are under way. `preference`
+    is the speaker's, about that model.
     """
 
     token: int
@@ -178,6 +182,7 @@ class Hear:
     situation: Situation
     stream: SpeechStream
     model: bool = True
+    preference: Preference = NO_PREFERENCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,6 +202,8 @@ class NpcActor(GreenActor):
             cache_scope=first.scope,
             cache_question=first.question,
             cache_unless=first.unless,
+            backend=message.preference.backend,
+            cache=message.preference.cache,
         )
         speech_ = _Speech(message, panel, before, told)
         self._speeches[request.id] = speech_

@@ -133,6 +133,7 @@ class Prompter(GreenActor):
             situation=situation,
             stream=message.stream,
             model=crowd < settings.speeches_per_npc,
+            preference=message.preference,
         )
         if mind is None or not told(mind, hear):
             self._speak_for(question, message.text)

@@ -7,7 +7,6 @@ from typing import Annotated
 from pydantic import Field
 
 from foundation.strict import StrictModel
-from models.request import WINDOW
 
 __all__ = ["CompanySettings"]
 
@@ -52,6 +51,6 @@ class CompanySettings(StrictModel):
     flood_slices: Count = 24
     flood_every_ticks: Count = 5
     speech_tokens: Count = 96
-    window: Count = WINDOW
+    window: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     cached_openings: bool = False
     speech_temperature: Annotated[float, Field(ge=0, le=2)] = 0.6

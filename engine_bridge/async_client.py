@@ -16,6 +16,7 @@ from engine_bridge.errors import RequestFailed
 from engine_bridge.link import Link, Pending, read
 from engine_bridge.mirror import Entity, Mirror
 from foundation.strict import StrictModel
+from models.request import CacheUse
 from world.actions import EARSHOT
 from world.maths import TILE
 
@@ -35,9 +36,12 @@ class Speech:
     answer can't come any more.
     """
 
-    def __init__(self, client: AsyncClient, to: int, text: str) -> None:
+    def __init__(
+        self, client: AsyncClient, to: int, text: str, wanted: Mapping[str, str] | None = None
+    ) -> None:
         self._client = client
-        self._pending = Pending("say", {"to": to, "text": text, "key": client.new_key()})
+        d = {"to": to, "text": text, "key": client.new_key(), **(wanted or {})}
+        self._pending = Pending("say", d)
         self._task: asyncio.Task[m.Done] = asyncio.get_running_loop().create_task(self._ask())
         self._task.add_done_callback(_retrieve)
         self.result: m.Done | None = None
@@ -164,12 +168,20 @@ class AsyncClient:
         await self.link.until(self._synced)
         return watching
 
-    def say(self, to: int | str, text: str) -> Speech:
+    def say(
+        self, to: int | str, text: str, *, backend: str = "", cache: CacheUse = "use"
+    ) -> Speech:
         """Speak to someone, by id or name, and hear the answer.
+
+        `backend` names the model to ask first, "" the usual one; `cache` says whether a kept answer
+        will do ("use"), only a new one is kept ("refresh"), or neither ("off").
 
         Raises `RequestFailed` unknown_entity for a name that nobody in sight has.
         """
-        return Speech(self, self.find(to).id if isinstance(to, str) else to, text)
+        wanted = {"backend": backend} if backend else {}
+        if cache != "use":
+            wanted["cache"] = cache
+        return Speech(self, self.find(to).id if isinstance(to, str) else to, text, wanted)
 
     async def move(self, x: int, y: int) -> m.Committed:
         """Walk towards a point, in units of 1/256 tile."""

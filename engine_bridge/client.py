@@ -25,6 +25,7 @@ from engine_bridge import messages as m
 from engine_bridge.async_client import AsyncClient, Speech
 from engine_bridge.errors import ConnectionLost
 from engine_bridge.mirror import Entity
+from models.request import CacheUse
 
 __all__ = ["Answer", "AsyncClient", "Client", "Speech"]
 
@@ -131,12 +132,14 @@ class Client:
         """Mirror what is around, or everything."""
         return self._run(self.asynchronous.watch(radius, all))
 
-    def say(self, to: int | str, text: str) -> Answer:
-        """Speak to someone, by id or name; iterate over the answer."""
-        return self._run(self._speak(to, text))
+    def say(
+        self, to: int | str, text: str, *, backend: str = "", cache: CacheUse = "use"
+    ) -> Answer:
+        """Speak to someone, by id or name; iterate over the answer (see `AsyncClient.say`)."""
+        return self._run(self._speak(to, text, backend, cache))
 
-    async def _speak(self, to: int | str, text: str) -> Answer:
-        return Answer(self._run, self.asynchronous.say(to, text))
+    async def _speak(self, to: int | str, text: str, backend: str, cache: CacheUse) -> Answer:
+        return Answer(self._run, self.asynchronous.say(to, text, backend=backend, cache=cache))
 
     def move(self, x: int, y: int) -> m.Committed:
         """Walk towards a point, in units of 1/256 tile."""

@@ -399,6 +399,14 @@ request to act as the same player; between requests it lives as long as one whos
 Asked for `text/event-stream`, the answer is one event a reply, so speech streams. All requests but
 `hello`, `resume`, `watch`, `cancel` and `ack` can be asked so.
 
+A `say` may choose who answers it, over HTTP as on the socket: `backend` names a rung of the ladder
+(`/api/models` lists them) that is asked before the others, `cache` says what the
+[cache of answers](cache.md) may do for this line: `use` a kept answer, `refresh` it, or stay `off`. A name
+that may not be asked for speech is refused with `backend_refused` before anything is said: one that is
+unknown, switched off, or bound to other purposes as the cloud's is. Where the one that was named can't
+answer, the next does, as ever; `source` in `done` tells who it was. Whose answers the cache may use is
+never the caller's to say: it follows from who is asked, what they know and what is around them.
+
 | path | |
 |---|---|
 | `/` | the dashboard |

@@ -79,6 +79,8 @@ ERROR_MEANINGS: dict[str, str] = {
     "bad_body": "the action's body has wrong fields; the message names them",
     "not_yours": "the entity is not this session's body",
     "too_late": "the tick it was meant for has passed",
+    "backend_refused": "the backend named is unknown, switched off or not asked for this; the message "
+    "names those that may be",
 }
 
 HINTS: dict[str, str] = {
@@ -96,6 +98,7 @@ HINTS: dict[str, str] = {
     "bad_body": "the reference page lists each action's fields",
     "not_yours": "act with the entity that joined named",
     "too_late": "ask again without a tick",
+    "backend_refused": "name one of those, or leave `backend` out",
 }
 """The mend that is told with a code when the refusal names none of its own."""
 

@@ -22,6 +22,8 @@ from engine_bridge.sessions import Asker, Peer, Session, Sessions, Work
 from engine_bridge.settings import BridgeSettings
 from engine_bridge.stage import Outcome, Stage
 from foundation.strict import StrictModel
+from models.errors import ModelError
+from models.request import Preference
 from world.content import ContentRequest
 from world.inputs import Input
 
@@ -33,6 +35,10 @@ MAX_SPOKEN: Final = 16_384
 
 Hop = Callable[..., None]
 """hop(function, *args): call it soon on the bridge's thread; from any thread."""
+
+
+Admit = Callable[[str, str], None]
+"""admit(backend, purpose): raises BackendRefused unless a request may name it; never blocks."""
 
 
 class Client(Peer, Protocol):
@@ -57,6 +63,7 @@ class Gateway:
         clock: Callable[[], float],
         wall_ms: Callable[[], int],
         hop: Hop,
+        admit: Admit,
     ) -> None:
         self._stage = stage
         self._sessions = sessions
@@ -65,6 +72,7 @@ class Gateway:
         self._clock = clock
         self._wall_ms = wall_ms
         self._hop = hop
+        self._admit = admit
         self._facts: m.WorldFacts | None = None
         self._server = ""
         self._epoch = -1
@@ -374,8 +382,15 @@ class Gateway:
         if not session.entity:
             self._fail(session, work, "not_joined", "this session has no body")
             return
+        if body.backend:
+            try:
+                self._admit(body.backend, "speech")
+            except ModelError as error:
+                self._fail(session, work, error.code, error.message)
+                return
         speech = _Speech(self, session, work)
-        work.cancel = self._stage.say(session.entity, body.to, body.text, speech)
+        preference = Preference(body.backend, body.cache)
+        work.cancel = self._stage.say(session.entity, body.to, body.text, speech, preference)
 
     def spoken(self, session: Session, work: Work, text: str) -> None:
         """A piece of an answer came."""
@@ -510,7 +525,9 @@ class Gateway:
     def _fail(self, session: Session, work: Work, code: str, reason: str) -> None:
         d = error_message(0, code, reason, "", RETRY_MS.get(code, 0))["d"]
         # After `no_answer` the key stays: whether it happened is not known, and twice would be worse.
-        again = code == "not_joined" or (code in RETRYABLE and code != "no_answer")
+        again = code in ("not_joined", "backend_refused") or (
+            code in RETRYABLE and code != "no_answer"
+        )
         if work.key is not None and work.final is None and again:
             session.keys.forget(work.key)
         self._settle(session, work, "error", d)

@@ -17,6 +17,7 @@ from engine_bridge.errors import ERROR_MEANINGS, ProtocolError
 from engine_bridge.visits import read_body
 from foundation.errors import GreenroomError, UsageError
 from foundation.strict import StrictModel
+from models.errors import BackendRefused
 
 MOST_RUNGS: Final = 8
 Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
@@ -33,7 +34,10 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 class RungState(StrictModel):
-    """One rung. `only` lists what it may be asked for at all, empty for everything; `file` is a GGUF's."""
+    """One rung. `only` lists what it may be asked for at all, empty for everything; `file` is a GGUF's.
+
+    `window` is the most tokens of a conversation with it, less where its context is shorter.
+    """
 
     label: str
     model: str
@@ -42,6 +46,7 @@ class RungState(StrictModel):
     on: bool
     only: list[str]
     file: str
+    window: int
     under_way: int
     error: str
 
@@ -91,16 +96,20 @@ class AddRung(StrictModel):
     gpu_layers: Annotated[int, Field(ge=0, le=10_000)] | None = None
     kv_type: Literal["f16", "q8_0", "f32"] | None = None
     streams: bool | None = None
+    window: Annotated[int, Field(ge=256, le=1_048_576)] | None = None
 
 
 class Switchboard(Protocol):
-    """What changes the ladder. Any method but `ladder` may block; all raise GreenroomError.
+    """What changes the ladder. Any method but `ladder` and `admit` may block; all raise GreenroomError.
 
     A change that is refused changes nothing. Safe on any thread.
     """
 
     def ladder(self) -> Ladder:
         """How it stands."""
+
+    def admit(self, label: str, purpose: str) -> None:
+        """Whether a request for a purpose may name a rung. Raises BackendRefused, naming those it may."""
 
     def order(self, purpose: str, labels: list[str]) -> None:
         """Let a purpose ("": all without an order of their own) try these rungs."""
@@ -124,6 +133,10 @@ class NoLadder:
     def ladder(self) -> Ladder:
         """Nothing."""
         return Ladder(rungs=[], order=[], routes={}, answering={"": ""}, loading="", leaving=0)
+
+    def admit(self, label: str, purpose: str) -> None:
+        """Refused."""
+        raise BackendRefused(f"no backend {label!r}: models are switched off on this server")
 
     def order(self, purpose: str, labels: list[str]) -> None:
         """Refused."""

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, Valid
 
 from engine_bridge.errors import ProtocolError
 from foundation.strict import StrictModel
+from models.request import CacheUse
 from world import actions
 from world.content import ContentRequest, ContentResponse
 
@@ -40,6 +41,7 @@ Key = Annotated[
     AfterValidator(_one_line),
     Field(description="idempotency key: repeated, the request happens once and answers the same"),
 ]
+Backend = Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9_-]{0,31})?$")]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(_one_line)]
 
 
@@ -85,11 +87,19 @@ class Watch(StrictModel):
 
 
 class Say(StrictModel):
-    """Speaks to someone; the answer streams as `speech` and ends with `done` or an error."""
+    """Speaks to someone; the answer streams as `speech` and ends with `done` or an error.
+
+    `backend` and `cache` say who may answer this line; most leave both out.
+    """
 
     to: EntityId
     text: actions.Text
     key: Key
+    backend: Backend = Field(default="", description="the model to ask first; empty: the usual one")
+    cache: CacheUse = Field(
+        default="use",
+        description="`use` a kept answer and keep a new one; `refresh`: only keep; `off`: neither",
+    )
 
 
 class Move(actions.Move):

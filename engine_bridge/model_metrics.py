@@ -21,6 +21,7 @@ from prometheus_client.core import (
 _P: Final = "greenroom_model_"
 _E: Final = "greenroom_engine_"
 _C: Final = "greenroom_answer_cache_"
+_V: Final = "greenroom_embedding_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,25 @@ _OF_CACHE: Final = (
     _Figure("misses", "misses", "Requests that nothing in the cache was like enough to"),
     _Figure("entries", "entries", "Answers kept", False),
 )
+# What any embedder tells since it was made …
+_OF_EMBEDDER: Final = (
+    _Figure("texts", "texts", "Texts turned into vectors"),
+    _Figure("truncated", "texts_truncated", "Texts of which the model read only the beginning"),
+)
+# … the host of one that is a model …
+_OF_EMBEDDING_HOST: Final = (
+    _Figure("under_way", "requests_under_way", "Requests for vectors not ended", False),
+    _Figure("restarts", "restarts", "Times that the process died and was started again"),
+)
+# … and the model, since its process started.
+_OF_EMBEDDING: Final = (
+    _Figure("batches", "batches", "Batches decoded"),
+    _Figure("texts", "batch_texts", "Texts decoded, summed over the batches"),
+    _Figure("texts_a_batch", "batch_fill_texts", "Mean texts a batch", False),
+    _Figure("tokens", "tokens", "Tokens of the texts"),
+    _Figure("waiting", "queue_depth", "Requests waiting for a batch", False),
+    _Figure("busy_s", "busy_seconds", "Time spent in batches"),
+)
 _HISTOGRAMS: Final = (
     ("first_token_s", "first_token_seconds", "From asking a rung to its first token", "priority"),
     ("token_s", "token_seconds", "A token after the first, averaged over an answer", "priority"),
@@ -129,6 +149,35 @@ def families(models: Mapping[str, Any]) -> Iterator[Metric]:
         for figure in _OF_CACHE:
             kind = CounterMetricFamily if figure.counter else GaugeMetricFamily
             yield kind(_C + figure.name, figure.help, float(ladder["cache"][figure.key]))
+        yield from _embedder(ladder["cache"]["embedder"])
+
+
+def _embedder(status: Mapping[str, Any]) -> Iterator[Metric]:
+    tally, told = status.get("tally", {}), {str(status.get("name", "")): status}
+    name = next(iter(told))
+    up = GaugeMetricFamily(_V + "up", "Whether texts get vectors", labels=["embedder"])
+    up.add_metric([name], status.get("state") == "ready")
+    failed = CounterMetricFamily(
+        _V + "failures", "Requests that got no vectors", labels=["embedder", "code"]
+    )
+    for code, count in tally.get("failed", {}).items():
+        failed.add_metric([name, code], count)
+    yield from (up, failed)
+    for metric, help_text, histogram in (
+        ("request_seconds", "From asking for vectors to having them", tally.get("request_s")),
+        (
+            "wait_seconds",
+            "A request's wait for others to be sent together with",
+            status.get("collector", {}).get("wait_s"),
+        ),
+    ):
+        family = HistogramMetricFamily(_V + metric, help_text, labels=["embedder"])
+        if histogram is not None:
+            family.add_metric([name], *_cumulative(histogram))
+        yield family
+    yield from _figures(_OF_EMBEDDER, {name: tally}, _V, "embedder")
+    yield from _figures(_OF_EMBEDDING_HOST, told, _V, "embedder")
+    yield from _figures(_OF_EMBEDDING, {name: status.get("engine", {})}, _V, "embedder")
 
 
 def _rungs(ladder: Mapping[str, Any]) -> Iterator[Metric]:
@@ -170,21 +219,28 @@ def _histogram(
     family = HistogramMetricFamily(name, help_text, labels=["rung", by])
     for label, kept in timings.items():
         for each, histogram in kept.get(key, {}).items():
-            reached, buckets = 0, []
-            bounds = [*histogram["bounds"], inf]
-            for bound, count in zip(bounds, histogram["counts"], strict=True):
-                reached += count
-                buckets.append(("+Inf" if bound == inf else str(bound), float(reached)))
-            family.add_metric([label, each], buckets, histogram["sum"])
+            family.add_metric([label, each], *_cumulative(histogram))
     return family
 
 
+def _cumulative(histogram: Mapping[str, Any]) -> tuple[list[tuple[str, float]], float]:
+    """Buckets as Prometheus counts them, each with all below it; and the sum."""
+    reached, buckets = 0, []
+    for bound, count in zip([*histogram["bounds"], inf], histogram["counts"], strict=True):
+        reached += count
+        buckets.append(("+Inf" if bound == inf else str(bound), float(reached)))
+    return buckets, histogram["sum"]
+
+
 def _figures(
-    figures: tuple[_Figure, ...], told: Mapping[str, Mapping[str, Any]]
+    figures: tuple[_Figure, ...],
+    told: Mapping[str, Mapping[str, Any]],
+    prefix: str = _E,
+    of: str = "rung",
 ) -> Iterator[Metric]:
     for figure in figures:
         kind = CounterMetricFamily if figure.counter else GaugeMetricFamily
-        family = kind(_E + figure.name, figure.help, labels=["rung"])
+        family = kind(prefix + figure.name, figure.help, labels=[of])
         for label, status in told.items():
             if figure.key in status:
                 family.add_metric([label], float(status[figure.key]))

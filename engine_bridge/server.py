@@ -145,6 +145,7 @@ class Bridge:
             clock=loop.time,
             wall_ms=lambda: time.time_ns() // 1_000_000,
             hop=self._hop,
+            admit=self.models.admit,
         )
         server = await self._listen()
         pages = HttpServer(self)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from models.request import NO_PREFERENCE, Preference
+
 if TYPE_CHECKING:
     from world.frame import Frame
     from world.inputs import Input
@@ -100,8 +102,19 @@ class Stage(Protocol):
     def propose(self, proposal: Input, on_outcome: Callable[[Outcome], None]) -> None:
         """Hand a typed proposal to the director. `proposal.kind` is an action of the vocabulary."""
 
-    def say(self, speaker: int, to: int, text: str, listener: SpeechListener) -> Cancel:
-        """A player's body `speaker` says `text` (≤ 400 characters) to `to` and hears the answer."""
+    def say(
+        self,
+        speaker: int,
+        to: int,
+        text: str,
+        listener: SpeechListener,
+        preference: Preference = NO_PREFERENCE,
+    ) -> Cancel:
+        """A player's body `speaker` says `text` (≤ 400 characters) to `to` and hears the answer.
+
+        `preference` tells which backend to ask first and what a cache may do; where the one can't
+        answer, another does, as ever.
+        """
 
     def situation(self, entity: int, on_result: Callable[[Mapping[str, Any] | None], None]) -> None:
         """The public panel of one entity as plain values; None when there is no such entity."""

@@ -136,7 +136,6 @@ class App:
             store=self.opened.store,
             settings=CompanySettings(
                 checkpoint_ticks=self.settings.world.checkpoint_ticks,
-                window=minds.window(self.settings.models),
                 cached_openings=self._caches,
             ),
             server=f"greenroom {greenroom.__version__}",

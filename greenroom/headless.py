@@ -77,7 +77,6 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
             store=opened.store,
             settings=CompanySettings(
                 checkpoint_ticks=max(1200, request.ticks // MOST_CHECKPOINTS),
-                window=minds.window(request.models),
                 cached_openings=caches,
             ),
             headless=True,

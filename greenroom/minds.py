@@ -106,7 +106,7 @@ def gather(
             raise
         unfit = error
     local = [LOCAL] if engine is not None else []
-    rungs = [Rung(LOCAL, engine)] if engine is not None else []
+    rungs = [Rung(LOCAL, engine, window=window(settings))] if engine is not None else []
     routes: dict[str, list[str]] = {}
     if cloud is not None:
         ledger = Ledger(
@@ -132,14 +132,17 @@ def switchboard(
     """What changes the ladder while it runs; a GGUF that it adds gets the plugins' adapters for it."""
 
     def load(file: Path, sizes: Mapping[str, Any]) -> LlamaHost:
-        wanted = ModelSettings(file=file, engine=settings.engine, window=settings.window, **sizes)
+        wanted = ModelSettings(file=file, engine=settings.engine, **sizes)
         engine = local_engine(wanted)
         if plugins is not None:
             _adapt(engine, wanted, plugins)
         return engine
 
+    def window_of(file: Path, sizes: Mapping[str, Any]) -> int:
+        return window(ModelSettings(file=file, **sizes))
+
     engines = {LOCAL: gathered.engine} if gathered.engine is not None else {}
-    return Switchboard(gathered.router, engines, load, PURPOSES)
+    return Switchboard(gathered.router, engines, load, PURPOSES, window_of=window_of)
 
 
 def _adapt(engine: LlamaHost, settings: ModelSettings, plugins: PluginManager) -> dict[str, Path]:
@@ -159,7 +162,11 @@ def window(settings: ModelSettings) -> int:
     """Tokens of a conversation, the answer included; the house model was trained on short ones."""
     if settings.window is not None:
         return settings.window
-    return WINDOW if settings.file is not None else house.WINDOW
+    return house.WINDOW if _is_house(settings) else WINDOW
+
+
+def _is_house(settings: ModelSettings) -> bool:
+    return settings.file is None or settings.file == house.path()
 
 
 def model_file(settings: ModelSettings) -> Path:
@@ -180,7 +187,7 @@ def plan(settings: ModelSettings, machine: Machine | None = None) -> Plan:
         gpu_layers=settings.gpu_layers,
         kv_type=settings.kv_type,
         streams=settings.streams,
-        window=settings.window or (house.WINDOW if settings.file is None else None),
+        window=settings.window or (house.WINDOW if _is_house(settings) else None),
     )
     model = facts.read(model_file(settings))
     return fit(model, machine or measure(), wishes)

@@ -17,7 +17,7 @@ import structlog
 
 from engine_bridge.ladder import MOST_RUNGS, AddRung, Ladder, RungState
 from foundation.errors import LimitError, UsageError
-from models.errors import ModelUnavailable
+from models.errors import BackendRefused, ModelUnavailable
 from models.llama.host import LlamaHost
 from models.router import Router, Rung
 
@@ -34,7 +34,8 @@ class Switchboard:
     """The one hand on a router while a server runs; safe on any thread.
 
     `engines` are the rungs that hold a GGUF, by label: they can be removed. `purposes` is what minds
-    ask for. A rung that is added has `load_s` seconds to load, one that is removed `drain_s` to end what it has
+    ask for. `window_of` tells the tokens of a conversation with a GGUF that is added with the sizes
+    given, 0 for as many as any. A rung that is added has `load_s` seconds to load, one that is removed `drain_s` to end what it has
     begun; what it has not begun to answer by then goes to the next rung.
     """
 
@@ -45,6 +46,7 @@ class Switchboard:
         load: Loader,
         purposes: tuple[str, ...],
         *,
+        window_of: Callable[[Path, Mapping[str, Any]], int] = lambda file, sizes: 0,
         load_s: float = 600.0,
         drain_s: float = 30.0,
     ) -> None:
@@ -52,6 +54,7 @@ class Switchboard:
         self._engines = dict(engines)
         self._load = load
         self._purposes = purposes
+        self._window_of = window_of
         self._load_s = load_s
         self._drain_s = drain_s
         self._lock = threading.Lock()
@@ -74,6 +77,7 @@ class Switchboard:
                     on=label not in told["off"],
                     only=told["only"].get(label, []),
                     file=str(status.get("path", "")),
+                    window=told["windows"][label],
                     under_way=int(status.get("under_way", 0)),
                     error=str(status.get("error", "")),
                 )
@@ -84,6 +88,25 @@ class Switchboard:
             answering=told["answering"],
             loading=self._loading,
             leaving=sum(1 for thread in list(self._leaving) if thread.is_alive()),
+        )
+
+    def admit(self, label: str, purpose: str) -> None:
+        """Whether a request for a purpose may name a rung. Raises BackendRefused, naming those it may."""
+
+        def asked(named: str) -> bool:
+            ladder = self._router.ladder(purpose, named)
+            return bool(ladder) and ladder[0].label == named
+
+        labels = self._router.labels
+        if label in labels and asked(label):
+            return
+        known = ", ".join(filter(asked, labels)) or "none now"
+        why = (
+            f"is switched off or not asked for {purpose}" if label in labels else "is unknown here"
+        )
+        raise BackendRefused(
+            f"the backend {label!r} {why}; for {purpose} there are: {known}",
+            "name one of those, or none",
         )
 
     def order(self, purpose: str, labels: list[str]) -> None:
@@ -126,7 +149,7 @@ class Switchboard:
                 if self._closing.is_set():
                     raise ModelUnavailable("the server is closing")
                 engine.wait_ready(self._load_s)
-                self._take_in(wanted, engine)
+                self._take_in(wanted, engine, self._window_of(Path(wanted.file), given))
             except BaseException:
                 engine.close()
                 raise
@@ -184,9 +207,9 @@ class Switchboard:
         if len(labels) >= MOST_RUNGS:
             raise LimitError(f"there are {MOST_RUNGS} rungs already", "remove one first")
 
-    def _take_in(self, wanted: AddRung, engine: LlamaHost) -> None:
+    def _take_in(self, wanted: AddRung, engine: LlamaHost, window: int) -> None:
         with self._changing():
-            self._router.add(Rung(wanted.label, engine))
+            self._router.add(Rung(wanted.label, engine, window=window))
             self._engines[wanted.label] = engine
             order = self._router.order
             added = (wanted.label,)

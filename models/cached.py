@@ -101,7 +101,8 @@ class CachedBackend:
 
     def submit(self, request: ModelRequest, listener: Listener) -> Handle:
         """Answer from the cache, or ask the backend and keep the answer (see `Backend`)."""
-        question = question_of(request) if request.cache_scope else ""
+        open_to_it = request.cache_scope and request.cache != "off"
+        question = question_of(request) if open_to_it else ""
         if not question:
             return self._backend.submit(request, listener)
         asked = _Asked(self, request, listener, question)
@@ -114,7 +115,7 @@ class CachedBackend:
     def status(self) -> dict[str, object]:
         """The backend's status and, under "cache", the cache's, the embedder's and why some were not used.
 
-        "unembedded" questions got no vector, "refused" ones did not fit the cache; answers not kept:
+        "refreshed" questions were not looked up because the request said so, "unembedded" ones got no vector, "refused" ones did not fit the cache; answers not kept:
         "other_model", "personal" (they hold a word of `cache_unless`), "unworthy".
         """
         with self._lock:
@@ -184,7 +185,7 @@ class CachedBackend:
             self._counts[what] += 1
 
 
-_COUNTED = ("unembedded", "refused", "other_model", "personal", "unworthy")
+_COUNTED = ("refreshed", "unembedded", "refused", "other_model", "personal", "unworthy")
 
 
 class _Asked:
@@ -218,7 +219,11 @@ class _Asked:
         self._model = self._cached.model_of(self.request)
         self._key = self._cached.key(self.request, self._model, embeddings.source)
         self._vector = embeddings.vectors[0]
-        found = None if self._withdrawn else self._cached.look_up(self._key, self._vector)
+        found = None
+        if self.request.cache == "refresh":
+            self._cached.count("refreshed")
+        elif not self._withdrawn:
+            found = self._cached.look_up(self._key, self._vector)
         if found is None or not self._answer(found):
             self._pass_on()
 

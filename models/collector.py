@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from models.timings import WAIT_S, Histogram
+
 _log = logging.getLogger("greenroom.models")
 
 Item = TypeVar("Item")
@@ -41,6 +43,7 @@ class Collector(Generic[Item]):
         self._sent = 0
         self._full = 0
         self._faults = 0
+        self._waits = Histogram(WAIT_S)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -64,7 +67,10 @@ class Collector(Generic[Item]):
             return False
 
     def status(self) -> dict[str, object]:
-        """Batches handed on, items in them, their mean, how many batches were full, and who waits."""
+        """Batches handed on, items in them, their mean, how many batches were full, and who waits.
+
+        `wait_s` is how long items waited to be handed on (a `Histogram`).
+        """
         with self._changed:
             return {
                 "batches": self._batches,
@@ -73,6 +79,7 @@ class Collector(Generic[Item]):
                 "full": self._full,
                 "waiting": len(self._items),
                 "faults": self._faults,
+                "wait_s": self._waits.status(),
             }
 
     def close(self, timeout_s: float = 5.0) -> list[Item]:
@@ -107,7 +114,12 @@ class Collector(Generic[Item]):
                     self._changed.wait(left)
                     continue
                 count = min(self._size, len(self._items))
-                batch = [self._items.popleft()[1] for _ in range(count)]
+                now = time.monotonic()
+                batch = []
+                for _ in range(count):
+                    came, item = self._items.popleft()
+                    self._waits.note(now - came)
+                    batch.append(item)
                 self._batches += 1
                 self._sent += count
                 self._full += count == self._size

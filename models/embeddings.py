@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.delivery import Ending
 from models.errors import ModelError, RequestRefused
+from models.timings import EmbeddingTally
 
 MAX_TEXTS = 256
 """Texts in one request."""
@@ -98,14 +99,31 @@ class Embedder(Protocol):
 class EmbeddingDelivery(Ending):
     """Tells one listener about one request for vectors."""
 
-    def __init__(self, request: EmbeddingRequest, listener: EmbeddingListener) -> None:
+    def __init__(
+        self, request: EmbeddingRequest, listener: EmbeddingListener, tally: EmbeddingTally
+    ) -> None:
         super().__init__(request, listener)
         self.request = request
         self._listener = listener
+        self._tally = tally
 
     def vectors(self, embeddings: Embeddings) -> bool:
         """Tell the vectors and end."""
-        return self._end(lambda: self._listener.on_vectors(embeddings))
+
+        def tell() -> None:
+            self._tally.answered(len(self.request.texts), embeddings.truncated, embeddings.total_s)
+            self._listener.on_vectors(embeddings)
+
+        return self._end(tell)
+
+    def error(self, error: ModelError) -> bool:
+        """Tell an error and end."""
+
+        def tell() -> None:
+            self._tally.failed(error.code)
+            self._listener.on_error(self.request.id, error)
+
+        return self._end(tell)
 
 
 def check(request: EmbeddingRequest) -> None:

@@ -8,6 +8,7 @@
         ├── ModelDoesNotFit     model_fit         the machine's memory can't hold it as asked
         ├── ModelUnavailable    model_unavailable no engine is up, or it died; a rung down may answer
         ├── RequestRefused      model_refused     queue full, prompt too long, schema unfit: asked wrongly
+        ├── BackendRefused      backend_refused   the backend that was named may not be asked for this
         ├── DeadlineExceeded    deadline          late work is cancelled, not queued
         ├── Cancelled           cancelled         the asker, or an abandoned epoch, withdrew it
         ├── BudgetExceeded      budget            the limit of the ledger named in the message is reached
@@ -57,6 +58,15 @@ class RequestRefused(ModelError):
     """The request can't be served as asked: a full queue, too long a prompt, an unfit schema."""
 
     code = "model_refused"
+
+
+class BackendRefused(ModelError):
+    """A request names a backend that is unknown, switched off, or not asked for its purpose.
+
+    The message names those that may be.
+    """
+
+    code = "backend_refused"
 
 
 class DeadlineExceeded(ModelError):

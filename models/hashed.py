@@ -39,6 +39,7 @@ from models.errors import (
     ModelUnavailable,
     RequestRefused,
 )
+from models.timings import EmbeddingTally
 
 NAME = "hashed-ngrams 1"
 DIMENSIONS = 384
@@ -145,7 +146,7 @@ class HashedEmbedder:
         self._under_way = 0
         self._done = 0
         self._failed = 0
-        self._texts = 0
+        self._tally = EmbeddingTally()
         self._listener_faults = 0
         self._collector: Collector[HashedHandle] = Collector(
             self._serve, wait_s=0.0, name="hashed-embedder"
@@ -163,7 +164,7 @@ class HashedEmbedder:
 
     def submit(self, request: EmbeddingRequest, listener: EmbeddingListener) -> HashedHandle:
         """Queue the request and return at once (see `Embedder`)."""
-        handle = HashedHandle(request, EmbeddingDelivery(request, listener))
+        handle = HashedHandle(request, EmbeddingDelivery(request, listener, self._tally))
         try:
             check(request)
             with self._lock:
@@ -179,7 +180,7 @@ class HashedEmbedder:
         return handle
 
     def status(self) -> dict[str, object]:
-        """Requests answered and failed, texts embedded."""
+        """Requests answered and failed, the tally of timings.py, and the collector's figures."""
         with self._lock:
             return {
                 "name": self.name,
@@ -189,7 +190,8 @@ class HashedEmbedder:
                 "under_way": self._under_way,
                 "done": self._done,
                 "failed": self._failed,
-                "texts": self._texts,
+                "tally": self._tally.status(),
+                "collector": self._collector.status(),
                 "listener_faults": self._listener_faults,
             }
 
@@ -216,5 +218,4 @@ class HashedEmbedder:
             self._under_way -= 1
             self._done += fault is None
             self._failed += fault is not None
-            self._texts += len(request.texts) if fault is None else 0
             self._listener_faults += delivery.faults

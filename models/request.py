@@ -27,6 +27,10 @@ WINDOW = 16_384
 """Tokens of a conversation, unless a request says otherwise or its model has fewer."""
 
 
+CacheUse = Literal["use", "refresh", "off"]
+"""Whether the semantic cache may answer and keep ("use"), only keep anew ("refresh"), or neither."""
+
+
 class Message(TypedDict):
     """One chat message. Templates, never string joins, put player text into `content`."""
 
@@ -48,7 +52,8 @@ class ModelRequest:
     `backend` names the rung of a router to ask first, "" the one that its purpose's route begins with.
     `adapter` names the LoRA adapter to answer under, "" the bare model; a backend that has none of
     that name answers with the bare model.
-    `window` bounds prompt and reply in tokens; what is too much is left out by the `importance` of
+    `window` bounds prompt and reply in tokens, 0 as the rung that answers does (see router.py),
+    `WINDOW` where that has no bound; what is too much is left out by the `importance` of
     each message (see context.py) and named in the reply. `think` bounds a thinking model's hidden
     reasoning, in tokens beyond `max_tokens`. With `logprobs` over 0 the reply tells the
     log-probability of each sampled token and of that many of the likeliest.
@@ -56,6 +61,8 @@ class ModelRequest:
     `cache_scope` lets the semantic cache answer, from answers of the same scope only (see cache.py); ""
     never. `cache_question` is the text that it compares, "" the last message. An answer that holds
     one of the words of `cache_unless` is not kept: it would tell the next asker about this one.
+    `cache` narrows what the scope allows: "refresh" asks the model and lets its answer take the place
+    of the kept one, "off" leaves the cache alone.
     """
 
     messages: Sequence[Message]
@@ -79,7 +86,19 @@ class ModelRequest:
     cache_scope: str = ""
     cache_question: str = ""
     cache_unless: Sequence[str] = ()
+    cache: CacheUse = "use"
     id: int = field(default_factory=lambda: next(_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """What a caller wants of one answer: `ModelRequest`'s `backend` and `cache`."""
+
+    backend: str = ""
+    cache: CacheUse = "use"
+
+
+NO_PREFERENCE = Preference()
 
 
 class TokenLogprob(NamedTuple):

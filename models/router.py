@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from models.delivery import Delivery
 from models.errors import Cancelled, DeadlineExceeded, ModelError, ModelUnavailable
-from models.request import Backend, Handle, Listener, ModelRequest, Reply
+from models.request import WINDOW, Backend, Handle, Listener, ModelRequest, Reply
 from models.timings import Timings
 
 _LEAST_S = 0.05
@@ -28,12 +28,14 @@ class Rung:
     """A backend and the label that routes and metrics use.
 
     `only` names the purposes that it may be asked for at all, None for any: neither a route nor a
-    request that names the rung gets past it.
+    request that names the rung gets past it. `window` is the tokens of a conversation with it, for
+    requests that leave theirs to the rung; 0 for `WINDOW`.
     """
 
     label: str
     backend: Backend
     only: frozenset[str] | None = None
+    window: int = 0
 
     def takes(self, purpose: str | None) -> bool:
         """Whether it may be asked for a purpose (None: for every purpose)."""
@@ -206,7 +208,7 @@ class Router:
 
         `routes` and `answering` are by purpose, "" for all others: the labels in order, and the one
         that is asked first as things stand ("": none is). `off` are the rungs switched off, `only`
-        what a rung may be asked for, `timings` the histograms of timings.py by rung.
+        what a rung may be asked for, `windows` the tokens of a conversation with it, `timings` the histograms of timings.py by rung.
         """
         with self._lock:
             counts = dict(self._counts)
@@ -225,6 +227,7 @@ class Router:
             },
             "off": sorted(off),
             "only": {label: sorted(r.only) for label, r in rungs.items() if r.only is not None},
+            "windows": {label: rung.window or WINDOW for label, rung in rungs.items()},
             "rungs": told,
             "timings": {label: kept.status() for label, kept in timings.items()},
         }
@@ -286,7 +289,9 @@ class _Climb:
             self._rung = rung = self._left.pop(0)
         share = left_s * self._router.patience if self._left else left_s
         self._router.count(rung.label, "asked")
-        handle = rung.backend.submit(replace(self.request, deadline_s=share), self)
+        window = self.request.window or rung.window or WINDOW
+        asked = replace(self.request, deadline_s=share, window=window)
+        handle = rung.backend.submit(asked, self)
         with self._lock:
             # A rung that refused at once has been followed by the next one already.
             if self._rung is rung:

@@ -57,6 +57,7 @@ export class Figures {
   showEngine(status) {
     facts($("engine-facts"), {
       ...ladderFacts(status),
+      embeddings: embeddingNote(ladderOf(status.models).cache?.embedder),
       actors: status.actors?.toLocaleString(),
       clients: status.bridge?.connections,
       stored: status.synced_tick === undefined ? undefined : `up to tick ${status.synced_tick.toLocaleString()}`,
@@ -101,6 +102,18 @@ function ladderFacts(status) {
     "refused adapters": refused.map(([species, why]) => `${species}: ${why}`).join(" · "),
     restarts: restarts || undefined,
   };
+}
+
+/** What turns questions into vectors, where a cache of answers asks it. */
+function embeddingNote({ name, state, tally, engine, restarts } = {}) {
+  if (!tally) return undefined;
+  const failed = Object.values(tally.failed).reduce((sum, count) => sum + count, 0);
+  return [
+    `${plural(tally.texts, "text")} by ${name}${state === "ready" ? "" : ` (${state})`}`,
+    engine?.batches ? `${engine.texts_a_batch} a batch` : "",
+    failed ? `${failed.toLocaleString()} failed` : "",
+    restarts ? plural(restarts, "restart") : "",
+  ].filter(Boolean).join(" · ");
 }
 
 function modelNote(status) {

@@ -95,6 +95,12 @@ def add(
     gpu_layers: GpuLayers = None,
     kv_type: KvType = None,
     streams: Streams = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            min=256, max=1_048_576, help="tokens of a conversation with it [default: 16384]"
+        ),
+    ] = None,
     http: pages.Http = pages.DEFAULT,
     token: console.Token = None,
     json: Json = False,
@@ -110,6 +116,7 @@ def add(
         "gpu_layers": gpu_layers,
         "kv_type": kv_type,
         "streams": streams,
+        "window": window,
     }
     body = {
         "label": label or label_of(file),
@@ -158,11 +165,12 @@ def _show(ladder: Any, json: bool) -> None:
     if json:
         console.machine(ladder)
         return
-    table = Table("rung", "model", "state", "under way", "asked for", box=None)
+    table = Table("rung", "model", "state", "window", "under way", "asked for", box=None)
     for rung in ladder["rungs"]:
         state = rung["state"] if rung["on"] else f"off ({rung['state']})"
         table.add_row(
             *(escape(text) for text in (rung["label"], rung["model"], state)),
+            str(rung["window"]),
             str(rung["under_way"]),
             ", ".join(rung["only"]) or "everything",
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from models.context import overflow
 from models.errors import RequestRefused
-from models.request import Message, ModelRequest
+from models.request import WINDOW, Message, ModelRequest
 
 BYTES_A_TOKEN = 2
 """Where the provider can't be asked: few texts have so many tokens, English half or two thirds of it."""
@@ -40,7 +40,8 @@ async def fit(request: ModelRequest, count: Count) -> Fitted:
     Asks `count` three times at most. Raises RequestRefused when even the least that must stay leaves
     too little for a reply.
     """
-    room = request.window - request.max_tokens
+    window = request.window or WINDOW
+    room = window - request.max_tokens
     sizes = [_bytes(message) for message in request.messages]
     places = list(range(len(sizes)))
     if sum(sizes) <= room:
@@ -66,12 +67,12 @@ async def fit(request: ModelRequest, count: Count) -> Fitted:
             break
         used -= sum(shares[at] for at in gone)
         places = [place for at, place in enumerate(places) if at not in gone]
-    left = request.window - used
+    left = window - used
     wanted = request.max_tokens if request.schema else min(request.max_tokens, _LEAST_REPLY)
     if left < wanted:
         raise RequestRefused(
             f"the prompt has {'about ' if tokens is None else ''}{used} tokens, which leaves"
-            f" {max(left, 0)} of {request.window} for a reply that needs {wanted}",
+            f" {max(left, 0)} of {window} for a reply that needs {wanted}",
             "send fewer or shorter messages",
         )
     kept = set(places)

@@ -29,6 +29,7 @@ from models.llama.deaths import Patience
 from models.llama.gguf_file import fingerprint, inspect
 from models.llama.lifecycle import ChildHost, Mode, sound
 from models.llama.settings import EngineSettings
+from models.timings import EmbeddingTally
 
 # One batch of a big model on a slow CPU may take this long, and says nothing meanwhile.
 PATIENCE = Patience(hang_s=120.0)
@@ -73,6 +74,7 @@ class LlamaEmbedder(ChildHost[EmbeddingDelivery]):
             threads=threads, n_ctx=n_ctx, n_batch=min(n_ctx, 8192), gpu_layers=gpu_layers
         )
         self._name = _name_of(path)
+        self._tally = EmbeddingTally()
         self._collector: Collector[EmbeddingDelivery] = Collector(
             self._send, size=collect, wait_s=wait_s, name="embedding-collector"
         )
@@ -102,17 +104,18 @@ class LlamaEmbedder(ChildHost[EmbeddingDelivery]):
             check(request)
         except ModelError as error:
             refusal = error
-        delivery = EmbeddingDelivery(request, listener)
+        delivery = EmbeddingDelivery(request, listener, self._tally)
         if self._take(delivery, 2 * self._settings.queue, refusal) is not None:
             # Once closed the collector takes nothing; `close` then ends whoever is under way.
             self._collector.put(delivery)
         return LlamaEmbeddingHandle(request, self._withdraw)
 
     def status(self) -> dict[str, object]:
-        """State, model, the collector's figures (`mean_size`), and the child's of half a second ago."""
+        """State, model, the tally of timings.py, the collector's figures, the child's of half a second ago."""
         return {
             "name": self.name,
             "dimensions": self.dimensions,
+            "tally": self._tally.status(),
             "collector": self._collector.status(),
             **super().status(),
         }

@@ -21,7 +21,7 @@ from models.llama.channel import Channel
 from models.llama.deaths import Patience, Shrink
 from models.llama.lifecycle import ChildHost, Mode, State, sound
 from models.llama.settings import EngineSettings
-from models.request import Handle, Listener, ModelRequest, Reply, TokenLogprob
+from models.request import WINDOW, Handle, Listener, ModelRequest, Reply, TokenLogprob
 
 __all__ = ["LlamaHandle", "LlamaHost", "State"]
 
@@ -139,7 +139,7 @@ class LlamaHost(ChildHost[Delivery]):
                     "seconds_left": request.deadline_s,
                     "asker": sound(request.asker),
                     "adapter": sound(request.adapter),
-                    "window": min(max(1, request.window), _MAX_TOKENS),
+                    "window": min(max(1, request.window or WINDOW), _MAX_TOKENS),
                     "importance": [int(each) for each in request.importance],
                     "think": max(0, request.think),
                     "logprobs": request.logprobs,

@@ -553,7 +553,7 @@ def test_what_a_reply_says_was_left_out_is_left_out_of_the_next_prompt_too(
     contents = [message["content"] for message in request.messages if message["role"] != "system"]
     assert contents[1] == "Answer 2."
     assert len(contents) == 3
-    assert request.window == c.settings.window
+    assert request.window == 0, "the rung that answers says how long a conversation may be"
 
 
 def test_what_binds_outlives_the_chatter_in_a_mind_whose_window_is_small(

@@ -15,7 +15,7 @@ from models.cache import SemanticCache
 from models.cached import CachedBackend
 from models.hashed import HashedEmbedder, embed
 from models.prompts import SHIPPED, Panel, Persona, PromptBook, Turn
-from models.request import ModelRequest
+from models.request import ModelRequest, Preference
 from models.scripted import ScriptedBackend
 
 MARTA = Persona(
@@ -185,6 +185,20 @@ def test_strangers_who_ask_the_same_first_hear_the_same_streamed_and_friends_are
     assert found is not None and found.source == "cache: house-1"
     assert len(found.pieces) > 1
     assert "".join(found.pieces) == found.text
+
+
+def test_who_speaks_chooses_backend_and_cache_and_never_the_scope(
+    company: Callable[..., Company], heard: Any, enter: Any, named: Any, cached: Any
+) -> None:
+    c = company(backend=cached, settings={"cached_openings": True})
+    npc = named(c, "Marta Kell")
+    listener = heard()
+    c.say(enter(c, "Ann"), npc, "What news?", listener, Preference("big", "refresh"))
+    c.run_headless(c.settings.speak_ticks + 2)
+    assert listener.over.wait(10)
+    [asked] = cached.counting.requests
+    assert (asked.backend, asked.cache) == ("big", "refresh")
+    assert asked.cache_scope.startswith(f"npc:{npc}|")
 
 
 def test_unless_asked_for_no_line_carries_a_scope(

@@ -54,6 +54,10 @@ def test_a_player_is_answered_in_pieces_that_add_up(server: Any, play: Any) -> N
     )
     assert told["nobody"]["ok"] is False
     assert told["nobody"]["reply"]["code"] == "no_valid_target"
+    wish = told["wish"]
+    assert (wish["body"]["backend"], wish["body"]["cache"]) == ("nobody", "off")
+    assert wish["reply"]["code"] == "backend_refused"
+    assert wish["errors"] == [["say", wish["reply"]]] and wish["reply"]["hint"]
 
 
 def test_a_player_hunts_a_beast_and_the_blow_is_committed_and_seen(server: Any, play: Any) -> None:
@@ -192,3 +196,5 @@ def test_without_connect_to_every_request_fails_with_the_mend(play: Any) -> None
     assert told["failed"]["code"] == "not_connected"
     assert "connect_to" in told["failed"]["message"]
     assert told["signal"] == ["say", "not_connected"]
+    assert told["error"] == [["say", told["failed"]]]
+    assert set(told["failed"]) == {"code", "message", "hint", "retryable", "retry_after_ms"}

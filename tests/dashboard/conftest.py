@@ -23,11 +23,15 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from actors.company import Company
+from actors.settings import CompanySettings
 from engine_bridge.server import Bridge
 from engine_bridge.settings import BridgeSettings
 from greenroom.minds import local_engine
 from greenroom.settings import ModelSettings
 from greenroom.worlds import compiled
+from models.cache import SemanticCache
+from models.cached import CachedBackend
+from models.hashed import HashedEmbedder
 from models.router import Router, Rung
 from models.scripted import ScriptedBackend
 from plugins.manager import load_builtin_and_installed
@@ -139,7 +143,13 @@ def thinking() -> Iterator[Thinking]:
     with ExitStack() as undo:
         undo.callback(router.close)
         engine.wait_ready(120.0)
-        company = undo.enter_context(Company(world, personas=scene.personas, backend=router))
+        embedder = HashedEmbedder()
+        undo.callback(embedder.close)
+        backend = CachedBackend(router, embedder, SemanticCache())
+        settings = CompanySettings(cached_openings=True)
+        company = undo.enter_context(
+            Company(world, personas=scene.personas, backend=backend, settings=settings)
+        )
         bridge = Bridge(company, BridgeSettings(port=0, http_port=0))
         bridge.start()
         undo.callback(bridge.stop)

@@ -141,6 +141,7 @@ def test_the_engine_tab_tells_who_answers_now_and_how_the_engine_does(
     assert f"{house.NAME} {house.VERSION} (llama.cpp) answers now" in told
     assert "local (ready), second (ready)" in told
     assert " a step" in told and " waiting" in told
+    assert "1 text by hashed-ngrams 1" in told
 
     thinking.router.enable("local", False)
     page.until("document.querySelector('#engine-facts').textContent.includes('local (off)')")

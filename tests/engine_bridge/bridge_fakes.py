@@ -18,6 +18,7 @@ from engine_bridge.codec import codecs
 from engine_bridge.interest import WIRE
 from engine_bridge.server import Bridge
 from engine_bridge.settings import BridgeSettings
+from models.request import NO_PREFERENCE, Preference
 from world.events import Event
 from world.frame import Frame
 
@@ -43,6 +44,7 @@ class Line:
     to: int
     text: str
     listener: Any
+    preference: Preference = NO_PREFERENCE
     cancelled: bool = False
 
 
@@ -254,8 +256,15 @@ class FakeStage:
         else:
             self._thread.submit(settle)
 
-    def say(self, speaker: int, to: int, text: str, listener: Any) -> Callable[[], None]:
-        line = Line(speaker, to, text, listener)
+    def say(
+        self,
+        speaker: int,
+        to: int,
+        text: str,
+        listener: Any,
+        preference: Preference = NO_PREFERENCE,
+    ) -> Callable[[], None]:
+        line = Line(speaker, to, text, listener, preference)
         if to not in self.rows:
             self._thread.submit(listener.on_rejected, "no_such_entity", f"there is no {to}")
             return lambda: None

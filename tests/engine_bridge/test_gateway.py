@@ -16,6 +16,8 @@ from engine_bridge.gateway import Gateway
 from engine_bridge.messages import SERVER, parse_request
 from engine_bridge.sessions import Session, Sessions
 from engine_bridge.settings import BridgeSettings
+from models.errors import BackendRefused
+from models.request import Preference
 
 
 class FakePeer:
@@ -93,6 +95,7 @@ class Hall:
     def __init__(self, stage: NowStage, **settings: Any) -> None:
         self.stage = stage
         self.now = 0.0
+        self.backends = ["local", "big"]
         self.settings = BridgeSettings(**settings)
         self.sessions = Sessions(self.settings)
         self.feed = Feed(stage, lambda: None)
@@ -105,10 +108,15 @@ class Hall:
             clock=lambda: self.now,
             wall_ms=lambda: 1_000,
             hop=lambda function, *args: function(*args),
+            admit=self.admit,
         )
         self.feed.start()
         self.settle()
         self.publish()
+
+    def admit(self, backend: str, purpose: str) -> None:
+        if backend not in self.backends or purpose != "speech":
+            raise BackendRefused(f"no {backend!r}; for {purpose}: {', '.join(self.backends)}")
 
     def settle(self) -> None:
         """Let the stage answer all that waits."""
@@ -440,6 +448,29 @@ def test_an_answer_that_was_not_streamed_comes_as_one_piece(hall: Hall) -> None:
 def test_a_line_nobody_can_hear_is_an_error(hall: Hall) -> None:
     peer = hall.player()
     assert peer.code("say", {"to": 7, "text": "hi", "key": "s"}) == "no_such_entity"
+
+
+def test_a_line_may_name_its_backend_and_what_the_cache_may_do(hall: Hall) -> None:
+    peer = hall.player()
+    say = {"to": 100, "text": "hi"}
+    peer.ask("say", {**say, "key": "a", "backend": "big", "cache": "refresh"})
+    peer.ask("say", {**say, "key": "b", "cache": "off"})
+    peer.ask("say", {**say, "key": "c"})
+    assert [line.preference for line in hall.stage.lines] == [
+        Preference("big", "refresh"), Preference("", "off"), Preference("", "use")
+    ]  # fmt: skip
+
+
+def test_a_backend_that_may_not_be_named_is_refused_before_anything_is_said(hall: Hall) -> None:
+    peer = hall.player()
+    say = {"to": 100, "text": "hi", "key": "s", "backend": "cloud"}
+    refused = peer.reply("say", say)
+    assert (refused["t"], refused["d"]["code"]) == ("error", "backend_refused")
+    assert "local, big" in refused["d"]["message"] and refused["d"]["hint"]
+    assert hall.stage.lines == []
+    hall.backends.append("cloud")
+    peer.ask("say", say)
+    assert len(hall.stage.lines) == 1, "a refusal frees the key"
 
 
 def test_cancel_ends_the_line_once_and_withdraws_it_from_the_stage(hall: Hall) -> None:

@@ -15,9 +15,20 @@ import pytest
 from bridge_fakes import Bridges, FakeStage, eventually, wire
 
 from engine_bridge import http as http_module
+from engine_bridge.ladder import NoLadder
 from engine_bridge.metrics import flat
+from models.errors import BackendRefused
+from models.request import Preference
 
 Answer = tuple[int, dict[str, str], bytes]
+
+
+class Named(NoLadder):
+    """A ladder whose only rung is `big`."""
+
+    def admit(self, label: str, purpose: str) -> None:
+        if label != "big":
+            raise BackendRefused(f"no {label}; there is big")
 
 
 def get(url: str, **headers: str) -> Answer:
@@ -243,6 +254,42 @@ def test_an_answer_streams_as_server_sent_events(
         "event: session", "event: speech", "event: speech", "event: done"
     ]  # fmt: skip
     assert json.loads(events[-1][1].removeprefix("data: "))["text"] == "Well met."
+
+
+def test_a_tool_names_backend_and_cache_for_a_call_whole_or_streamed(
+    stage: FakeStage, bridges: Bridges
+) -> None:
+    base = str(bridges(stage, Named(), http_port=0).http_address)
+    token = body(post(base, {"t": "join", "d": {"name": "Ann", "key": "j"}}))["session"]
+
+    def answer() -> None:
+        for n in (1, 2):
+            stage.answer(stage.wait_line(n), "Well met.")
+
+    threading.Thread(target=answer, daemon=True).start()
+    wanted = {"to": 100, "text": "hi", "backend": "big", "cache": "off"}
+    whole = {"t": "say", "d": {**wanted, "key": "a"}, "session": token}
+    assert body(post(base, whole))["t"] == "done"
+    streamed = {"t": "say", "d": {**wanted, "key": "b", "cache": "refresh"}, "session": token}
+    assert b"event: done" in post(base, streamed, Accept="text/event-stream")[2]
+    unknown = {"t": "say", "d": {**wanted, "key": "c", "backend": "cloud"}, "session": token}
+    status, _, text = post(base, unknown)
+    assert (status, json.loads(text)["d"]["code"]) == (409, "backend_refused")
+    assert "big" in json.loads(text)["d"]["message"]
+    assert [line.preference for line in stage.lines] == [
+        Preference("big", "off"), Preference("big", "refresh")
+    ]  # fmt: skip
+
+
+def test_without_models_no_backend_can_be_named(
+    stage: FakeStage, pages: Callable[..., str]
+) -> None:
+    base = pages()
+    token = body(post(base, {"t": "join", "d": {"name": "Ann", "key": "j"}}))["session"]
+    say = {"to": 100, "text": "hi", "key": "s", "backend": "local"}
+    _, _, text = post(base, {"t": "say", "d": say, "session": token})
+    assert json.loads(text)["d"]["code"] == "backend_refused"
+    assert stage.lines == []
 
 
 @pytest.mark.parametrize(

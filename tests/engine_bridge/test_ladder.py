@@ -14,6 +14,7 @@ from bridge_fakes import Bridges, FakeStage
 
 from engine_bridge.ladder import AddRung, Ladder, RungState
 from foundation.errors import GreenroomError, LimitError, UsageError
+from models.errors import BackendRefused
 
 Answer = tuple[int, Any]
 
@@ -32,7 +33,7 @@ class FakeBoard:
         rungs = [
             RungState(
                 label=label, model=label, kind="fake", state="ready", on=True, only=[],
-                file="", under_way=0, error="",
+                file="", window=0, under_way=0, error="",
             )
             for label in self.labels
         ]  # fmt: skip
@@ -45,6 +46,10 @@ class FakeBoard:
         if self.refuse is not None:
             raise self.refuse
         self.done.append(what)
+
+    def admit(self, label: str, purpose: str) -> None:
+        if label not in self.labels:
+            raise BackendRefused(f"no {label}; there are {', '.join(self.labels)}")
 
     def order(self, purpose: str, labels: list[str]) -> None:
         self._do("order", purpose, labels)

@@ -159,3 +159,14 @@ def test_every_reply_that_a_request_names_exists() -> None:
 
 def test_every_rejection_of_the_world_has_a_meaning_on_the_wire() -> None:
     assert set(RejectionCode.__args__) <= set(ERROR_MEANINGS)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [{"cache": "always"}, {"backend": "Local"}, {"backend": "a" * 33}, {"cache_scope": "npc:1"}],
+)
+def test_a_line_takes_no_cache_scope_and_no_word_that_is_none(field: dict[str, str]) -> None:
+    said = {"to": 100, "text": "hi", "key": "s"}
+    assert parse_request({"t": "say", "id": 1, "d": said}).t == "say"
+    with pytest.raises(ProtocolError, match=next(iter(field))):
+        parse_request({"t": "say", "id": 1, "d": {**said, **field}})

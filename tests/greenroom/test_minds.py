@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,6 +97,38 @@ def test_a_plan_reaches_the_provider_only_where_text_may_leave(
     assert answer.reply is not None and house.NAME in answer.reply.source
     assert bool(provider.bodies) is not local_only
     assert all(b"strike the mill" in body for body in provider.bodies)
+
+
+@pytest.mark.parametrize("local_only", [True, False])
+def test_a_line_that_names_the_cloud_is_refused_and_no_text_leaves(
+    provider: Listener, served: Any, tmp_path: Path, local_only: bool
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f'[models]\ncloud_base_url = "{provider.url}"\n')
+    flags = ("--threads", "1", "--context", "2048", *(["--local-only"] if local_only else []))
+    with served(tmp_path / "world", "--config", str(file), *flags) as server:
+        joined = post(server.http, "join", {"name": "Ann", "key": "j"})
+        assert joined["t"] == "joined", joined
+        line = {"to": 1, "text": "my secret is in the mill", "key": "s", "backend": "cloud"}
+        refused = post(server.http, "say", line, session=joined["session"])
+        assert (refused["t"], refused["d"]["code"]) == ("error", "backend_refused")
+        assert refused["d"]["message"].endswith("for speech there are: local")
+        assert server.stop() == 0
+    assert not any(b"my secret" in body for body in provider.bodies)
+    assert not (local_only and provider.bodies)
+
+
+def post(http: str, t: str, d: dict[str, Any], **more: str) -> dict[str, Any]:
+    body = json.dumps({"t": t, "d": d, **more}).encode()
+    asked = urllib.request.Request(
+        f"{http}/api/request", data=body, headers={"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            told: dict[str, Any] = json.load(answer)
+    except urllib.error.HTTPError as error:
+        told = json.load(error)
+    return told
 
 
 def test_the_species_that_come_with_it_speak_under_their_own_adapters() -> None:

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner, Result
 
 from engine_bridge.client import AsyncClient
+from engine_bridge.errors import RequestFailed
 from greenroom.cli import app
 from models import house
 
@@ -52,7 +53,7 @@ def ladder(server: Any, *words: str) -> dict[str, Any]:
     return found
 
 
-def say(url: str, lines: tuple[str, ...]) -> list[str]:
+def say(url: str, lines: tuple[str, ...], **wanted: Any) -> list[str]:
     """Say the lines to the innkeeper; who made each answer."""
 
     async def scene() -> list[str]:
@@ -61,7 +62,7 @@ def say(url: str, lines: tuple[str, ...]) -> list[str]:
             marta = (await client.approach("Marta Kell")).id
             sources = []
             for line in lines:
-                speech = client.say(marta, line)
+                speech = client.say(marta, line, **wanted)
                 async for _ in speech:
                     pass
                 sources.append((await speech.done()).source)
@@ -116,6 +117,59 @@ def test_a_model_is_added_asked_first_switched_off_and_removed_by_commands(serve
     gone = ladder(server, "remove", "second")
     assert [rung["label"] for rung in gone["rungs"]] == ["local"]
     assert "rung added" in server.log and "rung removed" in server.log
+
+
+def asked_of(server: Any, rung: str) -> float:
+    family = scrape(server)["greenroom_model_requests"]
+    return sum(
+        each.value
+        for each in family.samples
+        if each.name.endswith("_total") and each.labels["rung"] == rung
+    )
+
+
+def test_a_line_that_names_a_rung_is_answered_by_it(server: Any) -> None:
+    assert (
+        ladder(server, "add", str(house.path()), "--as", "aside", "--window", "300", *SMALL)[
+            "order"
+        ][0]
+        == "local"
+    )
+    try:
+        assert {rung["label"]: rung["window"] for rung in ladder(server)["rungs"]} == {
+            "local": house.WINDOW, "aside": 300
+        }  # fmt: skip
+        before = asked_of(server, "aside")
+        [source] = say(server.url, ("Good evening.",), backend="aside", cache="off")
+        assert house.NAME in source
+        assert asked_of(server, "aside") == before + 1
+        with pytest.raises(RequestFailed, match="local, aside") as caught:
+            say(server.url, ("Good evening.",), backend="cloud")
+        assert (caught.value.code, bool(caught.value.hint)) == ("backend_refused", True)
+    finally:
+        ladder(server, "remove", "aside")
+
+
+def test_a_tool_over_http_hears_the_rung_it_named_stream(server: Any) -> None:
+    async def scene() -> str:
+        async with AsyncClient(server.url) as client:
+            await client.join("Ann")
+            marta = (await client.approach("Marta Kell")).id
+            d = {"to": marta, "text": "Good evening.", "key": "h", "backend": "local"}
+            asked = urllib.request.Request(
+                f"{server.http}/api/request",
+                data=json.dumps(
+                    {"t": "say", "d": d, "session": client.welcome.resume_token}
+                ).encode(),
+                headers={"Content-Type": "application/json", "Accept": "text/event-stream"},
+            )
+            told = await asyncio.to_thread(lambda: urllib.request.urlopen(asked, timeout=60).read())
+            return str(told.decode())
+
+    events = [part.splitlines() for part in asyncio.run(scene()).strip().split("\n\n")]
+    assert {lines[0] for lines in events[:-1]} == {"event: session", "event: speech"}
+    done = json.loads(events[-1][1].removeprefix("data: "))
+    assert events[-1][0] == "event: done" and house.NAME in done["source"]
 
 
 def test_what_can_not_be_done_is_told_with_its_mend_and_changes_nothing(

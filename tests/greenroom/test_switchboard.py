@@ -18,6 +18,7 @@ from greenroom.settings import ModelSettings
 from greenroom.switchboard import Switchboard
 from models import house
 from models.errors import (
+    BackendRefused,
     Cancelled,
     ModelDoesNotFit,
     ModelError,
@@ -27,7 +28,7 @@ from models.errors import (
 from models.llama.cores import Cores
 from models.llama.host import LlamaHost
 from models.llama.machine import Machine
-from models.request import Message, ModelRequest, Reply
+from models.request import WINDOW, Message, ModelRequest, Reply
 from models.router import Router, Rung
 from models.scripted import ScriptedBackend
 
@@ -122,6 +123,40 @@ def test_a_gguf_comes_answers_and_goes(boards: Boards) -> None:
     assert board.ladder().order == ["big", "local"]
 
 
+def test_a_rung_that_is_added_has_a_window_of_its_own(tmp_path: Path) -> None:
+    settings = ModelSettings(threads=1, local_only=True)
+    gathered = minds.gather(settings)
+    assert gathered is not None
+    board = minds.switchboard(gathered, settings)
+    # A file that is not known to be the house model.
+    other = tmp_path / "other.gguf"
+    other.write_bytes(house.path().read_bytes())
+    try:
+        gathered.wait_ready(60.0)
+        for label, more in (("short", {"window": 256}), ("plain", {})):
+            board.add(AddRung(label=label, file=str(other), threads=1, sequences=2, **more))
+        board.add(AddRung(label="house", file=str(house.path()), threads=1, sequences=2))
+        assert {rung.label: rung.window for rung in board.ladder().rungs} == {
+            "local": house.WINDOW, "short": 256, "plain": WINDOW, "house": house.WINDOW
+        }  # fmt: skip
+        turns: list[Message] = [{"role": "system", "content": "You are Marta."}]
+        for n in range(10):
+            turns.append({"role": "user", "content": f"What is the price of {n} beds tonight?"})
+            turns.append({"role": "assistant", "content": f"{n} beds cost three coppers each."})
+        turns.append({"role": "user", "content": "And breakfast?"})
+        dropped = {}
+        for label in ("local", "short"):
+            answer = Answer()
+            asked = ModelRequest(turns, "speech", max_tokens=8, window=0, backend=label)
+            gathered.router.submit(asked, answer)
+            assert answer.over.wait(60) and answer.reply is not None, answer.error
+            dropped[label] = answer.reply.dropped
+        assert dropped["local"] == () and dropped["short"]
+    finally:
+        board.close()
+        gathered.close()
+
+
 def test_a_rung_that_goes_ends_what_it_has_begun(boards: Boards) -> None:
     board, router = boards()
     board.add(big(first=True))
@@ -192,6 +227,19 @@ def test_changes_that_would_make_no_ladder_are_refused(boards: Boards) -> None:
         refused(board, act)
 
 
+def test_a_request_may_name_what_is_there_on_and_asked_for_its_purpose(boards: Boards) -> None:
+    board, router = boards()
+    router.add(Rung("big", ScriptedBackend(lambda _: "big", name="big")))
+    router.add(Rung("plans", ScriptedBackend(lambda _: "p", name="p"), frozenset({"plan"})))
+    board.admit("local", "speech")
+    board.admit("big", "speech")
+    board.enable("big", False)
+    for label, why in (("big", "switched off"), ("plans", "not asked"), ("cloud", "unknown")):
+        with pytest.raises(BackendRefused, match=f"'{label}'.*{why}") as caught:
+            board.admit(label, "speech")
+        assert caught.value.message.endswith(" there are: local")
+
+
 def test_the_cloud_is_asked_for_plans_alone_whatever_the_order(
     boards: Boards, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +252,9 @@ def test_the_cloud_is_asked_for_plans_alone_whatever_the_order(
         refused(board, lambda: board.order("", ["cloud", "local"]))
         refused(board, lambda: board.order("speech", ["cloud"]))
         refused(board, lambda: board.remove("cloud"))
+        with pytest.raises(BackendRefused, match="not asked for speech"):
+            board.admit("cloud", "speech")
+        board.admit("cloud", "plan")
         board.order("plan", ["local", "cloud"])
         assert board.ladder().routes == {"plan": ["local", "cloud"]}
     finally:

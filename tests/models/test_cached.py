@@ -114,6 +114,38 @@ def test_a_request_without_a_scope_neither_reads_nor_fills_the_cache(setting: Se
     assert setting.embedder.texts == []
 
 
+def test_a_request_may_leave_the_cache_alone(setting: Setting) -> None:
+    ask(setting.backend, setting.request("Where is the smith?")).wait()
+    off = ask(setting.backend, setting.request("Where is the smith?", cache="off")).reply
+    assert (off.text, off.source) == ("Answer 2.", "house-1")
+    assert ask(setting.backend, setting.request("Where is the smith?")).reply.text == "Answer 1."
+
+
+def test_a_refreshed_answer_takes_the_place_of_the_kept_one(setting: Setting) -> None:
+    ask(setting.backend, setting.request("Where is the smith?")).wait()
+    fresh = ask(setting.backend, setting.request("Where is the smith?", cache="refresh")).reply
+    assert (fresh.text, fresh.source) == ("Answer 2.", "house-1")
+    again = ask(setting.backend, setting.request("Where is the smith?")).reply
+    assert (again.text, again.source) == ("Answer 2.", "cache: house-1")
+    assert len(setting.cache) == 1
+    told: Any = setting.backend.status()["cache"]
+    assert told["refreshed"] == 1
+
+
+def test_no_wish_of_the_caller_reaches_another_scope_or_keeps_what_may_not_be_kept(
+    setting: Setting,
+) -> None:
+    for cache in ("use", "refresh", "off"):
+        setting.scope = ""
+        ask(setting.backend, setting.request("Where is the smith?", cache=cache)).wait()
+        assert len(setting.cache) == 0
+    for scope in ("ada|ben", "ada|cat"):
+        setting.scope = scope
+        found = ask(setting.backend, setting.request("Where is the smith?", cache="refresh")).reply
+        assert found.source == "house-1"
+    assert ask(setting.backend, setting.request("Where is the smith?")).reply.text == "Answer 5."
+
+
 def test_another_scope_embedder_or_schema_is_asked_anew(setting: Setting) -> None:
     class Where(StrictModel):
         to: Annotated[str, Field(max_length=8)]

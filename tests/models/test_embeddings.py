@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,6 +137,9 @@ def test_a_deadline_a_withdrawal_and_a_full_queue_end_in_their_errors() -> None:
     embedder.close()
     status = embedder.status()
     assert (status["done"], status["failed"], status["under_way"]) == (2, 3, 0)
+    tally: Any = status["tally"]
+    assert (tally["texts"], sum(tally["request_s"]["counts"])) == (2, 2)
+    assert tally["failed"] == {"deadline": 1, "cancelled": 1, "model_refused": 1}
 
 
 def test_closing_cancels_who_waits_and_refuses_who_comes() -> None:
@@ -191,6 +195,9 @@ def test_what_comes_alone_waits_no_longer_than_the_bound() -> None:
     batches, status = collect(10, 0.02, 3, pause_s=0.3)
     assert batches == [[0], [1], [2]]
     assert (status["mean_size"], status["full"]) == (1.0, 0)
+    waited: Any = status["wait_s"]
+    assert sum(waited["counts"]) == 3
+    assert waited["sum"] >= 3 * 0.02
 
 
 def test_a_call_taken_back_is_not_sent_and_the_rest_keep_their_order() -> None:

@@ -21,7 +21,7 @@ from models.errors import (
     RequestRefused,
     SafetyRefusal,
 )
-from models.request import Handle, Listener, ModelRequest, Reply
+from models.request import WINDOW, Handle, Listener, ModelRequest, Reply
 from models.router import Router, Rung
 from models.scripted import ScriptedBackend
 
@@ -360,3 +360,22 @@ def test_times_are_kept_by_rung_class_and_purpose() -> None:
     assert told["first_token_s"]["speech"]["sum"] == 0.25
     assert told["token_s"]["speech"]["sum"] == pytest.approx(0.05)
     assert told["request_s"]["speech"]["sum"] == 0.75
+
+
+def test_a_request_that_leaves_its_window_to_the_rung_has_that_of_the_one_that_answers() -> None:
+    windows: list[int] = []
+
+    def note(asked: ModelRequest) -> str | ModelError:
+        windows.append(asked.window)
+        return ModelUnavailable("down") if len(windows) < 3 else "Good day."
+
+    rungs = [
+        Rung(label, ScriptedBackend(note), window=window)
+        for label, window in (("small", 700), ("big", 9000), ("any", 0))
+    ]
+    router = Router(rungs)
+    assert ask(router, request("Hello.", window=0)).reply.text == "Good day."
+    assert windows == [700, 9000, WINDOW]
+    assert router.status()["windows"] == {"small": 700, "big": 9000, "any": WINDOW}
+    ask(router, request("Hello.", window=1234)).wait()
+    assert windows[3:] == [1234]

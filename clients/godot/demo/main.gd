@@ -30,7 +30,7 @@ func _ready() -> void:
 	Greenroom.speech_piece.connect(_bubbles.add_piece)
 	Greenroom.speech_done.connect(_on_speech_done)
 	Greenroom.event_received.connect(_on_event)
-	Greenroom.request_failed.connect(_on_request_failed)
+	Greenroom.request_error.connect(_on_request_error)
 	_line.text_submitted.connect(_on_line_submitted)
 	Greenroom.connect_to(_server_url(), PLAYER_NAME, {"radius": 48})
 
@@ -137,9 +137,12 @@ func _on_speech_done(speaker: int, text: String, source: String) -> void:
 	_note("%s: %s  [i](%s)[/i]" % [_name(speaker), text.replace("[", "[lb]"), source.replace("[", "[lb]")])
 
 
-func _on_request_failed(type: String, code: String, message: String) -> void:
-	if code != "disconnected":
-		_note("%s: %s" % [type, message.replace("[", "[lb]")])
+func _on_request_error(type: String, error: Dictionary) -> void:
+	if error.get("code") == "disconnected":
+		return
+	var told: String = str(error.get("message", ""))
+	var hint: String = str(error.get("hint", ""))
+	_note(("%s: %s%s" % [type, told, "; " + hint if hint != "" else ""]).replace("[", "[lb]"))
 
 
 func _on_event(event: Dictionary) -> void:

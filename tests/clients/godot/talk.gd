@@ -35,3 +35,10 @@ func run() -> void:
 	var nobody: RefCounted = greenroom.say(281474976710655, "Is anybody there?")
 	await nobody.wait()
 	report("nobody", {"ok": nobody.ok, "reply": nobody.reply})
+	var errors := []
+	greenroom.request_error.connect(
+		func(type: String, error: Dictionary) -> void: errors.append([type, error])
+	)
+	var wish: RefCounted = greenroom.say(to, "And the weather?", {"backend": "nobody", "cache": "off"})
+	await wish.wait()
+	report("wish", {"body": wish.body, "reply": wish.reply, "errors": errors})

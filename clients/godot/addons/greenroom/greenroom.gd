@@ -34,6 +34,10 @@ signal event_received(event: Dictionary)
 ## A request came to nothing. `code` is one of the protocol's, or "disconnected", "timed_out",
 ## "not_connected" or "too_many" when it was this client that gave it up.
 signal request_failed(type: String, code: String, message: String)
+## The same, whole: `{code, message, hint, retryable, retry_after_ms}`. `hint` says what mends it, or is
+## empty. Emitted right after `request_failed`, which keeps its three arguments: a handler that takes
+## three can't be called with four.
+signal request_error(type: String, error: Dictionary)
 
 const Connection := preload("connection.gd")
 const Entities := preload("entities.gd")
@@ -42,6 +46,10 @@ const Request := preload("request.gd")
 const MAX_PENDING := 128
 const TIMEOUT_MS := 60_000
 const STEP_SECONDS := 0.4
+const HINTS := {
+	"too_many": "wait for answers before asking more",
+	"timed_out": "ask again",
+}
 const STUCK_STEPS := 12
 
 ## Everyone in sight.
@@ -140,9 +148,14 @@ func watch(radius := 0, all := false) -> Request:
 	return _ask("watch", _watch)
 
 
-## Speaks to someone. The answer comes as `speech_piece` and `speech_done`.
-func say(to: int, text: String) -> Request:
-	return _ask("say", {"to": to, "text": text, "key": _new_key()})
+## Speaks to someone. The answer comes as `speech_piece` and `speech_done`. `options` may hold `backend`,
+## the model to ask first, and `cache`: "use" a kept answer, "refresh" it, or "off".
+func say(to: int, text: String, options := {}) -> Request:
+	var body := {"to": to, "text": text, "key": _new_key()}
+	for name: String in ["backend", "cache"]:
+		if options.has(name):
+			body[name] = str(options[name])
+	return _ask("say", body)
 
 
 ## Walks towards a place, in tiles.
@@ -247,12 +260,23 @@ func _send(request: Request) -> bool:
 
 # Not at once: who asked must be able to wait first.
 func _fail_soon(request: Request, code: String, message: String) -> void:
-	_fail.call_deferred(request, {"code": code, "message": message, "retryable": false})
+	_fail.call_deferred(request, _error(code, message, false))
 
 
 func _fail(request: Request, error: Dictionary) -> void:
-	request_failed.emit(request.type, str(error.get("code", "")), str(error.get("message", "")))
+	_tell_failure(request.type, error)
 	request.settle("error", error)
+
+
+func _tell_failure(type: String, error: Dictionary) -> void:
+	request_failed.emit(type, str(error.get("code", "")), str(error.get("message", "")))
+	request_error.emit(type, error)
+
+
+# An error of this client's own, with the fields of the server's.
+func _error(code: String, message: String, retryable: bool) -> Dictionary:
+	var hint: String = HINTS.get(code, "")
+	return {"code": code, "message": message, "hint": hint, "retryable": retryable, "retry_after_ms": 0}
 
 
 func _fail_all(code: String, message: String) -> void:
@@ -260,7 +284,7 @@ func _fail_all(code: String, message: String) -> void:
 	_pending = {}
 	_waiting = []
 	for request: Request in given_up:
-		_fail(request, {"code": code, "message": message, "retryable": true})
+		_fail(request, _error(code, message, true))
 
 
 func _give_up_late() -> void:
@@ -269,9 +293,9 @@ func _give_up_late() -> void:
 		if now > _pending[id]._deadline_ms:
 			var late: Request = _pending[id]
 			_pending.erase(id)
-			_fail(late, {"code": "timed_out", "message": "no answer in time", "retryable": true})
+			_fail(late, _error("timed_out", "no answer in time", true))
 	while not _waiting.is_empty() and now > _waiting[0]._deadline_ms:
-		_fail(_waiting.pop_front(), {"code": "timed_out", "message": "no connection in time", "retryable": true})
+		_fail(_waiting.pop_front(), _error("timed_out", "no connection in time", true))
 
 
 # --- what the connection tells ---
@@ -289,11 +313,11 @@ func _on_opened(welcome: Dictionary, resumed: bool) -> void:
 			if request.is_repeatable():
 				_send(request)
 			else:
-				_fail(request, {"code": "disconnected", "message": "the connection was cut", "retryable": true})
+				_fail(request, _error("disconnected", "the connection was cut", true))
 	else:
 		me = 0
 		for request: Request in unanswered:
-			_fail(request, {"code": "disconnected", "message": "the session was lost", "retryable": true})
+			_fail(request, _error("disconnected", "the session was lost", true))
 		if _player_name != "":
 			join(_player_name)
 		if _watch.get("all", false):
@@ -302,7 +326,7 @@ func _on_opened(welcome: Dictionary, resumed: bool) -> void:
 	_waiting = []
 	for request: Request in held:
 		if not _send(request):
-			_fail(request, {"code": "not_sent", "message": "the message could not be sent", "retryable": true})
+			_fail(request, _error("not_sent", "the message could not be sent", true))
 
 
 func _on_closed(code: int, reason: String, retrying: bool) -> void:
@@ -326,7 +350,7 @@ func _on_message(message: Dictionary) -> void:
 		"tiles":
 			_on_tiles(d)
 		"error":
-			request_failed.emit("", str(d.get("code", "")), str(d.get("message", "")))
+			_tell_failure("", d)
 
 
 func _on_reply(type: String, re: Variant, d: Dictionary) -> void:
