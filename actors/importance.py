@@ -59,7 +59,8 @@ _INTRODUCES: Final = re.compile(
 )
 _NAME: Final = re.compile(r"(?<!^)(?<![.!?:] )\b[A-Z][a-z]+")
 """A word with a capital that begins no sentence."""
-_WORD: Final = re.compile(r"[a-z']+")
+_WORD: Final = re.compile(r"[\w']+")
+"""Of any script: what isn't known for manners is talk."""
 _MANNERS: Final = frozenset(
     _WORD.findall("""hello hi hey hail greetings greeting welcome good day morning evening afternoon night well met bye goodbye
     farewell later see you soon again thanks thank many much so very please sorry pardon excuse me yes no aye nay ok

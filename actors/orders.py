@@ -59,8 +59,9 @@ def focus_said(view: GroupView, seen: OrdersSituation, said: Orders, by_rule: in
         return by_rule
     if wanted == NONE:
         return 0
-    ids = {name.lower(): foe for name, foe in reversed(_foes(view, seen).items())}
-    return ids.get(wanted, by_rule)
+    foes = _foes(view, seen)
+    ids = {name.lower(): foe for name, foe in reversed(foes.items())}
+    return foes.get(said.focus, ids.get(wanted, by_rule))
 
 
 def _foes(view: GroupView, seen: OrdersSituation) -> dict[str, int]:

@@ -166,7 +166,7 @@ def window(settings: ModelSettings) -> int:
 
 
 def _is_house(settings: ModelSettings) -> bool:
-    return settings.file is None or settings.file == house.path()
+    return settings.file is None or settings.file.resolve() == house.path().resolve()
 
 
 def model_file(settings: ModelSettings) -> Path:

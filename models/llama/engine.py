@@ -251,7 +251,9 @@ class Engine:
         for other in self._schedule.active:
             if other.reading and other.priority <= job.priority and other.adapter == job.adapter:
                 best = max(best, common(other.prompt, job.prompt))
-        if best < _SHARED_LEAST or not self._model.forgets_partly:
+        # A prefix too short to be shared comes to nothing, however long one waits for it.
+        least = max(_SHARED_LEAST, self._table.least_shared)
+        if best < least or not self._model.forgets_partly:
             return False
         held = self._table.longest_prefix(job.prompt, job.adapter)[1]
         return best - held >= _SHARED_LEAST

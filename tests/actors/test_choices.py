@@ -126,6 +126,16 @@ def test_orders_go_for_a_foe_in_sight_guard_the_ward_or_name_none() -> None:
     }  # fmt: skip
 
 
+def test_an_order_finds_the_foe_that_it_names_whatever_the_letters() -> None:
+    view = field(["bo", "Bo", "BO"])
+    seen = seen_by(view)
+    asked = orders_to(view, seen)
+    assert asked is not None
+    for foe in view.foes:
+        said = asked.model_validate({"tactic": "focus", "focus": foe.name, "reason": ""})
+        assert focus_said(view, seen, said, 0) == foe.id
+
+
 def test_a_group_without_tactics_has_nothing_to_be_ordered() -> None:
     view = field(["Ann"], ())
     assert orders_to(view, seen_by(view)) is None

@@ -55,6 +55,11 @@ def test_names_that_it_was_told_weigh_more_than_talk(line: str) -> None:
     assert importance(turn(line), NOON, "Marta Kell") == NAMING
 
 
+@pytest.mark.parametrize("line", ["Обещаю вернуть долг", "我明天回来", "Ça va ?", "42"])
+def test_a_line_in_letters_that_it_can_not_read_is_talk_and_no_greeting(line: str) -> None:
+    assert importance(turn(line, reply="Да."), NOON, "Marta Kell") == TALK
+
+
 @pytest.mark.parametrize(
     "line", ["Hello!", "Good morning to you, Marta.", "Thanks, and farewell.", "yes", "...", ""]
 )

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from foundation.errors import GreenroomError
-from greenroom.minds import gather
+from greenroom.minds import gather, window
 from greenroom.settings import ModelSettings
 from models import house
-from models.request import Message, ModelRequest, Reply
+from models.request import WINDOW, Message, ModelRequest, Reply
 from plugins.manager import load_builtin_and_installed
 
 pytestmark = pytest.mark.engine
@@ -156,3 +156,15 @@ def test_the_species_that_come_with_it_speak_under_their_own_adapters() -> None:
         **dict.fromkeys(("guard", "deer"), f"{model} (llama.cpp)"),
     }
     assert set(states.values()) == {"loaded"}
+
+
+def test_the_house_model_has_its_own_window_however_its_path_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linked = tmp_path / "linked.gguf"
+    linked.symlink_to(house.path())
+    monkeypatch.chdir(house.path().parent)
+    roundabout = house.path().parent / ".." / "house" / house.path().name
+    for file in (None, house.path(), Path(house.path().name), roundabout, linked):
+        assert window(ModelSettings(file=file)) == house.WINDOW
+    assert window(ModelSettings(file=tmp_path / "other.gguf")) == WINDOW

@@ -169,3 +169,41 @@ def test_streams_and_unified_memory_answer_alike(
         assert (engine(host, "stream_copies") > 0) is streams
         host.close()
     assert said[0] == said[1]
+
+
+@in_both_memories
+def test_no_prompt_waits_for_a_beginning_that_is_too_short_to_be_shared(
+    gguf_factory: Factory, streams: bool
+) -> None:
+    engines = pytest.importorskip("models.llama.engine")
+    library = pytest.importorskip("models.llama.library")
+    # Steps may take ten seconds, so that their number follows from the prompts alone.
+    sizes = EngineSettings(
+        threads=1, n_ctx=4096, n_seq=10, n_parallel=8, step_ms=1e4, streams=streams
+    )
+    model = library.Model(gguf_factory(), sizes, library.LogTail())
+
+    def steps(lines: list[str]) -> int:
+        ended = 0
+
+        def hear(frame: Any) -> None:
+            nonlocal ended
+            ended += sum(event[0] in ("done", "error") for event in frame["events"])
+            if ended == len(lines):
+                loop.inbox.put({"t": "close"})
+
+        loop = engines.Engine(model, sizes, hear, library.LogTail())
+        for n, line in enumerate(lines):
+            frame = {"t": "ask", "id": n, "messages": [["user", line]], "max_tokens": 1}
+            frame |= {"temperature": 0.0, "top_p": 1.0, "seed": 1, "stop": [], "grammar": None}
+            frame |= {"priority": 2, "seconds_left": 60.0, "asker": str(n), "adapter": ""}
+            frame |= {"window": 4096, "importance": [], "think": 0, "logprobs": 0}
+            loop.inbox.put(frame)
+        loop.run()
+        return int(loop.status()["steps"])
+
+    # Some 20 tokens in common with the template's own, in prompts of some 70.
+    alike = steps([f"You stand in the inn. {'abcdef'[n] * 48}" for n in range(6)])
+    apart = steps([f"{'abcdef'[n] * 22}{'abcdef'[n] * 48}" for n in range(6)])
+    model.close()
+    assert alike <= apart + 1
