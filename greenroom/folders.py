@@ -20,3 +20,17 @@ def user_data() -> Path:
     else:
         base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     return Path(base) / "greenroom"
+
+
+def user_cache() -> Path:
+    """The user's folder for what can be made again; it need not exist yet.
+
+    `$XDG_CACHE_HOME/greenroom` (~/.cache/greenroom), on macOS ~/Library/Caches/greenroom, on Windows
+    %LOCALAPPDATA%\\greenroom\\cache.
+    """
+    if sys.platform == "win32":
+        return user_data() / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "greenroom"
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "greenroom"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.errors import UsageError
+from greenroom import layouts
 from greenroom.adapters import model_name
 from greenroom.answers import Answers, remembered
 from greenroom.folders import user_data
@@ -21,9 +22,10 @@ from models.errors import ModelDoesNotFit, ModelError, ModelFileError
 from models.hashed import HashedEmbedder
 from models.llama import facts, minilm
 from models.llama.embedder import LlamaEmbedder
-from models.llama.fit import Plan, fit, shrinking
+from models.llama.fit import Plan, shrinking
 from models.llama.gguf_file import inspect
 from models.llama.host import LlamaHost
+from models.llama.layout_file import Notebook
 from models.llama.machine import Machine, measure
 from models.llama.settings import EngineSettings
 from models.llama.sizing import Wishes
@@ -174,13 +176,25 @@ def model_file(settings: ModelSettings) -> Path:
     return settings.file or house.path()
 
 
-def plan(settings: ModelSettings, machine: Machine | None = None) -> Plan:
+def plan(
+    settings: ModelSettings, machine: Machine | None = None, notebook: Notebook | None = None
+) -> Plan:
     """The engine's sizes for the settings' model on this machine (measured if not given).
+
+    Heeds what `notebook` remembers of the layouts of its KV memory, the user's own if not given.
 
     Raises ModelFileError for a file that can't be read, ModelDoesNotFit for a model that is too large
     or a setting that can't be kept.
     """
-    wishes = Wishes(
+    file = model_file(settings)
+    model = facts.read(file)
+    known = layouts.remembered() if notebook is None else notebook
+    return layouts.heed(file, model, machine or measure(), wishes_of(settings), known)
+
+
+def wishes_of(settings: ModelSettings) -> Wishes:
+    """What the settings ask of an engine's sizes."""
+    return Wishes(
         threads=settings.threads,
         context=settings.context,
         sequences=settings.sequences,
@@ -189,8 +203,6 @@ def plan(settings: ModelSettings, machine: Machine | None = None) -> Plan:
         streams=settings.streams,
         window=settings.window or (house.WINDOW if _is_house(settings) else None),
     )
-    model = facts.read(model_file(settings))
-    return fit(model, machine or measure(), wishes)
 
 
 def local_engine(settings: ModelSettings) -> LlamaHost:

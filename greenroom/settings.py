@@ -94,7 +94,7 @@ class ModelSettings(_Section):
     kv_type: Literal["f16", "q8_0", "f32"] | None = None
     """What the cache is kept in; `q8_0` takes half of `f16`; planned if not given."""
     streams: bool | None = None
-    """Whether each sequence has its own part of the cache, faster on a CPU, or all share it; planned if not given."""
+    """Whether each sequence has its own part of the cache, or all share it; as `greenroom doctor --measure` found, else by rule, if not given."""
     window: int | None = Field(None, ge=256, le=1_048_576)
     """Tokens of a conversation, the answer included; 16384 if not given, 704 for the house model."""
     embedding_model: str | None = None

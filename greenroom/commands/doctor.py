@@ -16,7 +16,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from greenroom import adapters, console, minds, settings
+from greenroom import adapters, console, layouts, minds, settings
+from greenroom.commands import kv_layouts
 from greenroom.commands.serve import (
     Config,
     Context,
@@ -27,24 +28,17 @@ from greenroom.commands.serve import (
     Streams,
     Threads,
 )
+from greenroom.findings import Finding
 from models.errors import ModelError, ModelFileError
+from models.llama import layout_file
 from models.llama.fit import Plan
 from models.llama.gguf_file import inspect
+from models.llama.layout_file import Notebook
 from models.llama.machine import Machine, measure
 from models.llama.reasons import size
 from plugins.manager import PluginManager, load_builtin_and_installed
 
 _WITH_CUDA = "for CUDA: CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-cache-dir llama-cpp-python"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at: what it is, whether it is well, what was seen and what mends it."""
-
-    what: str
-    well: bool
-    seen: str
-    mend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +51,17 @@ class Examination:
 
 
 def examine(
-    config: settings.Settings, machine: Machine, plugins: PluginManager | None = None
+    config: settings.Settings,
+    machine: Machine,
+    plugins: PluginManager | None = None,
+    notebook: Notebook | None = None,
 ) -> Examination:
     """Look at everything a server needs; starts nothing, changes nothing.
 
-    `plugins` are those installed if not given.
+    `plugins` are those installed if not given, `notebook` what the user's file remembers of KV layouts.
     """
-    model, plan = _model(config, machine)
+    notebook = layout_file.read(layouts.path()) if notebook is None else notebook
+    model, plan = _model(config, machine, notebook)
     findings = [
         _python(),
         _cores(machine),
@@ -72,6 +70,7 @@ def examine(
         _disk(config),
         *_engine(),
         model,
+        *kv_layouts.findings(plan, notebook),
         *_adapters(config, plugins),
         _cloud(config),
         *_ports(config),
@@ -138,12 +137,14 @@ def _engine() -> list[Finding]:
     return found
 
 
-def _model(config: settings.Settings, machine: Machine) -> tuple[Finding, Plan | None]:
+def _model(
+    config: settings.Settings, machine: Machine, notebook: Notebook
+) -> tuple[Finding, Plan | None]:
     """The configured model and its plan; a file that is missing or too large is told with its mend."""
     if not config.models.enabled:
         return Finding("model", True, "none, by the settings; reflexes answer"), None
     try:
-        plan = minds.plan(config.models, machine)
+        plan = minds.plan(config.models, machine, notebook)
     except ModelError as error:
         return Finding("model", False, error.message, error.hint), None
     model = plan.model
@@ -224,6 +225,13 @@ def doctor(
     kv_type: KvType = None,
     streams: Streams = None,
     config: Config = None,
+    time_layouts: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="time both layouts of the model's cache here, some 20 s, and remember the faster",
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """What this machine can do, what is missing, how the model would be run, and what would change it."""
@@ -235,13 +243,17 @@ def doctor(
         "kv_type": kv_type,
         "streams": streams,
     }
-    found = examine(settings.load(config, models={"file": model, **sizes}), measure())
+    wanted, machine = settings.load(config, models={"file": model, **sizes}), measure()
+    notebook, troubles = kv_layouts.measure(wanted, machine) if time_layouts else (None, [])
+    found = examine(wanted, machine, notebook=notebook)
+    found.findings.extend(troubles)
     if json:
         console.machine(
             {
                 "findings": [asdict(finding) for finding in found.findings],
                 "machine": found.machine.pack(),
                 "plan": found.plan.pack() if found.plan is not None else None,
+                "layouts": kv_layouts.packed(found.plan),
             }
         )
     else:

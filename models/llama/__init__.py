@@ -24,5 +24,7 @@
     machine.py    what there is: cores.py, cgroups.py, and GPUs as a short-lived probe.py tells them
     facts.py      what a model takes, from its header; estimate.py adds it up
     fit.py        the plan: an engine's sizes for a model on a machine (sizing.py); reasons.py says why
+    layouts.py    unified KV memory or streams, by their times here: layout_measure.py has a short-lived layout_race.py
+                  take them, layout_file.py keeps them
     spawn.py      how the package's processes are started
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -61,6 +62,19 @@ def count(root: Path = Path("/"), allowed: Iterable[int] | None = None) -> Cores
     fast = _fast(root, sorted(allowed))
     performance = sum(1 for cpus in cores.values() if fast.intersection(cpus))
     return Cores(max(1, len(cores)), max(1, performance), cpu_quota(root))
+
+
+def name(root: Path = Path("/")) -> str:
+    """What the CPU calls itself, at most 120 characters; the kind of machine where it has no name."""
+    try:
+        with (root / "proc/cpuinfo").open(encoding="ascii", errors="replace") as file:
+            for line in file:
+                key, _, value = line.partition(":")
+                if key.strip().lower() in ("model name", "hardware", "cpu model"):
+                    return " ".join(value.split())[:120]
+    except OSError:
+        pass
+    return (platform.processor() or platform.machine())[:120]
 
 
 def physical_cores() -> int:

@@ -2,8 +2,9 @@
 
 The rules, in order of preference; the first size that fits is taken:
 
-0. without a GPU, and with no `context` given: a KV stream for every sequence (see streams.py), as long
-   as sizing.py says, where a quarter of the RAM holds them;
+0. with no `context` given, a KV stream for every sequence (see streams.py), as long as sizing.py says, where a
+   quarter of the memory holds them: if that was measured to be faster with this model on this
+   machine (layouts.py), or nothing clear was measured and there is no GPU;
 1. all layers on the GPU, KV memory in f16, with the longest context from `PLENTY` down to `WORKING`;
 2. the same with `WORKING` tokens in q8_0 (half the memory; needs flash attention);
 3. as many layers as the GPU holds beside its share of `WORKING` tokens, in q8_0, the others in RAM;
@@ -43,7 +44,17 @@ from models.llama.facts import ModelFacts
 from models.llama.machine import Machine
 from models.llama.reasons import Case, Reason, explain, size, smaller_file
 from models.llama.settings import MAX_SEQUENCES, EngineSettings, KvType
-from models.llama.sizing import WORKING, Wishes, batch, kinds, least, plenty, sized, streamed
+from models.llama.sizing import (
+    WORKING,
+    Wishes,
+    batch,
+    kinds,
+    least,
+    plenty,
+    sized,
+    streamed,
+    wants_streams,
+)
 
 _RANGES = {
     "threads": (1, 512),
@@ -151,8 +162,8 @@ def _smaller(plan: Plan) -> Iterator[tuple[str, EngineSettings]]:
         # Half a stream may be less than a conversation: what is shared goes further.
         if wishes.streams is None:
             shared = sized(
-                plan.model, plan.machine, wishes, _working(plan.model, wishes), now.kv_type,
-                now.gpu_layers,
+                plan.model, plan.machine, wishes, min(now.n_ctx, _working(plan.model, wishes)),
+                now.kv_type, now.gpu_layers,
             )  # fmt: skip
             yield "streams", replace(shared, n_seq=min(shared.n_seq, now.n_seq))
         return
@@ -222,7 +233,7 @@ def _fits(model: ModelFacts, machine: Machine, settings: EngineSettings) -> bool
 
 def _case(model: ModelFacts, machine: Machine, wishes: Wishes, settings: EngineSettings) -> Case:
     most = plenty(model)
-    return Case(model, machine, settings, wishes.named, min(WORKING, most), most)
+    return Case(model, machine, settings, wishes.named, min(WORKING, most), most, wishes.measured)
 
 
 def _candidates(model: ModelFacts, machine: Machine, wishes: Wishes) -> Iterator[EngineSettings]:
@@ -245,10 +256,11 @@ def _candidates(model: ModelFacts, machine: Machine, wishes: Wishes) -> Iterator
         for kv_type in kv_types if n_ctx == working else kv_types[-1:]:
             yield from fitting(n_ctx, kv_type, given or 0)
 
-    alone = not machine.gpus and wishes.context is None and wishes.streams is None
-    if (alone or wishes.streams) and not model.recurrent:
+    if wants_streams(model, machine, wishes):
+        whole_or_given = every if machine.gpus and given is None else given or 0
+        # Faster streams are not worth a GPU's layers; who asks for streams gets them without those.
         for layers in dict.fromkeys(
-            (given or (every if machine.gpus and given is None else 0), given or 0)
+            (whole_or_given, given or 0 if wishes.streams else whole_or_given)
         ):
             for settings in streamed(model, machine, wishes, kv_types[0], layers):
                 if _fits(model, machine, settings):

@@ -41,13 +41,14 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What there is, measured once; sizes in bytes. `no_gpu` says why `gpus` is empty."""
+    """What there is, measured once; sizes in bytes. `no_gpu` says why `gpus` is empty, `cpu` is the CPU's name."""
 
     cores: Cores
     ram_total: int
     ram_available: int
     gpus: tuple[Gpu, ...] = ()
     no_gpu: str = ""
+    cpu: str = ""
 
     def pack(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -72,6 +73,7 @@ def measure(root: Path = Path("/"), probe: Probe | None = None) -> Machine:
             for gpu in gpus
         ),
         why,
+        cores.name(root),
     )
 
 

@@ -14,6 +14,7 @@ from models.llama.estimate import (
     vram_rooms,
 )
 from models.llama.facts import ModelFacts
+from models.llama.layouts import Layouts
 from models.llama.machine import Machine
 from models.llama.settings import EngineSettings
 
@@ -46,7 +47,7 @@ def smaller_file(model: ModelFacts) -> str:
 @dataclass(frozen=True, slots=True)
 class Case:
     """What the sentences are about. `asked` names the figures that were given, `working` and
-    `plenty` are the plan's two context marks, in tokens."""
+    `plenty` are the plan's two context marks, in tokens, `measured` both layouts' times."""
 
     model: ModelFacts
     machine: Machine
@@ -54,6 +55,7 @@ class Case:
     asked: frozenset[str]
     working: int
     plenty: int
+    measured: Layouts | None = None
 
 
 def explain(case: Case) -> tuple[Reason, ...]:
@@ -154,20 +156,41 @@ def _sequences(case: Case) -> Reason:
 def _streams(case: Case) -> Reason:
     settings = case.settings
     value = "one for each sequence" if settings.streams else "one for all sequences"
+    measured, figures = case.measured, ""
+    if measured is not None:
+        figures = f"measured on this machine: {measured.words}"
+    faster = measured.faster if measured is not None else None
     if "streams" in case.asked:
-        return Reason("streams", value, "asked for", "leave --streams and --no-streams out")
+        why = f"asked for; {figures}" if figures else "asked for"
+        return Reason("streams", value, why, "leave --streams and --no-streams out")
+    if case.model.recurrent:
+        return Reason("streams", value, "a recurrent model keeps no cells", "--streams")
+    if "context" in case.asked:
+        return Reason("streams", value, "the context that was given is for all", "--streams")
+    change = "--no-streams; it takes less memory" if settings.streams else "--streams"
+    if faster == ("streams" if settings.streams else "unified"):
+        return Reason("streams", value, figures, change)
+    if faster == "streams":
+        return Reason("streams", value, f"{_no_room(case)}; {figures}", change)
     if settings.streams:
         why = "a CPU decodes faster where nobody is masked against the tokens of others"
-        return Reason("streams", value, why, "--no-streams; it takes less memory")
-    if case.model.recurrent:
-        why = "a recurrent model keeps no cells"
     elif case.machine.gpus:
         why = "a prefix is shared without taking its memory twice, of which a GPU has little"
-    elif "context" in case.asked:
-        why = "the context that was given is for all"
     else:
-        why = f"streams would take more than a quarter of {size(ram_room(case.machine))}"
-    return Reason("streams", value, why, "--streams")
+        why = _no_room(case)
+    if figures:
+        return Reason("streams", value, f"{why}; {figures}, which hardly differs", change)
+    return Reason("streams", value, why, f"{change}; or time both: greenroom doctor --measure")
+
+
+def _no_room(case: Case) -> str:
+    machine = case.machine
+    if machine.gpus and (
+        "gpu_layers" not in case.asked or case.settings.gpu_layers > case.model.layers
+    ):
+        room = size(vram_rooms(machine))
+        return f"streams would take more than a quarter of {room} of VRAM, or than all layers leave of it"
+    return f"streams would take more than a quarter of {size(ram_room(machine))}"
 
 
 def _kv_type(case: Case) -> Reason:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
-from models.llama.estimate import CELLS, kv_bytes_a_token, ram_room
+from models.llama.estimate import CELLS, kv_bytes_a_token, ram_room, vram_rooms
 from models.llama.facts import ModelFacts
+from models.llama.layouts import Layouts
 from models.llama.machine import Machine
 from models.llama.settings import MAX_CELLS, MAX_SEQUENCES, EngineSettings, KvType
 
@@ -19,9 +20,9 @@ _AT_ONCE = {True: 32, False: 16}
 _BESIDE = (32, 16, 8)
 """With streams: those kept beyond the ones that are decoded, the moving one among them."""
 CONVERSATIONS = (16_384, 8_192, 4_096)
-"""Tokens of a stream, the first that `STREAMS_SHARE` of the RAM holds for every sequence."""
+"""Tokens of a stream, the first that `STREAMS_SHARE` of the memory holds for every sequence."""
 STREAMS_SHARE = 4
-"""Streams take no more than a quarter of the RAM that can be had."""
+"""Streams take no more than a quarter of the memory that can be had where they are, RAM or the GPUs'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class Wishes:
 
     `context` in tokens, `sequences` decoded at once, `gpu_layers` as llama.cpp counts them (the
     output is one), `streams` as EngineSettings has them. `window`, the tokens of the longest
-    conversation, is no size of the engine and only guides the plan.
+    conversation, is no size of the engine and only guides the plan; so do both layouts' times, `measured` with
+    this model on this machine.
     """
 
     threads: int | None = None
@@ -40,12 +42,13 @@ class Wishes:
     kv_type: KvType | None = None
     streams: bool | None = None
     window: int | None = None
+    measured: Layouts | None = None
 
     @property
     def named(self) -> frozenset[str]:
         """The names of those given."""
         given = (name for name, value in asdict(self).items() if value is not None)
-        return frozenset(given) - {"window"}
+        return frozenset(given) - {"window", "measured"}
 
 
 def kinds(model: ModelFacts, wishes: Wishes) -> list[KvType]:
@@ -62,9 +65,8 @@ def sized(
     whole = bool(machine.gpus) and layers > model.layers
     parallel = wishes.sequences or max(1, min(_AT_ONCE[whole], n_ctx // 256))
     kept = 0 if model.recurrent else min(_KEPT[whole], n_ctx // 128)
-    threads = machine.cores.threads
     return EngineSettings(
-        threads=wishes.threads or (min(threads, _GPU_THREADS) if whole else threads),
+        threads=_threads(machine, wishes, whole),
         n_ctx=n_ctx,
         n_seq=max(parallel, kept),
         n_parallel=parallel,
@@ -79,22 +81,21 @@ def streamed(
 ) -> Iterator[EngineSettings]:
     """The sizes of engines with a stream for every sequence, the longest conversations first.
 
-    Unless they are asked for, those that take too much of the RAM are left out.
+    Unless they are asked for, those that take too much of the memory they are in are left out.
     """
     whole = bool(machine.gpus) and layers > model.layers
     parallel = wishes.sequences or _AT_ONCE[whole]
     if parallel >= MAX_SEQUENCES:
         return
     counts = [min(MAX_SEQUENCES, parallel + beside) for beside in _BESIDE]
+    room = (vram_rooms(machine) if whole else ram_room(machine)) // STREAMS_SHARE
     for each in conversations(model, wishes, counts[0]):
         for n_seq in counts:
             cells = n_seq * each
             taken = cells * kv_bytes_a_token(model, kv_type)
-            if wishes.streams or (
-                taken <= ram_room(machine) // STREAMS_SHARE and cells <= MAX_CELLS
-            ):
+            if wishes.streams or (taken <= room and cells <= MAX_CELLS):
                 yield EngineSettings(
-                    threads=wishes.threads or machine.cores.threads,
+                    threads=_threads(machine, wishes, whole),
                     n_ctx=wishes.context or min(cells, MAX_CELLS),
                     n_seq=n_seq,
                     n_parallel=parallel,
@@ -103,6 +104,22 @@ def streamed(
                     kv_type=kv_type,
                     streams=True,
                 )
+
+
+def wants_streams(model: ModelFacts, machine: Machine, wishes: Wishes) -> bool:
+    """Whether each sequence should have a stream of its own, if memory holds them.
+
+    What was asked for decides, then what was measured; the rule, which stands without figures and where
+    they hardly differ, is streams on a machine without a GPU. A context that is given is for all.
+    """
+    if model.recurrent:
+        return False
+    if wishes.streams is not None:
+        return wishes.streams
+    if wishes.context is not None:
+        return False
+    faster = wishes.measured.faster if wishes.measured is not None else None
+    return not machine.gpus if faster is None else faster == "streams"
 
 
 def conversations(model: ModelFacts, wishes: Wishes, n_seq: int) -> list[int]:
@@ -129,6 +146,11 @@ def plenty(model: ModelFacts) -> int:
 def least(model: ModelFacts) -> int:
     """The shortest context worth having, tokens."""
     return min(LEAST, _up(model.context_length) or LEAST)
+
+
+def _threads(machine: Machine, wishes: Wishes, whole: bool) -> int:
+    threads = machine.cores.threads
+    return wishes.threads or (min(threads, _GPU_THREADS) if whole else threads)
 
 
 def _up(tokens: int) -> int:

@@ -101,6 +101,14 @@ class Served:
         self.kill()
 
 
+@pytest.fixture(autouse=True)
+def _no_measurement_of_the_user_s_own(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is remembered of this machine would change the plans that tests expect.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture(scope="session")
 def served() -> type[Served]:
     """The `Served` class: `with served(folder, *flags) as server`."""

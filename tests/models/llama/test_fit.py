@@ -21,7 +21,9 @@ from models.llama.cores import Cores
 from models.llama.estimate import estimate, offloaded, ram_room, vram_room
 from models.llama.facts import ModelFacts
 from models.llama.fit import Plan, fit, smaller
+from models.llama.layouts import Layouts, Timing
 from models.llama.machine import Gpu, Machine
+from models.llama.reasons import Reason
 from models.llama.settings import EngineSettings
 from models.llama.sizing import LEAST, WORKING, Wishes
 
@@ -72,6 +74,16 @@ def machine(
     )
 
 
+def measured(unified_ms: float, streams_ms: float) -> Layouts:
+    """Layouts in which a token and a step take so long."""
+    times = (Timing(read_ms=each, step_ms=8 * each) for each in (unified_ms, streams_ms))
+    unified, streams = times
+    return Layouts(
+        unified=unified, streams=streams, rows=8, tokens=256, steps=16, repeats=5, kept=6016,
+        seconds=9.0, bounded=False,
+    )  # fmt: skip
+
+
 models = st.builds(
     model,
     layers=st.integers(1, 80),
@@ -100,6 +112,8 @@ wishes = st.builds(
     kv_type=st.none() | st.sampled_from(["f16", "q8_0", "f32"]),
     streams=st.none() | st.booleans(),
     window=st.none() | st.integers(256, 40_000),
+    measured=st.none()
+    | st.builds(measured, st.sampled_from([1.0, 3.0]), st.sampled_from([1.0, 3.0])),
 )
 
 
@@ -434,3 +448,70 @@ def test_an_engine_that_died_of_memory_shares_its_cells_next() -> None:
     told = {reason.figure: reason for reason in then.reasons}
     assert told["streams"].why == "the engine ran out of memory with one for each sequence"
     assert told["context"].value == f"{then.settings.n_ctx:,} tokens"
+
+
+def streams_reason(plan: Plan) -> Reason:
+    return next(reason for reason in plan.reasons if reason.figure == "streams")
+
+
+def test_what_was_measured_on_this_machine_chooses_the_layout() -> None:
+    shared = fit(small_model(), machine(40), Wishes(measured=measured(1.0, 1.2)))
+    assert not shared.settings.streams
+    told = streams_reason(shared)
+    assert told.why == (
+        "measured on this machine: streams read 1.2 ms a token against 1, and decode a step of 8 in "
+        "9.6 ms against 8"
+    )
+    assert told.change == "--streams"
+    apart = fit(small_model(), machine(40), Wishes(measured=measured(1.0, 0.5)))
+    assert apart.settings.streams
+    assert streams_reason(apart).why.startswith("measured on this machine: streams read 0.5 ms")
+
+
+def test_what_is_asked_for_outweighs_what_was_measured() -> None:
+    slower, faster = measured(1.0, 1.2), measured(1.0, 0.5)
+    asked = fit(small_model(), machine(40), Wishes(streams=True, measured=slower))
+    assert asked.settings.streams
+    assert streams_reason(asked).why.startswith("asked for; measured on this machine")
+    assert not fit(
+        small_model(), machine(40), Wishes(streams=False, measured=faster)
+    ).settings.streams
+    assert not fit(
+        small_model(), machine(40), Wishes(context=8192, measured=faster)
+    ).settings.streams
+    assert "measured" not in Wishes(measured=faster).named
+
+
+def test_the_rule_stands_where_nothing_or_nothing_clear_was_measured_and_says_how_to_measure() -> (
+    None
+):
+    close = Wishes(measured=measured(1.0, 1.04))
+    for where, by_rule in ((machine(40), True), (machine(40, (24.0,)), False)):
+        ruled, plain = fit(small_model(), where, close), fit(small_model(), where)
+        assert ruled.settings == plain.settings and ruled.settings.streams is by_rule
+        assert "hardly differs" in streams_reason(ruled).why
+        assert "greenroom doctor --measure" in streams_reason(plain).change
+
+
+def test_on_a_gpu_streams_that_were_measured_faster_are_taken_where_all_layers_leave_room() -> None:
+    faster = Wishes(window=700, measured=measured(1.0, 0.5))
+    plan = fit(small_model(), machine(40, (24.0,)), faster)
+    assert (plan.settings.streams, plan.settings.gpu_layers) == (True, 17)
+    assert plan.settings.threads == fit(small_model(), machine(40, (24.0,))).settings.threads
+    assert plan.estimate.vram.kv <= 24 * GIB // 4
+    within(plan)
+    full = fit(small_model(), machine(40, (3.0,)), faster)
+    assert not full.settings.streams and full.settings.gpu_layers == 17
+    assert "streams would take more than a quarter" in streams_reason(full).why
+
+
+def test_faster_streams_still_keep_to_a_quarter_of_the_ram() -> None:
+    plan = fit(small_model(), machine(8), Wishes(measured=measured(1.0, 0.5)))
+    assert not plan.settings.streams
+    why = streams_reason(plan).why
+    assert why.startswith("streams would take more than a quarter of") and "measured" in why
+
+
+def test_a_recurrent_model_has_no_layouts_to_choose_from() -> None:
+    plan = fit(model(kv_heads=0, state=1 << 20), machine(32), Wishes(measured=measured(1.0, 0.5)))
+    assert not plan.settings.streams and "recurrent" in streams_reason(plan).why

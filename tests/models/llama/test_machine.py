@@ -15,6 +15,7 @@ from models.llama import machine, spawn
 from models.llama.cgroups import cpu_quota
 from models.llama.cgroups import memory as group_memory
 from models.llama.cores import Cores, count, default_threads, physical_cores
+from models.llama.cores import name as cpu_name
 from models.llama.machine import Gpu, measure, memory, probe_gpus
 
 GIB = 1 << 30
@@ -94,6 +95,12 @@ def test_cores_nothing_is_known_of_all_count(tmp_path: Path) -> None:
 )
 def test_the_game_keeps_a_core_and_a_quota_is_heeded(cores: Cores, threads: int) -> None:
     assert cores.threads == threads
+
+
+def test_a_cpu_is_told_by_its_name_or_at_least_its_kind(tmp_path: Path) -> None:
+    assert cpu_name(tmp_path)
+    write(tmp_path, {"proc/cpuinfo": "processor\t: 0\nmodel name\t: A  fast\tCPU @ 3 GHz\n"})
+    assert cpu_name(tmp_path) == "A fast CPU @ 3 GHz"
 
 
 def test_a_version_2_group_and_those_above_it_limit_cpu_and_memory(tmp_path: Path) -> None:
