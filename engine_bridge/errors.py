@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 from enum import IntEnum
+from typing import Final
 
 from foundation.errors import GreenroomError
 
@@ -104,6 +105,9 @@ HINTS: dict[str, str] = {
 
 RETRYABLE = frozenset({"rate_limited", "busy", "retry", "no_answer", "cooling_down", "too_late"})
 """Error codes after which the same request may succeed."""
+
+RETRY_MS: Final = {"retry": 250, "busy": 500, "cooling_down": 250, "too_late": 0}
+"""After how long a request may well succeed, in milliseconds, where that can be told."""
 
 
 class BridgeError(GreenroomError):

@@ -30,6 +30,15 @@ class Peer(Protocol):
         """Say goodbye and close."""
 
 
+class Client(Peer, Protocol):
+    """A peer that asks: it has a session once hello was answered."""
+
+    session: Session | None
+
+    def welcome(self) -> None:
+        """Hello was answered: the connection is ready."""
+
+
 @dataclass(slots=True)
 class Asker:
     """Who waits for an answer: a request on one connection. `pieces` counts the speech it got."""

@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from bridge_fakes import Bridges, FakeStage
+from bridge_hall import Hall, NowStage
 
 
 @pytest.fixture
@@ -25,3 +26,8 @@ def bridges() -> Iterator[Bridges]:
     made = Bridges()
     yield made
     made.stop()
+
+
+@pytest.fixture
+def hall() -> Hall:
+    return Hall(NowStage())

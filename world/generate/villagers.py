@@ -183,12 +183,7 @@ def _villager(
 
 
 def _trade_for(person: _Person, draw: Draw) -> Trade:
-    gendered = {"shepherd's boy": False, "pot boy": False, "washerwoman": True, "midwife": True}
-    fitting = [
-        (trade, trade.weight)
-        for trade in TRADES
-        if gendered.get(trade.name, person.woman) == person.woman
-    ]
+    fitting = [(trade, trade.weight) for trade in TRADES if trade.woman in (None, person.woman)]
     return draw.weighted(fitting)
 
 

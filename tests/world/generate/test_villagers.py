@@ -88,6 +88,16 @@ def test_trades_are_as_common_as_their_weights() -> None:
     assert counts["farmer"] > 3 * counts["mason"] > 0
 
 
+def test_a_trade_of_women_or_of_men_alone_is_theirs() -> None:
+    cards = people(2_000)
+    pronouns = {
+        trade: {word for card in cards if card.trade == trade for word in card.persona.split()}
+        & {"He", "She"}
+        for trade in ("washerwoman", "pot boy", "weaver")
+    }
+    assert pronouns == {"washerwoman": {"She"}, "pot boy": {"He"}, "weaver": {"He", "She"}}
+
+
 def test_kin_share_a_roof_and_relations_name_real_people() -> None:
     made = populate(60, ("house_001", "house_002"), PLACES, "green", LORE, (), 9)
     home = {villager.card.key: villager.home for villager in made}

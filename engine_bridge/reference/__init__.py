@@ -1,0 +1,1 @@
+"""What the protocol is, told from its messages: a page for people and AsyncAPI for tools."""
