@@ -102,7 +102,7 @@ class OwnCells:
 
     cost_of_a_copy = 2.0
 
-    def __init__(self, sequences: int, each: int, *, least_shared: int = 32) -> None:
+    def __init__(self, sequences: int, each: int, *, least_shared: int = 8) -> None:
         self.least_shared = least_shared
         self.total = sequences * each
         self.free = self.total

@@ -4,8 +4,8 @@ In unified memory a token is masked against every cell in use, whoever holds it;
 against its own sequence's. On a CPU that halves the time of a step when personas are distinct.
 llama.cpp decodes streams in one pass only where their numbers follow one another (llama-batch.cpp,
 `split_equal`), so sequences keep their number here and move among llama.cpp's: those that are decoded
-together, under one adapter, are brought side by side. A move carries the state of the cells in use;
-llama.cpp's own copy is of a whole stream, ten times as long, and waits for the next decode.
+together, under one adapter, are brought side by side. A move carries the state of the cells in use
+where that is much less than the stream; llama.cpp's own copy is whole, and waits for the next decode.
 """
 
 from __future__ import annotations
