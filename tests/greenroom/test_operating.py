@@ -151,11 +151,11 @@ def test_a_line_that_names_a_rung_is_answered_by_it(server: Any) -> None:
 
 
 def test_a_tool_over_http_hears_the_rung_it_named_stream(server: Any) -> None:
-    async def scene() -> str:
+    async def scene(text: str) -> str:
         async with AsyncClient(server.url) as client:
             await client.join("Ann")
             marta = (await client.approach("Marta Kell")).id
-            d = {"to": marta, "text": "Good evening.", "key": "h", "backend": "local"}
+            d = {"to": marta, "text": text, "key": "h", "backend": "local"}
             asked = urllib.request.Request(
                 f"{server.http}/api/request",
                 data=json.dumps(
@@ -166,10 +166,16 @@ def test_a_tool_over_http_hears_the_rung_it_named_stream(server: Any) -> None:
             told = await asyncio.to_thread(lambda: urllib.request.urlopen(asked, timeout=60).read())
             return str(told.decode())
 
-    events = [part.splitlines() for part in asyncio.run(scene()).strip().split("\n\n")]
-    assert {lines[0] for lines in events[:-1]} == {"event: session", "event: speech"}
-    done = json.loads(events[-1][1].removeprefix("data: "))
-    assert events[-1][0] == "event: done" and house.NAME in done["source"]
+    sources = []
+    # An answer of the model that fails the checks on speech is replaced by a reflex.
+    for text in ("Good evening.", "What does a bed cost?", "Have you heard of any wolves?"):
+        events = [part.splitlines() for part in asyncio.run(scene(text)).strip().split("\n\n")]
+        assert {lines[0] for lines in events[:-1]} == {"event: session", "event: speech"}
+        assert events[-1][0] == "event: done"
+        sources.append(json.loads(events[-1][1].removeprefix("data: "))["source"])
+        if house.NAME in sources[-1]:
+            return
+    raise AssertionError(f"the rung named never answered: {sources}")
 
 
 def test_what_can_not_be_done_is_told_with_its_mend_and_changes_nothing(
