@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import Recorder, ask
 
 from actors.choices import Choice, DecisionReply, match, options, reply_to
 from actors.fighters import Fighter, GroupView
@@ -16,9 +16,8 @@ from actors.orders import focus_said, orders_to, seen_by
 from actors.plans import OrdersReply
 from models import grammar, house
 from models.cloud.anthropic_call import call_of
-from models.errors import ModelError
 from models.prompts import SHIPPED, Panel, Persona, parse_choice
-from models.request import ModelRequest, Reply
+from models.request import ModelRequest
 from world.frame import Near, Situation
 from world.world import World
 
@@ -178,26 +177,6 @@ def test_a_cloud_is_asked_with_the_same_enums_in_one_object() -> None:
     ]
 
 
-class Ear:
-    """Waits for the one end of a request."""
-
-    def __init__(self) -> None:
-        self.over = threading.Event()
-        self.reply: Reply | None = None
-        self.error: ModelError | None = None
-
-    def on_text(self, request_id: int, text: str) -> None:
-        return None
-
-    def on_done(self, reply: Reply) -> None:
-        self.reply = reply
-        self.over.set()
-
-    def on_error(self, request_id: int, error: ModelError) -> None:
-        self.error = error
-        self.over.set()
-
-
 def _random(folder: Path) -> Path:
     gguf = pytest.importorskip("benchmarks._gguf")
     shape = gguf.Shape(64, 2, 4, 2, 128, 1200, tied=True)
@@ -221,10 +200,9 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
 
 @pytest.mark.engine
 def test_a_real_engine_names_nobody_who_is_not_there(engine: Any, moment: Situation) -> None:
-    asked: list[tuple[Ear, Any]] = []
+    asked: list[tuple[Recorder, Any]] = []
 
-    def ask(messages: Any, schema: Any, n: int, offered: Any) -> None:
-        ear = Ear()
+    def put(messages: Any, schema: Any, n: int, offered: Any) -> None:
         question = ModelRequest(
             messages,
             "decide",
@@ -234,23 +212,21 @@ def test_a_real_engine_names_nobody_who_is_not_there(engine: Any, moment: Situat
             seed=n,
             deadline_s=120.0,
         )
-        engine.submit(question, ear)
-        asked.append((ear, offered))
+        asked.append((ask(engine, question), offered))
 
     for n in range(18):
         near = tuple(wolf(m, f"Grey {n}{m}") for m in range(n % 4))
         choices = options(replace(moment, near=near), ACTIONS, fights=n % 2 == 0)
         panel = Panel(time="night", mood="wary", place="the Lantern", near=("Ben",))
         texts = [choice.text for choice in choices]
-        ask(SHIPPED.decide(MARTA, panel, texts), reply_to(choices), n, choices)
+        put(SHIPPED.decide(MARTA, panel, texts), reply_to(choices), n, choices)
         view = field([f"Spear {n}{m}" for m in range(n % 4)], members=1 + n % 3)
         seen = seen_by(view)
         messages = SHIPPED.orders(view.name, view.species, 3, view.tactics, seen)
-        ask(messages, orders_to(view, seen), n, view)
-    for ear, offered in asked:
-        assert ear.over.wait(120.0)
-        assert ear.reply is not None, ear.error
-        parsed: Any = ear.reply.parsed
+        put(messages, orders_to(view, seen), n, view)
+    for answer, offered in asked:
+        answer.wait(120.0)
+        parsed: Any = answer.reply.parsed
         if isinstance(offered, GroupView):
             assert (parsed.tactic, parsed.focus) in orders(offered)
         else:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 import re
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from embedding import ask
 from prometheus_client.metrics_core import Metric
 
 from engine_bridge.model_metrics import families
 from models import house
 from models.cache import SemanticCache
 from models.cached import CachedBackend
-from models.embeddings import Embedder, EmbeddingRequest, Embeddings
-from models.errors import ModelError
+from models.embeddings import Embedder
 from models.hashed import HashedEmbedder
 from models.llama.embedder import LlamaEmbedder
 from models.router import Router
@@ -28,23 +27,8 @@ from models.scripted import ScriptedBackend
 PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
 
 
-class Over:
-    """Waits for the one end of a request."""
-
-    def __init__(self) -> None:
-        self.heard = threading.Event()
-
-    def on_vectors(self, embeddings: Embeddings) -> None:
-        self.heard.set()
-
-    def on_error(self, request_id: int, error: ModelError) -> None:
-        self.heard.set()
-
-
 def embed(embedder: Embedder, *texts: str) -> None:
-    over = Over()
-    embedder.submit(EmbeddingRequest(texts), over)
-    assert over.heard.wait(60)
+    assert ask(embedder, *texts).ended.wait(60)
 
 
 def scraped(embedder: Embedder) -> dict[str, Metric]:

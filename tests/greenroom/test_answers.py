@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import ask as put
 
 from engine_bridge.client import AsyncClient
-from foundation.errors import GreenroomError, UsageError
+from foundation.errors import UsageError
 from greenroom import headless, minds
 from greenroom.answers import FILE
 from greenroom.app import App
@@ -32,39 +32,17 @@ def settings(folder: Path, **changed: Any) -> ModelSettings:
     return ModelSettings(**{**values, "local_only": True, **changed})  # type: ignore[arg-type]
 
 
-class Answer:
-    """Waits for the one end of a request."""
-
-    def __init__(self) -> None:
-        self.over = threading.Event()
-        self.pieces: list[str] = []
-        self.reply: Reply | None = None
-
-    def on_text(self, request_id: int, text: str) -> None:
-        self.pieces.append(text)
-
-    def on_done(self, reply: Reply) -> None:
-        self.reply = reply
-        self.over.set()
-
-    def on_error(self, request_id: int, error: GreenroomError) -> None:
-        self.over.set()
-
-
 def ask(gathered: Minds, line: str = LINE, scope: str = "npc:1|x", **fields: Any) -> Reply:
     messages: list[Message] = [
         {"role": "system", "content": "You are Marta Kell, innkeeper of Alderford."},
         {"role": "user", "content": f'(evening; mood: calm; at: the inn)\n\nAnn says: "{line}"'},
     ]
     fields = {"max_tokens": 96, "temperature": 0.0, "deadline_s": 60.0, **fields}
-    answer = Answer()
-    gathered.backend.submit(
-        ModelRequest(messages, "speech", cache_scope=scope, cache_question=line, **fields), answer
-    )
-    assert answer.over.wait(60.0)
-    assert answer.reply is not None
-    assert "".join(answer.pieces) == answer.reply.text
-    return answer.reply
+    question = ModelRequest(messages, "speech", cache_scope=scope, cache_question=line, **fields)
+    answer = put(gathered.backend, question)
+    reply = answer.reply
+    assert "".join(answer.pieces) == reply.text
+    return reply
 
 
 @pytest.fixture

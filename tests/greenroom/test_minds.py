@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import ask
 
-from foundation.errors import GreenroomError
 from greenroom.minds import gather, window
 from greenroom.settings import ModelSettings
 from models import house
-from models.request import WINDOW, Message, ModelRequest, Reply
+from models.request import WINDOW, Message, ModelRequest
 from plugins.manager import load_builtin_and_installed
 
 pytestmark = pytest.mark.engine
@@ -47,24 +47,6 @@ class _Refuse(BaseHTTPRequestHandler):
         return None
 
 
-class Answer:
-    """Waits for the one end of a request."""
-
-    def __init__(self) -> None:
-        self.over = threading.Event()
-        self.reply: Reply | None = None
-
-    def on_text(self, request_id: int, text: str) -> None:
-        return None
-
-    def on_done(self, reply: Reply) -> None:
-        self.reply = reply
-        self.over.set()
-
-    def on_error(self, request_id: int, error: GreenroomError) -> None:
-        self.over.set()
-
-
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
     server = Listener()
@@ -86,15 +68,13 @@ def test_a_plan_reaches_the_provider_only_where_text_may_leave(
     assert gathered is not None
     try:
         gathered.wait_ready(60.0)
-        answer = Answer()
         line: Message = {"role": "user", "content": "where do we strike the mill?"}
-        gathered.router.submit(
-            ModelRequest(messages=[line], purpose="plan", max_tokens=8, deadline_s=60.0), answer
-        )
-        assert answer.over.wait(60.0)
+        question = ModelRequest(messages=[line], purpose="plan", max_tokens=8, deadline_s=60.0)
+        answer = ask(gathered.router, question)
+        answer.wait()
     finally:
         gathered.router.close()
-    assert answer.reply is not None and house.NAME in answer.reply.source
+    assert house.NAME in answer.reply.source
     assert bool(provider.bodies) is not local_only
     assert all(b"strike the mill" in body for body in provider.bodies)
 
@@ -140,13 +120,10 @@ def test_the_species_that_come_with_it_speak_under_their_own_adapters() -> None:
         persona: Message = {"role": "system", "content": "You are Ulf of the grey pack."}
         line: Message = {"role": "user", "content": "Who are you?"}
         for species in ("wolf", "vampire", "guard", "deer"):
-            answer = Answer()
             asked = ModelRequest(
                 messages=[persona, line], purpose="speech", adapter=species, temperature=0.0
             )
-            gathered.router.submit(asked, answer)
-            assert answer.over.wait(60.0) and answer.reply is not None
-            said[species] = answer.reply.source
+            said[species] = ask(gathered.router, asked).reply.source
         states = gathered.engine.status()["adapters"]
     finally:
         gathered.router.close()

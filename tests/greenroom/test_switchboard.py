@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asking import Recorder
 
 from engine_bridge.ladder import MOST_RUNGS, AddRung, Ladder
 from foundation.errors import GreenroomError, LimitError, UsageError
@@ -21,14 +22,13 @@ from models.errors import (
     BackendRefused,
     Cancelled,
     ModelDoesNotFit,
-    ModelError,
     ModelFileError,
     ModelUnavailable,
 )
 from models.llama.cores import Cores
 from models.llama.host import LlamaHost
 from models.llama.machine import Machine
-from models.request import WINDOW, Message, ModelRequest, Reply
+from models.request import WINDOW, Message, ModelRequest
 from models.router import Router, Rung
 from models.scripted import ScriptedBackend
 
@@ -37,28 +37,8 @@ pytestmark = pytest.mark.engine
 SMALL = {"threads": 1, "context": 1024, "sequences": 2}
 
 
-class Answer:
-    """Waits for the one end of a request."""
-
-    def __init__(self) -> None:
-        self.begun, self.over = threading.Event(), threading.Event()
-        self.reply: Reply | None = None
-        self.error: ModelError | None = None
-
-    def on_text(self, request_id: int, text: str) -> None:
-        self.begun.set()
-
-    def on_done(self, reply: Reply) -> None:
-        self.reply = reply
-        self.over.set()
-
-    def on_error(self, request_id: int, error: ModelError) -> None:
-        self.error = error
-        self.over.set()
-
-
-def ask(router: Router, max_tokens: int = 8, **fields: Any) -> Answer:
-    answer = Answer()
+def ask(router: Router, max_tokens: int = 8, **fields: Any) -> Recorder:
+    answer = Recorder()
     line: Message = {"role": "user", "content": "Good evening. What news of the wolves?"}
     fields.setdefault("deadline_s", 60.0)
     router.submit(ModelRequest([line], "speech", max_tokens=max_tokens, **fields), answer)
@@ -67,8 +47,8 @@ def ask(router: Router, max_tokens: int = 8, **fields: Any) -> Answer:
 
 def source(router: Router, **fields: Any) -> str:
     answer = ask(router, **fields)
-    assert answer.over.wait(60)
-    return answer.reply.source if answer.reply is not None else str(answer.error)
+    answer.wait()
+    return answer.replies[0].source if answer.replies else str(answer.errors[0])
 
 
 def load(file: Path, sizes: Any) -> LlamaHost:
@@ -146,10 +126,9 @@ def test_a_rung_that_is_added_has_a_window_of_its_own(tmp_path: Path) -> None:
         turns.append({"role": "user", "content": "And breakfast?"})
         dropped = {}
         for label in ("local", "short"):
-            answer = Answer()
+            answer = Recorder()
             asked = ModelRequest(turns, "speech", max_tokens=8, window=0, backend=label)
             gathered.router.submit(asked, answer)
-            assert answer.over.wait(60) and answer.reply is not None, answer.error
             dropped[label] = answer.reply.dropped
         assert dropped["local"] == () and dropped["short"]
     finally:
@@ -161,11 +140,10 @@ def test_a_rung_that_goes_ends_what_it_has_begun(boards: Boards) -> None:
     board, router = boards()
     board.add(big(first=True))
     under_way = ask(router, 40, temperature=0.0)
-    assert under_way.begun.wait(60)
+    assert under_way.spoke.wait(60)
     board.remove("big")
     assert source(router) == "scripted"
-    assert under_way.over.wait(60)
-    assert under_way.reply is not None and house.NAME in under_way.reply.source
+    assert house.NAME in under_way.reply.source
 
 
 def test_what_a_going_rung_had_not_begun_is_answered_or_told(boards: Boards) -> None:
@@ -174,9 +152,9 @@ def test_what_a_going_rung_had_not_begun_is_answered_or_told(boards: Boards) -> 
     answers = [ask(router, 40) for _ in range(12)]
     board.remove("big")
     for answer in answers:
-        assert answer.over.wait(60)
-        assert answer.reply is not None or isinstance(answer.error, (Cancelled, ModelUnavailable))
-    assert any(a.reply is not None and a.reply.source == "scripted" for a in answers)
+        answer.wait()
+        assert answer.replies or isinstance(answer.error, (Cancelled, ModelUnavailable))
+    assert any(reply.source == "scripted" for answer in answers for reply in answer.replies)
 
 
 @pytest.mark.parametrize("kind", ["missing", "truncated", "not a GGUF", "too large"])

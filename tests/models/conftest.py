@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-# Helpers beside this file (asking.py, random_gguf.py) are imported by name.
-sys.path.append(str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")

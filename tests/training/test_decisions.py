@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import random
-import threading
 from typing import Any
 
 import pytest
+from asking import ask
 from pydantic import BaseModel
 
 from actors.choices import DecisionReply
 from models import grammar, house
-from models.errors import ModelError
 from models.narrow import narrowed
 from models.prompts import Decision, parse_choice
-from models.request import ModelRequest, Reply
+from models.request import ModelRequest
 from training.corpus.acts import draw_decision
 from training.corpus.people import valley
 from training.corpus.sample import panel
 
 pytestmark = pytest.mark.engine
 QUESTIONS = 40
-
-
-class Ear:
-    """Waits for the one end of a request."""
-
-    def __init__(self) -> None:
-        self.over = threading.Event()
-        self.reply: Reply | None = None
-
-    def on_text(self, request_id: int, text: str) -> None:
-        return None
-
-    def on_done(self, reply: Reply) -> None:
-        self.reply = reply
-        self.over.set()
-
-    def on_error(self, request_id: int, error: ModelError) -> None:
-        self.over.set()
 
 
 def test_greedy_decisions_agree_with_the_teacher_at_least_as_often() -> None:
@@ -60,14 +41,9 @@ def test_greedy_decisions_agree_with_the_teacher_at_least_as_often() -> None:
     host.wait_ready(60.0)
 
     def acts(messages: Any, schema: type[BaseModel]) -> tuple[str, str]:
-        ear = Ear()
         most = grammar.longest_tokens(schema)
-        host.submit(
-            ModelRequest(messages, "decide", schema=schema, max_tokens=most, temperature=0.0), ear
-        )
-        assert ear.over.wait(60.0)
-        assert ear.reply is not None
-        parsed: Any = ear.reply.parsed
+        question = ModelRequest(messages, "decide", schema=schema, max_tokens=most, temperature=0.0)
+        parsed: Any = ask(host, question).reply.parsed
         return parsed.action, parsed.target
 
     free = kept_to = 0

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-# Helpers beside this file (direct_builder.py, crash_writer_of_vectors.py) are imported by name.
-sys.path.append(str(Path(__file__).parent))
-
 from direct_builder import DirectBuilder
 
 from world.lore.vectors import VectorOptions, VectorStore

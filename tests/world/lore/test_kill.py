@@ -9,19 +9,20 @@ import sys
 import time
 from pathlib import Path
 
+import crash_writer_of_vectors
 import numpy as np
 from crash_writer_of_vectors import contents_after, open_store, vector_of
 
 ROOT = Path(__file__).parents[3]
-HERE = Path(__file__).parent
+SCRIPT = Path(crash_writer_of_vectors.__file__)
 KILLS = 6
 
 
 def write_and_kill(path: Path, chance: random.Random) -> int:
     """Let a child write for a moment and kill it; the last change it announced, 0 if none."""
-    paths = os.pathsep.join([str(ROOT), str(HERE)])
+    paths = os.pathsep.join([str(ROOT), str(SCRIPT.parent)])
     with subprocess.Popen(
-        [sys.executable, str(HERE / "crash_writer_of_vectors.py"), str(path)],
+        [sys.executable, str(SCRIPT), str(path)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": paths},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import signal
@@ -11,25 +10,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import IO
 
+import crash_writer
 import numpy as np
 import pytest
 
 from world.store import Store
 
 ROOT = Path(__file__).parents[3]
-SCRIPT = Path(__file__).with_name("crash_writer.py")
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("crash_writer", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+SCRIPT = Path(crash_writer.__file__)
 
 
 @pytest.fixture
@@ -72,7 +62,7 @@ def run_and_kill(victims: subprocess.Popen[str], path: Path, after_s: float) -> 
     return max((int(line.split()[1]) for line in lines if line.startswith("synced ")), default=-1)
 
 
-def check(path: Path, script: ModuleType, announced: int) -> int:
+def check(path: Path, announced: int) -> int:
     """All announced is there, without a gap, and every checkpoint is whole; the last tick kept."""
     with Store.open(path) as store:
         assert store.last_tick >= announced
@@ -83,22 +73,20 @@ def check(path: Path, script: ModuleType, announced: int) -> int:
         assert names == {info.name for info in kept}
         for info in kept:
             state = store.reader.load(info)
-            wanted = script.state_of_tick(info.tick)
+            wanted = crash_writer.state_of_tick(info.tick)
             assert state["tick"] == info.tick
             assert np.array_equal(state["x"], wanted["x"])
         records = list(store.reader.records(kept[0] if kept else None))
         first = kept[0].tick + 1 if kept else 1
         assert [r.tick for r in records] == list(range(first, store.last_tick + 1))
-        assert records == [script.record_of_tick(r.tick) for r in records]
+        assert records == [crash_writer.record_of_tick(r.tick) for r in records]
         tail = list(recovery.records)
         start = recovery.checkpoint.tick if recovery.checkpoint else 0
         assert [r.tick for r in tail] == list(range(start + 1, store.last_tick + 1))
         return store.last_tick
 
 
-def kill_often(
-    victims: subprocess.Popen[str], path: Path, script: ModuleType, times: int, seed: int
-) -> None:
+def kill_often(victims: subprocess.Popen[str], path: Path, times: int, seed: int) -> None:
     chance = random.Random(seed)
     announced = last = -1
     progressed = died_before_it_began = 0
@@ -110,7 +98,7 @@ def kill_often(
             died_before_it_began += 1
             continue
         try:
-            now = check(path, script, announced)
+            now = check(path, announced)
         except Exception as error:
             assert announced == -1, f"after tick {announced} was announced: {error!r}"
             assert "holds no world" in str(error)
@@ -125,17 +113,17 @@ def kill_often(
 
 
 def test_twenty_kills_at_random_instants_lose_nothing_that_was_announced(
-    tmp_path: Path, victims: subprocess.Popen[str], script: ModuleType
+    tmp_path: Path, victims: subprocess.Popen[str]
 ) -> None:
-    kill_often(victims, tmp_path / "w", script, times=20, seed=20)
+    kill_often(victims, tmp_path / "w", times=20, seed=20)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_a_hundred_kills_at_random_instants_lose_nothing_that_was_announced(
-    tmp_path: Path, victims: subprocess.Popen[str], script: ModuleType
+    tmp_path: Path, victims: subprocess.Popen[str]
 ) -> None:
-    kill_often(victims, tmp_path / "w", script, times=100, seed=100)
+    kill_often(victims, tmp_path / "w", times=100, seed=100)
 
 
 def test_a_full_disk_is_told_waited_for_and_gone_on_from(tmp_path: Path) -> None:
