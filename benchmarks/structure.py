@@ -1,7 +1,7 @@
 """What it costs to keep a reply inside its grammar, at a vocabulary of 152,000, beside llama.cpp's own sampler.
 
-Replies of the schemas that minds use are walked with random logits, so every choice is as a model
-without sense would make it: each reply must be valid at the first attempt and within its limit.
+Replies that minds give, once with their targets free and once as a moment narrows them, and one that
+aims among twelve are walked with random logits, so every choice is as a model without sense would make it: each reply must be valid at the first attempt and within its limit.
 Times are this thread's CPU time, so that what else the machine does is not counted. The promise is on all
 tokens of the replies; those that can only be what they are cost no mask, so the chosen ones alone
 are told as well. The peer has to say what may follow for each token of the same replies.

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from benchmarks.llm import workload
 from benchmarks.llm.sides import Absent
+from greenroom.folders import user_cache
 from models import house
 
 MODELS = ("house", "250m", "1b")
@@ -29,9 +30,8 @@ _SEED = 4
 
 
 def cache_folder() -> Path:
-    """Where what is made or downloaded once is kept: $XDG_CACHE_HOME/greenroom/bench."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(base) if base else Path.home() / ".cache") / "greenroom" / "bench"
+    """Where what is made or downloaded once is kept, in the user's cache folder: made if it is not there."""
+    folder = user_cache() / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -37,6 +37,7 @@ from models.request import Priority
 HEARTBEAT_S = 0.5
 MAX_ADAPTERS = 64
 _SHARED_LEAST = 16
+"""Tokens in common for which a prompt waits for another that is being read; more than any memory's `least_shared`."""
 _TALK_S = 2.0
 """So long after a player's line the next one is expected."""
 _WORTH_ABORTING_S = 0.01
@@ -251,9 +252,7 @@ class Engine:
         for other in self._schedule.active:
             if other.reading and other.priority <= job.priority and other.adapter == job.adapter:
                 best = max(best, common(other.prompt, job.prompt))
-        # A prefix too short to be shared comes to nothing, however long one waits for it.
-        least = max(_SHARED_LEAST, self._table.least_shared)
-        if best < least or not self._model.forgets_partly:
+        if best < _SHARED_LEAST or not self._model.forgets_partly:
             return False
         held = self._table.longest_prefix(job.prompt, job.adapter)[1]
         return best - held >= _SHARED_LEAST

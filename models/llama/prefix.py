@@ -104,11 +104,6 @@ class SequenceTable:
         return self._cells.free
 
     @property
-    def least_shared(self) -> int:
-        """Tokens that a prefix must have to be shared at all."""
-        return self._cells.least_shared
-
-    @property
     def kept(self) -> int:
         """Idle sequences kept for reuse."""
         return sum(1 for row in self._rows if not row.busy and row.tokens)
