@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 
 from models.errors import ModelFileError
 from models.llama.library import LogTail, Model
-from models.llama.settings import EngineSettings
+from models.llama.settings import MAX_CARRIED, EngineSettings
 
-MAX_CARRIED = 64 << 20
-"""Bytes of the largest state that is carried between streams, since as many are kept to carry with."""
 _GGML_TYPES = {"f32": 0, "f16": 1, "q8_0": 8}
 _VALUE_BYTES = {"f32": 4.0, "f16": 2.0, "q8_0": 34 / 32}
 _COPIED_NS, _CARRIED_NS, _LOOKED_AT_NS, _CLEARLY = 0.25, 0.25, 12.0, 1.5

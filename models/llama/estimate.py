@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 from models.llama.facts import ModelFacts
 from models.llama.machine import Gpu, Machine
-from models.llama.settings import EngineSettings, KvType
+from models.llama.settings import MAX_CARRIED, EngineSettings, KvType
 
 GIB = 1 << 30
 _MIB = 1 << 20
@@ -85,7 +85,7 @@ def estimate(model: ModelFacts, settings: EngineSettings, gpus: Sequence[Gpu]) -
         kv=sum(kv[:first]),
         compute=mask + 8 * width * settings.n_batch if every else compute,
         logits=4 * settings.n_seq * model.vocabulary,
-        process=_PROCESS + _PER_TOKEN_KNOWN * model.vocabulary,
+        process=_PROCESS + _PER_TOKEN_KNOWN * model.vocabulary + _carried(model, settings),
     )
     if not layers:
         return Estimate(ram, Memory())
@@ -159,6 +159,13 @@ def _cells(settings: EngineSettings) -> int:
 def _kv(model: ModelFacts, values: int, settings: EngineSettings) -> int:
     per_token = values * KV_BYTES[settings.kv_type]
     return round(_cells(settings) * per_token) + settings.n_seq * model.state_bytes
+
+
+def _carried(model: ModelFacts, settings: EngineSettings) -> int:
+    """What states are carried between streams with, which stays allocated."""
+    if not settings.streams:
+        return 0
+    return min(MAX_CARRIED, _reach(settings) * kv_bytes_a_token(model, settings.kv_type))
 
 
 def _flashless(model: ModelFacts, settings: EngineSettings) -> bool:

@@ -17,6 +17,9 @@ MAX_SEQUENCES = 256
 MAX_CELLS = 1 << 22
 """Tokens of the largest KV memory that is asked for."""
 
+MAX_CARRIED = 64 << 20
+"""Bytes of the largest state that is carried between streams, since as many are kept to carry with."""
+
 KvType = Literal["f32", "f16", "q8_0"]
 """What a value of the KV memory is kept in, by ggml's names."""
 
