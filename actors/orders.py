@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from actors.fighters import GroupView
@@ -9,7 +10,7 @@ from actors.plans import OrdersReply
 from models.narrow import NONE, narrowed
 from models.prompts import Orders, OrdersSituation
 
-__all__ = ["focus_said", "orders_to", "seen_by"]
+__all__ = ["aims", "focus_said", "orders_to", "seen_by"]
 
 MAX_TACTICS: Final = 12
 """Tactics that a prompt tells of."""
@@ -36,16 +37,22 @@ def orders_to(view: GroupView, seen: OrdersSituation) -> type[OrdersReply] | Non
 
     None for a group without tactics: there is nothing to order.
     """
-    foes = set(_foes(view, seen))
-    offered: set[tuple[str, str]] = set()
-    for tactic in view.tactics[:MAX_TACTICS]:
-        aims = set(foes)
-        if not foes or tactic not in _AIMED:
-            aims.add(NONE)
-        if tactic == _GUARDS and seen.ward:
-            aims.add(seen.ward)
-        offered |= {(tactic, aim) for aim in aims}
+    offered = aims(view.tactics[:MAX_TACTICS], _foes(view, seen), seen.ward)
     return narrowed(OrdersReply, ("tactic", "focus"), offered) if offered else None
+
+
+def aims(tactics: Iterable[str], foes: Iterable[str], ward: str) -> set[tuple[str, str]]:
+    """What may be ordered: each tactic with a foe, with the ward to be protected, or with "none"."""
+    named = set(foes)
+    offered: set[tuple[str, str]] = set()
+    for tactic in tactics:
+        whom = set(named)
+        if not named or tactic not in _AIMED:
+            whom.add(NONE)
+        if tactic == _GUARDS and ward:
+            whom.add(ward)
+        offered |= {(tactic, aim) for aim in whom}
+    return offered
 
 
 def focus_said(view: GroupView, seen: OrdersSituation, said: Orders, by_rule: int) -> int:

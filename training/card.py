@@ -13,6 +13,9 @@ from training.corpus.grammar import count
 from training.corpus.people import table
 from training.corpus.sample import VERSION
 
+_SCORES = ("lines", "model", "model_at_0.6", "nearest_template", "by_topic", "agrees", "surprise")
+_TRAINED = ("steps", "tokens", "seed", "device", "notes")
+
 
 def card(model: Path, facts: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
     """All that the card tells, as plain values."""
@@ -32,20 +35,24 @@ def card(model: Path, facts: dict[str, Any], scores: dict[str, Any]) -> dict[str
             "quantisation": "Q8_0",
             "context": 1024,
         },
-        "training": {key: facts[key] for key in ("steps", "tokens", "seed", "perplexity", "notes")},
+        "training": {key: facts[key] for key in _TRAINED},
         "corpus": {
             "version": VERSION,
             "line_patterns": len(patterns),
             "phrasings": sum(count(p) for p in patterns),
         },
-        "scores": {k: scores[k] for k in ("lines", "model", "model_at_0.6", "nearest_template")},
+        "scores": {key: scores[key] for key in _SCORES},
         "replies": scores["replies"][:20],
     }
 
 
 def page(told: dict[str, Any]) -> str:
     """The card as a page to read."""
-    scores, training = told["scores"], told["training"]
+    scores, training, surprise = told["scores"], told["training"], told["scores"]["surprise"]
+    topics = "\n".join(
+        f"| {topic} | {each['lines']} | {each['passed']} % |"
+        for topic, each in scores["by_topic"].items()
+    )
     rows = "\n".join(
         f"| {label} | {s['passed']} % | {s['whole']} % | {s['in_character']} % "
         f"| {s['answers']} % | {s['fresh']} % |"
@@ -69,16 +76,19 @@ clever model and knows nothing of the world; for real wit, bring a GGUF of your 
 |---|---|
 | file | `{told["file"]["name"]}`, {told["file"]["bytes"] / 1e6:.1f} MB, Q8_0 |
 | network | Llama, {told["network"]["parameters"] / 1e6:.1f} million parameters, context {told["network"]["context"]} |
-| trained | {training["steps"]} steps, {training["tokens"] / 1e6:.1f} million tokens, on the CPU, seed {training["seed"]} |
+| trained | {training["steps"]} steps, {training["tokens"] / 1e6:.1f} million tokens, on {training["device"]}, seed {training["seed"]} |
 | corpus | version {told["corpus"]["version"]}, written by the grammar in `training/corpus/`: {told["corpus"]["line_patterns"]} line patterns, {told["corpus"]["phrasings"]:,} phrasings before names and typing slips |
-| perplexity | {training["perplexity"]:.2f} on answers to held-out phrasings by held-out people |
+| perplexity | {surprise["perplexity"]:.2f} a token, {surprise["bits_per_character"]:.3f} bits a character, on {surprise["answers"]} answers to held-out phrasings by people drawn for the examination alone |
+| acts, orders | {scores["agrees"]["acts"]} % and {scores["agrees"]["orders"]} % of {scores["lines"]} each are its teacher's, both fields, chosen as minds are asked to (`training/corpus/acts.py`) |
 | licence | MIT |
 
 {training["notes"]}
 
 ## How good it is
 
-{scores["lines"]} lines in `training/heldout_lines.toml`, none of which the grammar can write, each with
+`greenroom models check` runs this examination on any GGUF.
+
+{scores["lines"]} lines in `training/exam/heldout_lines.toml`, none of which the grammar can write, each with
 what its answer must hold. A reply passes when it is made of whole sentences, stays in character,
 answers the line and does not repeat itself. The peer beside it finds the corpus line nearest to the
 player's (character n-grams, TF-IDF, cosine) among thousands drawn for the same person and gives the
@@ -91,6 +101,13 @@ corpus's own reply, written from that person's facts with their tags at hand. Th
 Lines that ask for no particular word are judged by the kind of corpus reply that is nearest to
 the answer, which is a machine's judgement and sometimes wrong in either direction.
 
+| greedy, by what is asked and of whom | lines | passed |
+|---|---|---|
+{topics}
+
+Strangers were written for the examination: nothing of them is in the corpus. The valley's people are, since the
+model is to know them; the lines put to them are not.
+
 ## The first twenty replies, unpicked
 
 {replies}
@@ -100,7 +117,7 @@ the answer, which is a machine's judgement and sometimes wrong in either directi
 It answers in English, one to three short sentences, from the persona's facts and the moment. It
 doesn't reason, count or remember beyond the turns in its prompt, and a question far from what its
 corpus asks gets a vague or a wrong answer. Decisions and orders follow plain rules of its
-teacher. `training/README.md` says how to train it again.
+teacher, the reflexes' common sense in words. `training/README.md` says how to train it again.
 """
 
 
@@ -109,7 +126,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=house.path())
     parser.add_argument("--facts", type=Path, required=True, help="facts.json of the trainer")
-    parser.add_argument("--scores", type=Path, required=True, help="--json of training.evaluate")
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        required=True,
+        help="what greenroom models check --peer --json printed",
+    )
     args = parser.parse_args()
     facts = json.loads(args.facts.read_text(encoding="utf-8"))
     scores = json.loads(args.scores.read_text(encoding="utf-8"))

@@ -66,9 +66,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     time = q.shape[2]
     stretch = -(-time // STRETCHES)
-    late = torch.full((time, time), -3e4, dtype=q.dtype).triu(1)
+    late = torch.full((time, time), -3e4, dtype=q.dtype, device=q.device).triu(1)
     seen = []
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(q.device.type, enabled=False):
         q = q * q.shape[3] ** -0.5
         for start in range(0, time, stretch):
             end = min(time, start + stretch)

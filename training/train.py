@@ -45,8 +45,8 @@ class Batch:
     told: Tensor
 
     @classmethod
-    def of(cls, tokens: Tokens, rows: Sequence[int]) -> Batch:
-        """The samples of those numbers."""
+    def of(cls, tokens: Tokens, rows: Sequence[int], device: str = "cpu") -> Batch:
+        """The samples of those numbers, on a device by PyTorch's name of it."""
         spans = [slice(tokens.offsets[i], tokens.offsets[i + 1]) for i in rows]
         longest = max(span.stop - span.start for span in spans)
 
@@ -54,7 +54,7 @@ class Batch:
             page = np.zeros((len(spans), longest), kind)
             for row, span in enumerate(spans):
                 page[row, : span.stop - span.start] = values[span]
-            return torch.from_numpy(page)
+            return torch.from_numpy(page).to(device)
 
         return cls(
             padded(tokens.ids, np.int64), padded(tokens.answers, np.bool_),
@@ -63,7 +63,7 @@ class Batch:
         )  # fmt: skip
 
 
-def batches(tokens: Tokens, seed: int) -> Iterator[Batch]:
+def batches(tokens: Tokens, seed: int, device: str = "cpu") -> Iterator[Batch]:
     """Endless batches of about BATCH_TOKENS, samples of like length together."""
     rng = np.random.default_rng(seed)
     lengths = np.diff(tokens.offsets)
@@ -79,7 +79,7 @@ def batches(tokens: Tokens, seed: int) -> Iterator[Batch]:
                 groups[-1].append(int(index))
             for at in rng.permutation(len(groups)):
                 if groups[at]:
-                    yield Batch.of(tokens, groups[at])
+                    yield Batch.of(tokens, groups[at], device)
 
 
 def rate(step: int, steps: int, begun: int = 0) -> float:
@@ -112,9 +112,9 @@ class Losses:
 
 def loss_of(model: House, tutor: Tutor, batch: Batch) -> Losses:
     """The weighted loss of a batch."""
-    read = (torch.rand(batch.ids.shape) < READ_SHARE) & (batch.ids != 0)
+    read = (torch.rand(batch.ids.shape, device=batch.ids.device) < READ_SHARE) & (batch.ids != 0)
     wanted = batch.answers | read
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(batch.ids.device.type, dtype=torch.bfloat16):
         hidden, half = model(batch.ids)
         each = model.losses(hidden, batch.ids, wanted)
         plan, fact = tutor(half, batch.plans, batch.told, batch.facts)
@@ -124,7 +124,7 @@ def loss_of(model: House, tutor: Tutor, batch: Batch) -> Losses:
     begun[:, OPENING:] &= ~batch.answers[:, :-OPENING]
     weight[begun[:, 1:][wanted[:, 1:]]] = OPENING_WEIGHT
     total = (each * weight).sum() / weight.sum()
-    asked = [x.mean() if len(x) else torch.zeros(()) for x in (plan, fact)]
+    asked = [x.mean() if len(x) else x.new_zeros(()) for x in (plan, fact)]
     return Losses(
         total + TUTOR_WEIGHT * (asked[0] + asked[1]),
         float(each.detach()[mine].mean()),
@@ -134,13 +134,13 @@ def loss_of(model: House, tutor: Tutor, batch: Batch) -> Losses:
 
 
 @torch.no_grad()
-def perplexity(model: House, tokens: Tokens) -> float:
+def perplexity(model: House, tokens: Tokens, device: str = "cpu") -> float:
     """Perplexity of the answers' tokens over all samples."""
     model.eval()
     total, count = 0.0, 0
     many = len(tokens.offsets) - 1
     for start in range(0, many, 16):
-        batch = Batch.of(tokens, range(start, min(start + 16, many)))
+        batch = Batch.of(tokens, range(start, min(start + 16, many)), device)
         each = model.losses(model(batch.ids)[0], batch.ids, batch.answers)
         total, count = total + float(each.sum()), count + each.numel()
     model.train()
@@ -155,26 +155,27 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000, help="the rate falls towards this one")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--save-every", type=int, default=100)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
-    model = House(Shape())
-    tutor = Tutor(model.shape, len(PLANS))
+    model = House(Shape()).to(args.device)
+    tutor = Tutor(model.shape, len(PLANS)).to(args.device)
     tuned = optimisers(model, tutor)
     step, seen = 0, 0
     last = args.out / "last.pt"
     if args.resume:
-        kept: dict[str, Any] = torch.load(last, weights_only=True)
+        kept: dict[str, Any] = torch.load(last, weights_only=True, map_location=args.device)
         model.load_state_dict(kept["model"])
         tutor.load_state_dict(kept["tutor"])
         for each, state in zip(tuned, kept["tuned"], strict=True):
             each.load_state_dict(state)
         step, seen = kept["step"], kept["tokens"]
     train, valid = Tokens.read(args.data / "train.npz"), Tokens.read(args.data / "valid.npz")
-    stream = batches(train, args.seed + step)
+    stream = batches(train, args.seed + step, args.device)
     began, begun, before = time.monotonic(), step, seen
     # Every block, with and without gradients, is a variant of one function.
     torch._dynamo.config.recompile_limit = 64
@@ -208,10 +209,10 @@ def main() -> None:
             torch.save(page, last.with_suffix(".part"))
             last.with_suffix(".part").replace(last)
         if step % 1000 == 0 or done:
-            held = perplexity(model, valid)
+            held = perplexity(model, valid, args.device)
             print(f"step {step} held-out perplexity {held:.3f}", flush=True)
             facts = {"steps": step, "tokens": seen, "notes": "", "perplexity": held,
-                     "seed": args.seed, "parameters": parameters}  # fmt: skip
+                     "seed": args.seed, "parameters": parameters, "device": args.device}  # fmt: skip
             (args.out / "facts.json").write_text(json.dumps(facts))
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import threading
+import importlib
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
+from rich.progress import TaskID
+from rich.table import Table
 
 from foundation.errors import UsageError
 from greenroom import console, minds
@@ -16,51 +18,21 @@ from greenroom import settings as configuration
 from greenroom.commands import rungs
 from greenroom.settings import ModelSettings
 from models import house
-from models.errors import ModelError
 from models.llama import minilm
-from models.prompts import SHIPPED, Panel, Persona
-from models.request import ModelRequest, Priority, Reply
 
 app = typer.Typer(help="The models that speak.", no_args_is_help=True)
 app.add_typer(rungs.app, name="use")
 
-_PERSONA = Persona(
-    name="Marta Kell",
-    trade="innkeeper",
-    place="Alderford",
-    temper="warm and shrewd",
-    persona="Marta keeps the Lantern, the only inn in Alderford.",
-    knows=("A bed at the Lantern costs three coppers.", "Wolves howl near the mill at night."),
-)
-_PANEL = Panel(time="evening", mood="calm", place="the Lantern")
-_LINES = ("Good evening.", "How much is a bed?", "What news of the wolves?")
-
-
-class _Waiter:
-    """Waits for one reply."""
-
-    def __init__(self) -> None:
-        self._over = threading.Event()
-        self._reply: Reply | None = None
-        self._error: ModelError | None = None
-
-    def on_text(self, request_id: int, text: str) -> None:
-        """Pieces are not shown: the whole is."""
-
-    def on_done(self, reply: Reply) -> None:
-        self._reply = reply
-        self._over.set()
-
-    def on_error(self, request_id: int, error: ModelError) -> None:
-        self._error = error
-        self._over.set()
-
-    def reply(self) -> Reply:
-        """The reply. Raises the error heard instead."""
-        self._over.wait()
-        if self._reply is None:
-            raise self._error or ModelError("the engine gave no answer")
-        return self._reply
+_EXAMINATION = "training.exam.sit"
+_MARKS = {
+    "passed": "passed",
+    "whole": "whole sentences",
+    "in_character": "in character",
+    "answers": "answers the line",
+    "fresh": "free of repetition",
+}
+_SHOWN = 10
+"""Replies shown to people; --json has all."""
 
 
 @app.command("list")
@@ -129,43 +101,77 @@ def check(
     file: Annotated[
         Path | None, typer.Argument(help="a GGUF; the house model if not named")
     ] = None,
+    lines: Annotated[
+        int,
+        typer.Option(min=1, max=100, help="of the hundred held-out lines; fewer for a slow model"),
+    ] = 100,
+    peer: Annotated[
+        bool, typer.Option("--peer", help="mark the corpus's nearest templates anew; takes minutes")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
-    """Load a model in the engine's own process, ask it three lines, and show what it says."""
+    """Examine a model: the house model's card, for any GGUF.
+
+    It answers held-out lines, greedily and at temperature 0.6, chooses acts and orders as minds are asked
+    to, and reads held-out answers. Beside it stand the house model and the nearest templates of its corpus, as
+    the house model's card tells them. Perplexity is of a model's own tokens: compare bits a character.
+    """
+    exam = importlib.import_module(_EXAMINATION)
     settings = ModelSettings(file=file)
+    path = minds.model_file(settings)
     begun = time.perf_counter()
     engine = minds.local_engine(settings)
     try:
-        with console.people.status(f"loading {minds.model_file(settings).name}"):
+        with console.people.status(f"loading {escape(path.name)}"):
             engine.wait_ready(120.0)
         loaded = time.perf_counter() - begun
-        answers = []
-        for line in _LINES:
-            waiter = _Waiter()
-            messages = SHIPPED.speech(_PERSONA, (), _PANEL, "Traveller", line)
-            engine.submit(
-                ModelRequest(messages, "check", priority=Priority.SPEECH, temperature=0.6), waiter
-            )
-            reply = waiter.reply()
-            answers.append(
-                {
-                    "line": line,
-                    "reply": reply.text,
-                    "first_token_ms": round(reply.first_token_s * 1000, 1),
-                    "tokens": reply.completion_tokens,
-                    "tokens_a_second": round(reply.completion_tokens / max(reply.total_s, 1e-9), 1),
-                }
-            )
         name = engine.name
+        with console.progress() as bars:
+            shown: dict[str, TaskID] = {}
+
+            def tell(what: str, done: int, of: int) -> None:
+                if what not in shown:
+                    shown[what] = bars.add_task(what, total=of, note="")
+                bars.update(shown[what], completed=done)
+
+            found = exam.examine(
+                engine, path, minds.plan(settings).settings, lines=lines, tell=tell
+            )
     finally:
         engine.close()
+    if peer:
+        with console.people.status("marking the nearest templates"):
+            found["nearest_template"] = exam.peer(lines)
     if json:
-        console.machine({"model": name, "load_s": round(loaded, 2), "answers": answers})
+        console.machine({"model": name, "file": str(path), "load_s": round(loaded, 2), **found})
         return
-    console.people.print(f"[bold]{name}[/], loaded in {loaded:.1f} s")
-    for answer in answers:
-        console.people.print(f"  [dim]Traveller:[/] {answer['line']}")
-        console.people.print(
-            f"  Marta Kell: {answer['reply']}  "
-            f"[dim]({answer['first_token_ms']} ms, {answer['tokens_a_second']} tokens/s)[/]"
-        )
+    console.people.print(f"[bold]{escape(name)}[/], loaded in {loaded:.1f} s")
+    console.people.print(_card(found, house.card()["scores"]))
+    for row in found["replies"][:_SHOWN]:
+        sign = "[green]✓[/]" if row["passed"] else "[red]✗[/]"
+        console.people.print(f"  {sign} [dim]to {row['to']}:[/] {escape(row['line'])}")
+        console.people.print(f"    {escape(row['reply'])}")
+
+
+def _card(found: dict[str, Any], shipped: dict[str, Any]) -> Table:
+    """The scores in a table, beside those of the house model's card."""
+    told = Table(title=f"{found['lines']} held-out lines, percent", title_justify="left")
+    for heading in ("", "greedy", "at 0.6", "house", "at 0.6", "template"):
+        told.add_column(heading, justify="right" if heading else "left")
+
+    def row(label: str, *cells: Any) -> None:
+        told.add_row(label, *("" if cell is None else str(cell) for cell in cells))
+
+    corpus = found.get("nearest_template", shipped["nearest_template"])
+    for mark, label in _MARKS.items():
+        both = [
+            scores[key][mark] for scores in (found, shipped) for key in ("model", "model_at_0.6")
+        ]
+        row(label, *both, corpus[mark])
+    told.add_section()
+    for kind in ("acts", "orders"):
+        row(f"{kind} as its teacher's", found["agrees"][kind], None, shipped["agrees"][kind])
+    told.add_section()
+    for key, label in (("bits_per_character", "bits a character"), ("perplexity", "perplexity")):
+        row(f"{label}, held out", found["surprise"][key], None, shipped["surprise"][key])
+    return told

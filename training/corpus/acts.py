@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from models.prompts import SHIPPED, Decision, Orders, OrdersSituation, Panel, parse_choice
 from models.request import Message
@@ -154,8 +155,19 @@ def teach_order(count: int, tactics: Sequence[str], seen: OrdersSituation) -> Or
     return Orders(tactic=tactics[0], focus=strong, reason="We have no better way.")
 
 
-def draw_order(rng: random.Random) -> tuple[Message, ...]:
-    """A chat that asks a group's leader for an order and has the teacher's answer."""
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A group before its foes: whom its leader leads, the tactics they know, what is seen."""
+
+    group: str
+    species: str
+    count: int
+    tactics: tuple[str, ...]
+    seen: OrdersSituation
+
+
+def draw_field(rng: random.Random) -> Field:
+    """A group of a newly drawn village and what it meets."""
     village = draw_village(rng)
     species = rng.choice(_SPECIES)
     count = rng.randint(2, 14)
@@ -184,6 +196,12 @@ def draw_order(rng: random.Random) -> tuple[Message, ...]:
         f"the {rng.choice(table('tables')['packs'])} pack", f"the {village.name} watch",
         f"the {capital(species)} of {village.forest}", f"the coven of {village.castle}",
     ])  # fmt: skip
-    said = teach_order(count, tactics, seen)
+    return Field(group, species, count, tuple(tactics), seen)
+
+
+def ask_order(field: Field) -> tuple[Message, ...]:
+    """A chat that asks a group's leader for an order and has the teacher's answer."""
+    said = teach_order(field.count, field.tactics, field.seen)
     reply: Message = {"role": "assistant", "content": said.model_dump_json()}
-    return (*SHIPPED.orders(group, species, count, tactics, seen), reply)
+    asked = SHIPPED.orders(field.group, field.species, field.count, field.tactics, field.seen)
+    return (*asked, reply)

@@ -10,7 +10,7 @@ from functools import cache
 
 from models.prompts import SHIPPED, Panel, Turn
 from models.request import Message
-from training.corpus.acts import draw_decision, draw_order
+from training.corpus.acts import ask_order, draw_decision, draw_field
 from training.corpus.grammar import capital, expand, lowered, plural, with_article
 from training.corpus.people import (
     Character,
@@ -494,7 +494,7 @@ def draw_speech(who: Character, rng: random.Random, *, turns: int, validation: b
     return Sample((*messages, reply), "speech", tuple(hints))
 
 
-_VALIDATION_SEED = 1_000_003
+VALIDATION_SEED = 1_000_003
 
 
 def samples(seed: int, *, validation: bool = False, kind: str | None = None) -> Iterator[Sample]:
@@ -503,12 +503,12 @@ def samples(seed: int, *, validation: bool = False, kind: str | None = None) -> 
     Validation draws its people from a seed of their own and its lines from held-out phrasings.
     `kind` lets only villagers, vampires or wolves speak, and nobody give orders.
     """
-    rng = random.Random(seed + _VALIDATION_SEED if validation else seed)
+    rng = random.Random(seed + VALIDATION_SEED if validation else seed)
     twelve = valley()
     while True:
         roll = rng.random()
         if kind is None and roll < ACTS_SHARE / 2:
-            yield Sample(draw_order(rng), "orders")
+            yield Sample(ask_order(draw_field(rng)), "orders")
             continue
         at_home = rng.random() < VALLEY_SHARE and not validation and kind in (None, "villager")
         who = rng.choice(twelve) if at_home else draw_character(rng, kind)

@@ -11,15 +11,8 @@ from training.corpus.grammar import expand
 from training.corpus.people import table
 from training.corpus.sample import draw_ask, panel
 from training.corpus.talk import INTENTS, Scene, line_slots
-from training.evaluate import (
-    Nearest,
-    heldout,
-    in_character,
-    is_fresh,
-    kind_of,
-    mark,
-    nearest_template,
-)
+from training.exam.lines import heldout
+from training.exam.marks import Nearest, in_character, is_fresh, kind_of, mark, nearest_template
 
 
 def plain(text: str) -> str:

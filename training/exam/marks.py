@@ -1,60 +1,25 @@
-"""Score replies to the held-out lines, the model's beside the nearest template's.
-
-`python -m training.evaluate --model FILE.gguf` prints both scores and the first twenty replies.
-"""
+"""The marks: what makes a reply to a held-out line pass, and the peer that looks for the nearest template."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import re
-import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.prompts import SHIPPED, Panel, Persona, Turn
-from models.request import Message
-from training.corpus.grammar import capital, is_whole
-from training.corpus.people import Character, Fact, table, tone_of, valley
+from training.corpus.grammar import is_whole
+from training.corpus.people import Character, table
 from training.corpus.sample import draw_ask, panel, phrase
 from training.corpus.talk import Answer, Ask, Scene, answer, replies_of
+from training.exam.lines import Line, heldout
 
-HERE = Path(__file__).parent
 POOL = 6000
 """Corpus lines per persona among which the baseline looks for the nearest."""
-
-Speak = Callable[[Sequence[Message], int], str]
-"""Takes a chat and a seed, returns a reply."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One held-out line with what its answer must hold."""
-
-    who: Character
-    text: str
-    speaker: str
-    panel: Panel
-    before: tuple[tuple[str, str], ...]
-    needs: tuple[tuple[str, ...], ...]
-    never: tuple[str, ...]
-    like: tuple[str, ...]
-
-    def chat(self) -> list[Message]:
-        """The prompt for the line."""
-        history = [
-            (self.panel, Turn(speaker=self.speaker, line=line, reply=reply))
-            for line, reply in self.before
-        ]
-        return SHIPPED.speech(self.who.persona, history, self.panel, self.speaker, self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,54 +35,6 @@ class Marks:
     def passed(self) -> bool:
         """All four."""
         return self.whole and self.in_character and self.answers and self.fresh
-
-
-def _character(key: str, row: dict[str, Any]) -> Character:
-    facts = tuple(
-        Fact(
-            f["text"], f.get("said", f["text"]), frozenset(f["tags"]), tuple(f["subjects"]),
-            tuple((ware, price) for ware, price in f.get("wares", ())),
-        )
-        for f in row["facts"]
-    )  # fmt: skip
-    persona = Persona(
-        name=row["name"], trade=row["trade"], place=row["place"], temper=row["temper"],
-        persona=row["persona"], knows=tuple(f.text for f in facts),
-    )  # fmt: skip
-    return Character(
-        persona, row["about"], tone_of(row["temper"]), facts, row["at"],
-        ("Bela Orr", "Tom Sedge", "Ina Fell", "Rurik Dane"), ("the well", "the market"), key, row["kind"],
-    )  # fmt: skip
-
-
-def heldout() -> list[Line]:
-    """The lines of heldout_lines.toml, in file order."""
-    stored = tomllib.loads((HERE / "heldout_lines.toml").read_text(encoding="utf-8"))
-    people = {who.key: who for who in valley()}
-    people |= {key: _character(key, row) for key, row in stored["persona"].items()}
-    lines = []
-    for row in stored["line"]:
-        who = people[row["to"]]
-        moment = row.get("panel", {})
-        lines.append(
-            Line(
-                who,
-                row["text"],
-                row.get("speaker", "Traveller"),
-                Panel(
-                    time=moment.get("time", "afternoon"),
-                    mood=moment.get("mood", "calm"),
-                    place=who.at,
-                    near=tuple(moment.get("near", ())),
-                    trouble=tuple(moment.get("trouble", ())),
-                ),
-                tuple((line, reply) for line, reply in row.get("before", ())),
-                tuple(tuple(group) for group in row.get("needs", ())),
-                tuple(row.get("never", ())),
-                tuple(row.get("like", ())),
-            )
-        )
-    return lines
 
 
 def grams(text: str, low: int = 2, high: int = 5) -> Counter[str]:
@@ -276,67 +193,3 @@ def shares(marks: Sequence[Marks]) -> dict[str, float]:
         name: round(100 * float(np.mean([getattr(each, name) for each in marks])), 1)
         for name in ("passed", "whole", "in_character", "answers", "fresh")
     }
-
-
-def llama(model: Path, temperature: float) -> Speak:
-    """A speaker on llama.cpp."""
-    from llama_cpp import Llama
-
-    engine = Llama(str(model), n_ctx=1024, n_threads=1, verbose=False, seed=1)
-
-    def speak(messages: Sequence[Message], seed: int) -> str:
-        made: Any = engine.create_chat_completion(
-            messages=cast(Any, list(messages)), max_tokens=96, temperature=temperature, top_p=0.95,
-            top_k=40, seed=seed, repeat_penalty=1.0,
-        )  # fmt: skip
-        return str(made["choices"][0]["message"]["content"]).strip()
-
-    return speak
-
-
-def evaluate(model: Path, seeds: Iterable[int] = (1, 2, 3)) -> dict[str, Any]:
-    """Both scores: the model greedy and at temperature 0.6, the baseline over the same seeds."""
-    lines, seeds = heldout(), list(seeds)
-    greedy = llama(model, 0.0)
-    replies = [greedy(line.chat(), 1) for line in lines]
-    warm = llama(model, 0.6)
-    warm_marks = [mark(line, warm(line.chat(), seed)) for line in lines for seed in seeds]
-    peer = [[nearest_template(line, seed) for seed in seeds] for line in lines]
-    peer_marks = [
-        mark(line, text) for line, texts in zip(lines, peer, strict=True) for text in texts
-    ]
-    return {
-        "lines": len(lines),
-        "model": shares([mark(line, text) for line, text in zip(lines, replies, strict=True)]),
-        "model_at_0.6": shares(warm_marks),
-        "nearest_template": shares(peer_marks),
-        "replies": [
-            {"to": line.who.persona.name, "line": line.text, "reply": text,
-             "passed": mark(line, text).passed, "nearest": others[0]}
-            for line, text, others in zip(lines, replies, peer, strict=True)
-        ],
-    }  # fmt: skip
-
-
-def main() -> None:
-    """Print the scores and the first twenty replies, unpicked; `--all` prints every one."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--all", action="store_true")
-    args = parser.parse_args()
-    found = evaluate(args.model)
-    for row in found["replies"] if args.all else found["replies"][:20]:
-        print(
-            f"{'ok' if row['passed'] else '--'} {row['to']}: {row['line']}\n     > {row['reply']}"
-        )
-        if args.all:
-            print(f"     ~ {row['nearest']}")
-    for name in ("model", "model_at_0.6", "nearest_template"):
-        print(capital(name.replace("_", " ")), found[name])
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-
-
-if __name__ == "__main__":
-    main()
