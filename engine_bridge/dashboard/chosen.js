@@ -1,7 +1,7 @@
 // The panel of the one chosen: who they are, how they fare, who is near, and a talk with them.
 
 import { isDead, isPlayer, speaks } from "./entities.js";
-import { facts } from "./figures.js";
+import { facts } from "./words.js";
 
 const ASK_MS = 1500;
 const KEPT_LINES = 60;

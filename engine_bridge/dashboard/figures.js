@@ -1,7 +1,9 @@
 // The figures below the map and the engine's page: pace, models, actors, who lives here.
 
 import { Population, Sparkline } from "./charts.js";
+import { Rungs } from "./rungs.js";
 import { fetchStatus } from "./status.js";
+import { duration, facts, plural } from "./words.js";
 
 const EVERY_MS = 1000;
 const $ = (id) => document.getElementById(id);
@@ -12,6 +14,7 @@ export class Figures {
     this.pace = new Sparkline($("tick-chart"), { colours: ["--series", "--series-2"], least: 2 });
     this.queue = new Sparkline($("queue-chart"), { colours: ["--series-2"], least: 4 });
     this.population = new Population($("population"));
+    this.rungs = new Rungs($("rungs"));
   }
 
   start() {
@@ -44,9 +47,9 @@ export class Figures {
   show(status) {
     const { pace = {} } = status;
     this.pace.push(pace.took_p50_ms ?? NaN, pace.took_p99_ms ?? NaN);
-    $("tick-now").textContent = milliseconds(pace.took_p50_ms);
+    $("tick-now").textContent = duration(pace.took_p50_ms);
     $("tick-note").textContent = pace.steps === undefined ? ""
-      : `99 of 100 within ${milliseconds(pace.took_p99_ms)} · ${plural(pace.missed, "tick")} missed`;
+      : `99 of 100 within ${duration(pace.took_p99_ms)} · ${plural(pace.missed, "tick")} missed`;
     const open = status.questions_open ?? NaN;
     this.queue.push(open);
     $("queue-now").textContent = Number.isFinite(open) ? open : "";
@@ -64,6 +67,7 @@ export class Figures {
       failures: status.incidents,
       storage: status.storage_fault || undefined,
     });
+    this.rungs.show(ladderOf(status.models));
     const rows = Object.values(status.kinds ?? {})
       .filter((kind) => kind.alive > 0 || kind.failures > 0)
       .sort((a, b) => b.alive - a.alive || (a.kind < b.kind ? -1 : 1))
@@ -77,30 +81,16 @@ function ladderOf(models = {}) {
   return models.kind === "router" || !models.backend ? models : ladderOf(models.backend);
 }
 
-/** Who answers now, and how the local engine among them does. */
+/** Who answers now, and which rungs there are. */
 function ladderFacts(status) {
   const { answering = {}, rungs = {}, off = [] } = ladderOf(status.models);
-  const label = answering[""];
-  const rung = rungs[label];
+  const rung = rungs[answering[""]];
   const name = status.model || "none: reflexes and rules alone";
-  const told = {
+  return {
     model: rung ? `${rung.name} answers now` : Object.keys(rungs).length ? "nobody can answer now: reflexes do" : name,
     rungs: Object.keys(rungs).length > 1
       ? Object.entries(rungs).map(([key, { state }]) => `${key} (${off.includes(key) ? "off" : state ?? "ready"})`).join(", ")
       : undefined,
-  };
-  const { engine, latency = {}, adapters = {}, restarts } = rung ?? {};
-  if (engine?.steps === undefined) return told;
-  const first = latency.speech ?? Object.values(latency)[0];
-  const refused = Object.entries(adapters).filter(([, state]) => state !== "loaded" && state !== "loading");
-  return {
-    ...told,
-    "first token": first && `${milliseconds(first.first_token_p50_ms)}, 95 of 100 within ${milliseconds(first.first_token_p95_ms)}`,
-    batch: `${plural(engine.batch_fill, "sequence")} a step · ${engine.active} at work, ${engine.waiting} waiting`,
-    prompts: `${Math.round(100 * engine.prefix_hit_rate)}% in memory already · ${plural(engine.cached_tokens, "token")} saved`,
-    adapters: engine.adapters ? `${engine.adapters} · ${plural(engine.adapter_switches, "change")} of cohort` : undefined,
-    "refused adapters": refused.map(([species, why]) => `${species}: ${why}`).join(" · "),
-    restarts: restarts || undefined,
   };
 }
 
@@ -135,30 +125,8 @@ function row(name, ...numbers) {
   return line;
 }
 
-/** Fills a list of terms; what is undefined is left out. */
-export function facts(list, given) {
-  const parts = [];
-  for (const [term, value] of Object.entries(given)) {
-    if (value === undefined || value === "") continue;
-    const dt = document.createElement("dt");
-    const dd = document.createElement("dd");
-    dt.textContent = term;
-    dd.textContent = value;
-    parts.push(dt, dd);
-  }
-  list.replaceChildren(...parts);
-}
-
 /** "TerrainBuilder" → "Terrain builder". */
 function words(name) {
   const spaced = name.replace(/Actor$/, "").replace(/([a-z])([A-Z])/g, "$1 $2").toLowerCase();
   return spaced === "npc" ? "NPC" : spaced.charAt(0).toUpperCase() + spaced.slice(1);
-}
-
-function milliseconds(value) {
-  return value === undefined ? "" : `${value.toFixed(value < 10 ? 1 : 0)} ms`;
-}
-
-function plural(count, noun) {
-  return `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
 }

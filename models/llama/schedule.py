@@ -112,7 +112,7 @@ class Schedule:
             others = (starved if urgency > Priority.SPEECH else set()) or first - {chosen}
             chosen = self._longest_unserved(others) if others else chosen
         if chosen != self._current:
-            self.switches += 1
+            self.switches += self._current is not None
             self._current, self._since = chosen, now
         elif len(heads) == 1:
             self._since = now

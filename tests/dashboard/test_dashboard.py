@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import Any
 
@@ -135,12 +136,17 @@ def test_the_engine_tab_tells_who_answers_now_and_how_the_engine_does(
     page.click("#let-go")
 
     page.click("#tab-engine")
-    page.until("document.querySelector('#engine-facts').textContent.includes('first token')")
-    page.until("document.querySelector('#engine-facts').textContent.includes('saved')")
+    row = "[...document.querySelectorAll('#rungs tbody tr')].find((row) => /speech/.test(row.innerText))"
+    page.until(f"{row} !== undefined")
+    page.until("document.querySelector('#rungs').textContent.includes('saved')")
+    of, *times = page.run(f"[...{row}.cells].map((cell) => cell.innerText)")
+    assert of.split("\n") == ["Player speech", "1 answer"]
+    assert [re.fullmatch(r"[\d.]+ m?s", each) is not None for each in times] == [True] * 4
+    engine = page.text("#rungs")
+    assert " a step" in engine and " waiting, " in engine and "none · 0 cohort switches" in engine
     told = page.text("#engine-facts")
     assert f"{house.NAME} {house.VERSION} (llama.cpp) answers now" in told
     assert "local (ready), second (ready)" in told
-    assert " a step" in told and " waiting" in told
     assert "1 text by hashed-ngrams 1" in told
 
     thinking.router.enable("local", False)

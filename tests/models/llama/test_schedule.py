@@ -91,7 +91,18 @@ def test_a_cohort_holds_the_context_for_its_time_and_then_it_is_the_other_ones_t
     second = plan.cohort(10.11)
     assert {first, second} == {"wolf", "elf"}
     assert plan.cohort(10.22) == first
-    assert plan.switches == 3
+    assert plan.switches == 2
+
+
+def test_a_cohort_that_is_alone_takes_the_context_from_nobody() -> None:
+    plan = schedule()
+    for now in (10.0, 20.0):
+        each = job()
+        started(plan, each)
+        assert plan.cohort(now) == ""
+        plan.remove(each)
+        assert plan.cohort(now + 1.0) is None
+    assert plan.switches == 0
 
 
 def test_a_more_urgent_request_takes_the_context_at_once() -> None:
