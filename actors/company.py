@@ -405,6 +405,7 @@ class Company:
             "incidents": self._incident_count,
             "faults": dict(ledger.world.faults),
             "counts": dict(ledger.counts) | dict(ledger.questions.counts),
+            "conversations": self.conversations.status(),
             "minds_did": asdict(self.mind_counts),
             "coordinator_did": {
                 "model_plans": self.coordinator_mind.model_plans,

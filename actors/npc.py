@@ -295,10 +295,11 @@ class NpcActor(GreenActor):
     def _say(self, hear: Hear, panel: Panel, line: str, source: str, reply: object | None) -> None:
         npc, conversations = self._mind.entity, self._conversations
         turn = Turn(speaker=hear.speaker_name, line=hear.text, reply=line)
+        own = self._persona.name if self._persona is not None else ""
 
         # Both also when the world refused the line (whoever asked has walked away): it was given.
         def remember(outcome: Outcome) -> None:
-            conversations.remember(npc, hear.speaker_name, panel, turn, outcome.tick, source)
+            conversations.remember(npc, hear.speaker_name, panel, turn, outcome.tick, source, own)
 
         def tell(_outcome: Outcome) -> None:
             hear.stream.finish()

@@ -13,6 +13,7 @@ import logging
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -51,14 +52,18 @@ logger = logging.getLogger(__name__)
 
 MAX_LINE = 300
 """Characters of a player's line that reach a prompt; the rest is cut."""
-MAX_HISTORY = 64
-"""Earlier exchanges that reach a prompt, the newest ones; a request's window may take fewer."""
+MAX_HISTORY = 512
+"""Earlier exchanges that reach a prompt, the newest ones. A request's window takes fewer: these have
+32 tokens each in 16,384, with the moment that each was spoken in."""
+_RENDERED = 16_384
+"""Turns whose text is kept, since a conversation is told whole for every line of it."""
 
 _QUOTES = str.maketrans(
     {'"': "'", "“": "'", "”": "'", "„": "'", "«": "'", "»": "'", "‘": "'", "’": "'", "`": "'"}
 )
 _BRACKETS = str.maketrans({"<": "(", ">": ")", "[": "(", "]": ")", "{": "(", "}": ")", "|": "/"})
 _SPACES = re.compile(r"\s+")
+_UNTAME = re.compile(r'["`<>\[\]{}|]|  ')
 _PREPOSITIONS = ("at", "from", "to", "with", "near", "in", "on", "against", "for", "toward")
 
 
@@ -70,6 +75,9 @@ def tame(text: str, limit: int = MAX_LINE) -> str:
     the brackets and bars that chat templates build their markers from become round brackets
     and slashes.
     """
+    if text.isascii() and text.isprintable() and not _UNTAME.search(text):
+        # Nearly every text is so, and every text of a long conversation comes by here again.
+        return text.strip()[:limit].rstrip()
     folded = unicodedata.normalize("NFKC", text[: 4 * limit])
     visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in folded)
     plain = visible.translate(_QUOTES).translate(_BRACKETS)
@@ -180,6 +188,7 @@ class PromptBook:
         self._own = _environment(overrides or {})
         self._shipped = _environment({}) if overrides else self._own
         self._failed: set[str] = set()
+        self._told = lru_cache(_RENDERED)(self._tell)
         for name in overrides or ():
             try:
                 self._own.get_template(f"{name}.j2").render(_EXAMPLE)
@@ -208,8 +217,10 @@ class PromptBook:
         return {"role": "system", "content": self._render("npc_system", who=persona)}
 
     def _said(self, panel: Panel, speaker: str, line: str) -> Message:
-        content = self._render("npc_turn", panel=panel, speaker=tame(speaker, 48), line=tame(line))
-        return {"role": "user", "content": content}
+        return {"role": "user", "content": self._told(panel, speaker, line)}
+
+    def _tell(self, panel: Panel, speaker: str, line: str) -> str:
+        return self._render("npc_turn", panel=panel, speaker=tame(speaker, 48), line=tame(line))
 
     def speech(
         self,

@@ -125,6 +125,12 @@ def test_tamed_text_is_one_bounded_line_of_visible_characters(text: str) -> None
     assert tame(tamed) == tamed
 
 
+@given(st.text(alphabet=st.characters(codec="ascii"), max_size=80), st.integers(20, 80))
+def test_plain_text_is_tamed_by_the_same_rule_as_any_other(text: str, limit: int) -> None:
+    # A letter that is folded to a plain one takes the long way.
+    assert tame(text, limit) == tame(text + "\uff41")[:-1][:limit].rstrip()
+
+
 @given(st.text(max_size=200), st.text(max_size=60))
 def test_a_prompt_has_the_same_lines_whatever_is_said(line: str, speaker: str) -> None:
     messages = SHIPPED.speech(MARTA, [], QUIET, speaker, line)
