@@ -67,6 +67,7 @@ class Mind:
     entity: int
     species: Species
     card: PersonaCard | None = None
+    layers: tuple[str, ...] = ()
     owed: dict[int, Hear] = field(default_factory=dict)
 
     def propose(self, token: int, kind: str, body: dict[str, Any]) -> Input:
@@ -139,7 +140,7 @@ class NpcActor(GreenActor):
         self._counts = counts
         self._actions = actions
         self._headless = headless
-        self._persona = persona_of(mind.card) if mind.card is not None else None
+        self._persona = persona_of(mind.card, mind.layers) if mind.card is not None else None
         self._speeches: dict[int, _Speech] = {}
         self._thoughts: dict[int, _Thought] = {}
 

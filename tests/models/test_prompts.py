@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from models.errors import PromptError
 from models.prompts import (
     MAX_HISTORY,
+    MAX_LAYER,
+    MAX_LAYERS,
     MAX_LINE,
     SHIPPED,
     TEMPLATES,
@@ -55,6 +57,29 @@ def test_a_persona_is_always_told_in_the_same_bytes() -> None:
         SHIPPED.decide(MARTA, QUIET, ["rest"])[0]["content"],
     }
     assert systems == {expected}
+
+
+def test_layers_are_told_before_the_persona_the_widest_first_and_blank_ones_not_at_all() -> None:
+    told = {**MARTA.model_dump(), "layers": ("The world\n is old.", " ", "We are innkeepers.")}
+    layered = Persona(**told)
+    alone = SHIPPED.speech(MARTA, [], NOW, "Ada", "hello")
+    messages = SHIPPED.speech(layered, [], NOW, "Ada", "hello")
+    beginning = "The world is old.\n\nWe are innkeepers.\n\n"
+    assert messages[0]["content"] == beginning + alone[0]["content"]
+    assert messages[1:] == alone[1:]
+    assert SHIPPED.decide(layered, QUIET, ["rest"])[0] == messages[0]
+    bare = SHIPPED.orders("the pack", "wolf", 7, ["hold"], OrdersSituation())
+    orders = SHIPPED.orders(
+        "the pack", "wolf", 7, ["hold"], OrdersSituation(), ("The world\n is old.", " ")
+    )
+    assert orders[0]["content"] == "The world is old.\n\n" + bare[0]["content"]
+    assert orders[1:] == bare[1:]
+
+
+def test_a_layer_too_long_or_one_too_many_is_refused() -> None:
+    for layers in (("x" * (MAX_LAYER + 1),), ("x",) * (MAX_LAYERS + 1)):
+        with pytest.raises(ValidationError, match="layers"):
+            Persona(name="A", trade="a", place="b", temper="c", layers=layers)
 
 
 def test_a_turn_shows_the_moment_and_quotes_the_line() -> None:
