@@ -234,6 +234,9 @@ class Coordinator(GreenActor):
             deadline_s=limit,
             epoch=view.epoch,
             asker="coordinator",
+            # The built-in adapters are trained on what their kind says and does, never on orders
+            # (training/adapt.py), which the bare model has learnt.
+            adapter="",
         )
 
     def _intent_request(
