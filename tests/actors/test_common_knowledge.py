@@ -257,7 +257,7 @@ def engine_read(host: Any, asked: int) -> int:
     told: dict[str, Any] = {}
     for _ in range(100):
         told = host.status()["engine"]
-        if told["done"] == asked:
+        if told.get("done") == asked:
             return int(told["read_tokens"])
         threading.Event().wait(0.05)
     raise AssertionError(told)
