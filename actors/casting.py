@@ -22,7 +22,7 @@ from actors.supervision import ChildSpec, Supervisor, supervise
 from models.grammar import longest_tokens
 from models.prompts import Persona, PromptBook
 from models.request import Backend
-from world.compiled import PersonaCard
+from world.compiled import CommonKnowledge, PersonaCard
 from world.ruleset import Species
 from world.world import World
 
@@ -34,7 +34,8 @@ logger = logging.getLogger(__name__)
 class Casting:
     """Starts minds under their supervisors and knows everyone's card.
 
-    `personas` are the scene's cards by key; who has none gets a plain one from its species.
+    `personas` are the scene's cards by key; who has none gets a plain one from its species. `common`
+    is the scene's, told before each card with what the species all know.
     """
 
     def __init__(
@@ -45,9 +46,11 @@ class Casting:
         conversations: Conversations,
         settings: CompanySettings,
         prompts: PromptBook,
+        common: CommonKnowledge,
     ) -> None:
         self._ledger = ledger
         self._prompts = prompts
+        self.common = common
         self._personas = dict(personas)
         self._backend = backend
         self._conversations = conversations
@@ -85,6 +88,7 @@ class Casting:
             ref = supervise(self._groups, spec, self._dispatcher)
             ledger.groups[group] = ref
             self.coordinator_mind.groups[group] = ref
+            self.coordinator_mind.layers[group] = self._layers(species, group)
 
     def _group_of(self, mind: GroupMind) -> Callable[[], GroupActor]:
         return lambda: GroupActor(mind, self._director, self._settings)
@@ -100,10 +104,11 @@ class Casting:
         if not species.speaks or not species.alive:
             return None
         card = self.card(world, entity, species)
-        persona = _persona(card)
+        layers = self._layers(species, int(columns.group[row]))
+        persona = _persona(card, layers)
         if persona is not None and columns.group[row] > 0:
             self.coordinator_mind.personas[entity] = persona
-        mind = Mind(entity, species, card if persona is not None else None)
+        mind = Mind(entity, species, card if persona is not None else None, layers)
         actions = tuple(world.ruleset.actions)
         spec = ChildSpec(
             f"npc:{entity}",
@@ -120,6 +125,12 @@ class Casting:
             ),
         )
         return supervise(self._minds, spec, self._dispatcher)
+
+    def _layers(self, species: Species, group: int) -> tuple[str, ...]:
+        """What is told before who someone is, the widest first, so that most of a prompt is shared."""
+        common = self.common
+        told = (common.world, species.common_knowledge, common.groups.get(group, ""))
+        return tuple(layer for layer in told if layer)
 
     def card(self, world: World, entity: int, species: Species) -> PersonaCard:
         """The entity's card from the scene, or a plain one."""
@@ -152,9 +163,9 @@ def warm(prompts: PromptBook) -> None:
     longest_tokens(reply_to((Choice("wait", "wait"), Choice("flee from a wolf", "flee"))))
 
 
-def _persona(card: PersonaCard) -> Persona | None:
+def _persona(card: PersonaCard, layers: tuple[str, ...]) -> Persona | None:
     try:
-        return persona_of(card)
+        return persona_of(card, layers)
     except ValidationError as error:
         logger.warning("%s speaks by reflex only: %s", card.name, error)
         return None

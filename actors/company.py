@@ -51,7 +51,7 @@ from actors.terrain_builder import BuilderCounts, TerrainBuilder
 from foundation.errors import UsageError
 from models.prompts import SHIPPED, PromptBook
 from models.request import NO_PREFERENCE, Backend, Preference
-from world.compiled import PersonaCard
+from world.compiled import CommonKnowledge, PersonaCard
 from world.content import ContentRequest
 from world.frame import Frame
 from world.inputs import Input
@@ -62,6 +62,7 @@ __all__ = ["Company", "VirtualClock"]
 logger = logging.getLogger(__name__)
 
 INCIDENTS_KEPT: Final = 200
+NOTHING_COMMON: Final = CommonKnowledge()
 _VITAL: Final = RestartPolicy(intensity=10, period_s=60.0, backoff_s=0.02, rest_s=5.0)
 
 
@@ -70,7 +71,8 @@ class Company:
 
     `personas` are the scene's cards by key. `backend` answers for minds and coordinator; without
     one all is reflex and rule. `store` keeps ticks and turns; without one nothing is durable and
-    outcomes are told at once. `prompts` is what minds are asked with. `headless` makes a company that
+    outcomes are told at once. `prompts` is what minds are asked with, `common` what the scene says that
+    they all know. `headless` makes a company that
     only `run_headless` moves. Backend and
     store are the caller's to close, after `stop`.
 
@@ -90,6 +92,7 @@ class Company:
         player_species: str = "traveller",
         server: str = "greenroom",
         prompts: PromptBook = SHIPPED,
+        common: CommonKnowledge = NOTHING_COMMON,
     ) -> None:
         self.settings = settings or CompanySettings()
         self.backend = backend
@@ -119,7 +122,13 @@ class Company:
             player_species=player_species if player_species in known else first_speaker(known),
         )
         self.casting = Casting(
-            self.ledger, personas or {}, backend, self.conversations, self.settings, prompts
+            self.ledger,
+            personas or {},
+            backend,
+            self.conversations,
+            self.settings,
+            prompts,
+            common,
         )
         self.ledger.recruit = self.casting.recruit
         self.ledger.reflex = self.casting.reflex
@@ -405,6 +414,7 @@ class Company:
             "incidents": self._incident_count,
             "faults": dict(ledger.world.faults),
             "counts": dict(ledger.counts) | dict(ledger.questions.counts),
+            "conversations": self.conversations.status(),
             "minds_did": asdict(self.mind_counts),
             "coordinator_did": {
                 "model_plans": self.coordinator_mind.model_plans,

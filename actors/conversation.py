@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
 
+from actors.importance import importance
 from foundation.errors import GreenroomError
-from models.prompts import Panel, Turn
+from models.context import overflow
+from models.prompts import MAX_HISTORY, Panel, Turn
 
 __all__ = ["MAX_TURNS", "Conversations", "SpeechListener", "SpeechStream", "TurnStore"]
 
 logger = logging.getLogger(__name__)
 
-MAX_TURNS: Final = 64
-"""Turns remembered of one NPC with one speaker; what a model sees of them is bounded by its window."""
+MAX_TURNS: Final = MAX_HISTORY
+"""Turns remembered of one NPC with one speaker: more than a window of 16,384 tokens takes, so that it is
+the window that bounds what a model sees of them."""
 MAX_PAIRS: Final = 4096
-"""Pairs of NPC and speaker remembered when no store keeps them; the least recent go."""
+"""Pairs of NPC and speaker in memory; the least recent go."""
+MAX_KEPT: Final = 32_768
+"""Turns in memory of all pairs together, 2 to 4 KiB each; the least recent pairs go."""
 
 
 class SpeechListener(Protocol):
@@ -142,19 +147,32 @@ class TurnStore(Protocol):
 
 
 class Conversations:
-    """The last turns of each pair of NPC and speaker, in memory and, given a store, for good.
+    """The turns of each pair of NPC and speaker, in memory and, given a store, for good.
 
-    A store that fails costs an NPC its memory of older days, never its answer.
+    A store that fails costs an NPC its memory of older days, never its answer. `failures` counts that,
+    `let_go` the turns that were forgotten because one pair had too many.
     """
 
     def __init__(self, store: TurnStore | None = None) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._pairs: OrderedDict[tuple[int, str], deque[tuple[Panel, Turn]]] = OrderedDict()
+        self._pairs: OrderedDict[tuple[int, str], list[tuple[Panel, Turn]]] = OrderedDict()
+        self._kept = 0
         self.failures = 0
+        self.let_go = 0
+
+    def status(self) -> dict[str, int]:
+        """Pairs and turns in memory, turns let go of, and failures of the store."""
+        with self._lock:
+            return {
+                "pairs": len(self._pairs),
+                "turns": self._kept,
+                "let_go": self.let_go,
+                "failures": self.failures,
+            }
 
     def recall(self, npc: int, player: str) -> list[tuple[Panel, Turn]]:
-        """The last turns, oldest first, at most MAX_TURNS."""
+        """The turns there are, oldest first, at most MAX_TURNS."""
         with self._lock:
             known = self._pairs.get((npc, player))
             if known is not None:
@@ -166,12 +184,32 @@ class Conversations:
         return list(turns)
 
     def remember(
-        self, npc: int, player: str, panel: Panel, turn: Turn, tick: int, source: str
+        self,
+        npc: int,
+        player: str,
+        panel: Panel,
+        turn: Turn,
+        tick: int,
+        source: str,
+        own: str = "",
     ) -> None:
-        """Keep an exchange."""
-        recalled = self.recall(npc, player)
+        """Keep an exchange; `own` is the NPC's name.
+
+        One over MAX_TURNS, and a quarter is let go of at once, the least important and oldest of them:
+        to drop one a turn would change the beginning of the prompt every time, and it would be read
+        again every time.
+        """
+        turns = [*self.recall(npc, player), (panel, turn)]
+        gone = overflow(
+            ["user"] * len(turns),
+            [1] * len(turns),
+            MAX_TURNS,
+            [importance(each, then, own) for then, each in turns] if len(turns) > MAX_TURNS else (),
+        )
+        left_out = frozenset(gone)
         with self._lock:
-            self._keep((npc, player), deque([*recalled, (panel, turn)], maxlen=MAX_TURNS))
+            self.let_go += len(gone)
+            self._keep((npc, player), [each for at, each in enumerate(turns) if at not in left_out])
         if self._store is None:
             return
         kept = {
@@ -187,31 +225,35 @@ class Conversations:
             logger.warning("a turn of %s with %s was not stored: %s", npc, player, error)
 
     def trim(self, npc: int, player: str, gone: Sequence[tuple[Panel, Turn]]) -> None:
-        """Let go of turns that no longer fit what a model reads at once; the oldest of equal ones.
+        """Let go of turns, as `recall` gave them, that no longer fit what a model reads at once.
 
         The store keeps them. To let go of several at once and then of none for a while is what keeps
         the beginning of a conversation as it was, so that it need not be read again every turn.
         """
+        left_out = {id(turn) for _, turn in gone}
         with self._lock:
             turns = self._pairs.get((npc, player))
-            for each in gone:
-                if turns and each in turns:
-                    turns.remove(each)
+            if turns is not None:
+                kept = [each for each in turns if id(each[1]) not in left_out]
+                self._kept -= len(turns) - len(kept)
+                self._pairs[npc, player] = kept
 
     def forget(self, npc: int) -> None:
         """Let go of what is in memory about an NPC, as when its epoch is abandoned."""
         with self._lock:
             for pair in [pair for pair in self._pairs if pair[0] == npc]:
-                del self._pairs[pair]
+                self._kept -= len(self._pairs.pop(pair))
 
-    def _keep(self, pair: tuple[int, str], turns: deque[tuple[Panel, Turn]]) -> None:
+    def _keep(self, pair: tuple[int, str], turns: list[tuple[Panel, Turn]]) -> None:
+        self._kept += len(turns) - len(self._pairs.get(pair, ()))
         self._pairs[pair] = turns
         self._pairs.move_to_end(pair)
-        while len(self._pairs) > MAX_PAIRS:
-            self._pairs.popitem(last=False)
+        while len(self._pairs) > MAX_PAIRS or self._kept > MAX_KEPT:
+            _, oldest = self._pairs.popitem(last=False)
+            self._kept -= len(oldest)
 
-    def _load(self, npc: int, player: str) -> deque[tuple[Panel, Turn]]:
-        turns: deque[tuple[Panel, Turn]] = deque(maxlen=MAX_TURNS)
+    def _load(self, npc: int, player: str) -> list[tuple[Panel, Turn]]:
+        turns: list[tuple[Panel, Turn]] = []
         if self._store is None:
             return turns
         try:

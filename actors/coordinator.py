@@ -50,10 +50,14 @@ MAX_THINKERS: Final = 8
 
 @dataclass(slots=True)
 class CoordinatorMind:
-    """What outlives a restart: where groups are, who of the members can think, the counts."""
+    """What outlives a restart: where groups are, who of the members can think, the counts.
+
+    `layers` are what the members of a group all know, by group, as in their personas.
+    """
 
     groups: dict[int, pykka.ActorRef[Any]] = field(default_factory=dict)
     personas: dict[int, Persona] = field(default_factory=dict)
+    layers: dict[int, tuple[str, ...]] = field(default_factory=dict)
     model_plans: int = 0
     rule_plans: int = 0
     model_intents: int = 0
@@ -214,7 +218,12 @@ class Coordinator(GreenActor):
     ) -> ModelRequest:
         return ModelRequest(
             messages=self._prompts.orders(
-                view.name, view.species, len(view.members), view.tactics, seen
+                view.name,
+                view.species,
+                len(view.members),
+                view.tactics,
+                seen,
+                self._mind.layers.get(view.group, ()),
             ),
             purpose="plan",
             max_tokens=longest_tokens(reply),
@@ -225,6 +234,9 @@ class Coordinator(GreenActor):
             deadline_s=limit,
             epoch=view.epoch,
             asker="coordinator",
+            # The built-in adapters are trained on what their kind says and does, never on orders
+            # (training/adapt.py), which the bare model has learnt.
+            adapter="",
         )
 
     def _intent_request(

@@ -139,8 +139,8 @@ def _same(one: str, other: str) -> bool:
     return " ".join(_WORD.findall(one.lower())) == " ".join(_WORD.findall(other.lower()))
 
 
-def persona_of(card: PersonaCard) -> Persona:
-    """The prompt's persona: what a card says but its secret."""
+def persona_of(card: PersonaCard, layers: tuple[str, ...] = ()) -> Persona:
+    """The prompt's persona: what a card says but its secret, after what others of its kind know too."""
     return Persona(
         name=card.name,
         trade=card.trade,
@@ -148,6 +148,7 @@ def persona_of(card: PersonaCard) -> Persona:
         temper=card.temper,
         persona=card.persona,
         knows=card.knows[:12],
+        layers=layers,
     )
 
 

@@ -67,6 +67,7 @@ class Mind:
     entity: int
     species: Species
     card: PersonaCard | None = None
+    layers: tuple[str, ...] = ()
     owed: dict[int, Hear] = field(default_factory=dict)
 
     def propose(self, token: int, kind: str, body: dict[str, Any]) -> Input:
@@ -139,7 +140,7 @@ class NpcActor(GreenActor):
         self._counts = counts
         self._actions = actions
         self._headless = headless
-        self._persona = persona_of(mind.card) if mind.card is not None else None
+        self._persona = persona_of(mind.card, mind.layers) if mind.card is not None else None
         self._speeches: dict[int, _Speech] = {}
         self._thoughts: dict[int, _Thought] = {}
 
@@ -295,10 +296,11 @@ class NpcActor(GreenActor):
     def _say(self, hear: Hear, panel: Panel, line: str, source: str, reply: object | None) -> None:
         npc, conversations = self._mind.entity, self._conversations
         turn = Turn(speaker=hear.speaker_name, line=hear.text, reply=line)
+        own = self._persona.name if self._persona is not None else ""
 
         # Both also when the world refused the line (whoever asked has walked away): it was given.
         def remember(outcome: Outcome) -> None:
-            conversations.remember(npc, hear.speaker_name, panel, turn, outcome.tick, source)
+            conversations.remember(npc, hear.speaker_name, panel, turn, outcome.tick, source, own)
 
         def tell(_outcome: Outcome) -> None:
             hear.stream.finish()

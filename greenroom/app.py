@@ -140,6 +140,7 @@ class App:
             ),
             server=f"greenroom {greenroom.__version__}",
             prompts=self.opened.plugins.prompt_book(),
+            common=self.opened.scene.common,
         )
 
     def _switchboard(self) -> Switchboard | None:

@@ -81,6 +81,7 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
             ),
             headless=True,
             prompts=opened.plugins.prompt_book(),
+            common=opened.scene.common,
         )
         recorder = RunRecorder(opened.world)
         with company:

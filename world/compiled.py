@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+MAX_COMMON: Final = 1200
+"""Characters of a text of common knowledge, since every prompt begins with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,17 @@ class PersonaCard:
     relations: tuple[Relation, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class CommonKnowledge:
+    """What everyone knows, and how they are: `world` everyone in it, `groups` a group's, by its number.
+
+    It is told to minds and is no part of the world's state; what not all of them know has no place here.
+    """
+
+    world: str = ""
+    groups: Mapping[int, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledScene:
     """Everything a world starts from; a pure function of scene file, species and seed.
@@ -98,3 +113,4 @@ class CompiledScene:
     day_ticks: int = 24_000
     groups: Mapping[int, GroupInfo] = field(default_factory=dict)
     personas: Mapping[str, PersonaCard] = field(default_factory=dict)
+    common: CommonKnowledge = field(default_factory=CommonKnowledge)

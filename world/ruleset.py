@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foundation.strict import StrictModel
+from world.compiled import MAX_COMMON
 from world.effects import Outcome, Refusal
 from world.errors import RulesetError
 
@@ -135,6 +136,8 @@ class Species:
     beings are knocked out instead of killed and recover at home. `birth_delay`: ticks after
     which a dead one is followed by another at its home (0: never). `shuns_floors`: does not go
     indoors after anyone. `brave`: stands its ground. `on_use`: what `use` does to this object.
+    `common_knowledge`: what all of them know and how they are, MAX_COMMON characters at most, told to
+    their minds before who each is; species that share a text share its reading.
     """
 
     name: str
@@ -162,6 +165,7 @@ class Species:
     brave: bool = False
     alive: bool = True
     on_use: UseObject | None = None
+    common_knowledge: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -251,11 +255,14 @@ class Ruleset:
         )
 
     def digest(self) -> str:
-        """32 hex digits over every name and number of the rules and over `version`."""
+        """32 hex digits over every name and number of the rules and over `version`.
+
+        What is only told to minds is no rule: a journal holds what they answered.
+        """
         h = hashlib.blake2b(digest_size=16)
         h.update(repr(self.version).encode())
         for s in self.species_list:
-            numbers = [(f, getattr(s, f)) for f in s.__dataclass_fields__ if f not in ("on_use",)]
+            numbers = [(f, getattr(s, f)) for f in s.__dataclass_fields__ if f not in _NO_RULES]
             h.update(repr((numbers, s.on_use is not None)).encode())
         for a in self.activities:
             h.update(repr(a).encode())
@@ -282,6 +289,7 @@ def _check_names(what: str, names: list[str], limit: int) -> None:
         seen.add(name)
 
 
+_NO_RULES: Final = ("on_use", "common_knowledge")
 _BOUNDS: Final = {
     "hp": (1, 1_000_000),
     "attack": (0, 100_000),
@@ -302,6 +310,12 @@ def _check_species(s: Species, known: set[str]) -> None:
             raise RulesetError(
                 f"species {s.name!r}: {name} is {value!r}", f"a whole number {low}..{high}"
             )
+    told = s.common_knowledge
+    if not isinstance(told, str) or len(told) > MAX_COMMON:
+        found = f"{len(told)} characters long" if isinstance(told, str) else repr(told)[:60]
+        raise RulesetError(
+            f"species {s.name!r}: common_knowledge is {found}", f"text of at most {MAX_COMMON}"
+        )
     for name in s.considerations:
         if name not in known:
             raise RulesetError(

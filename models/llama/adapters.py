@@ -30,6 +30,10 @@ class Adapters:
         self._all[name] = _Adapter(path, scale)
         return self._frame(name)
 
+    def knows(self, name: str) -> bool:
+        """Whether one of that name was ever registered, whatever became of it."""
+        return name in self._all
+
     def again(self) -> list[dict[str, Any]]:
         """The frames that load all good ones in a new child."""
         good = [name for name, each in self._all.items() if each.state in (LOADED, LOADING)]

@@ -124,6 +124,9 @@ class LlamaHost(ChildHost[Delivery]):
         limit = 2 * self._settings.queue + self._settings.n_seq
         channel = self._take(Delivery(request, listener), limit, refusal)
         if channel is not None:
+            with self._lock:
+                # A species that nobody registered one for misses none, and none is asked for.
+                adapter = request.adapter if self._adapters.knows(request.adapter) else ""
             channel.send(
                 {
                     "t": "ask",
@@ -138,7 +141,7 @@ class LlamaHost(ChildHost[Delivery]):
                     "priority": int(request.priority),
                     "seconds_left": request.deadline_s,
                     "asker": sound(request.asker),
-                    "adapter": sound(request.adapter),
+                    "adapter": sound(adapter),
                     "window": min(max(1, request.window or WINDOW), _MAX_TOKENS),
                     "importance": [int(each) for each in request.importance],
                     "think": max(0, request.think),

@@ -2,7 +2,8 @@
 
 The templates beside this module are the one description of the house model's format: the
 trainer writes its corpus with the book below, and the server asks with it. A system
-message depends on nothing but the persona, so that its prefix can be decoded once and shared.
+message depends on nothing but the persona, so that its prefix can be decoded once and shared; it
+begins with the layers that many personas have in common, the widest first, for the same reason.
 Whatever comes from a player is data: `tame` takes out of it all that could end a quotation,
 open a new turn or hide in the text.
 """
@@ -13,6 +14,7 @@ import logging
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -33,6 +35,8 @@ from models.request import Message
 
 __all__ = [
     "MAX_HISTORY",
+    "MAX_LAYER",
+    "MAX_LAYERS",
     "MAX_LINE",
     "SHIPPED",
     "TEMPLATES",
@@ -51,14 +55,22 @@ logger = logging.getLogger(__name__)
 
 MAX_LINE = 300
 """Characters of a player's line that reach a prompt; the rest is cut."""
-MAX_HISTORY = 64
-"""Earlier exchanges that reach a prompt, the newest ones; a request's window may take fewer."""
+MAX_HISTORY = 512
+"""Earlier exchanges that reach a prompt, the newest ones. A request's window takes fewer: these have
+32 tokens each in 16,384, with the moment that each was spoken in."""
+MAX_LAYERS = 3
+"""Layers before a persona: the world's, the species', the group's."""
+MAX_LAYER = 1200
+"""Characters of a layer: 300 tokens or so."""
+_RENDERED = 16_384
+"""Turns whose text is kept, since a conversation is told whole for every line of it."""
 
 _QUOTES = str.maketrans(
     {'"': "'", "“": "'", "”": "'", "„": "'", "«": "'", "»": "'", "‘": "'", "’": "'", "`": "'"}
 )
 _BRACKETS = str.maketrans({"<": "(", ">": ")", "[": "(", "]": ")", "{": "(", "}": ")", "|": "/"})
 _SPACES = re.compile(r"\s+")
+_UNTAME = re.compile(r'["`<>\[\]{}|]|  ')
 _PREPOSITIONS = ("at", "from", "to", "with", "near", "in", "on", "against", "for", "toward")
 
 
@@ -70,6 +82,9 @@ def tame(text: str, limit: int = MAX_LINE) -> str:
     the brackets and bars that chat templates build their markers from become round brackets
     and slashes.
     """
+    if text.isascii() and text.isprintable() and not _UNTAME.search(text):
+        # Nearly every text is so, and every text of a long conversation comes by here again.
+        return text.strip()[:limit].rstrip()
     folded = unicodedata.normalize("NFKC", text[: 4 * limit])
     visible = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in folded)
     plain = visible.translate(_QUOTES).translate(_BRACKETS)
@@ -96,13 +111,23 @@ def _one_line(value: str) -> str:
 Label = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_one_line)]
 Prose = Annotated[str, Field(max_length=480), AfterValidator(lambda v: tame(v, 480))]
 FactLine = Annotated[str, Field(min_length=1, max_length=240), AfterValidator(_one_line)]
+Layer = Annotated[str, Field(max_length=MAX_LAYER), AfterValidator(lambda v: tame(v, MAX_LAYER))]
+Layers = Annotated[
+    tuple[Layer, ...],
+    Field(max_length=MAX_LAYERS),
+    AfterValidator(lambda layers: tuple(layer for layer in layers if layer)),
+]
 Short = Annotated[str, _tamed(48)]
 Phrase = Annotated[str, _tamed(96)]
 Speaker = Annotated[str, _tamed(48)]
 
 
 class Persona(StrictModel):
-    """Who speaks. A value over its bound is the designer's mistake and is refused."""
+    """Who speaks. A value over its bound is the designer's mistake and is refused.
+
+    `layers` are told before the persona, to everyone of whom they are true in the same bytes: what
+    all of its world know and how they are, then all of its species, then all of its group.
+    """
 
     name: Label
     trade: Label
@@ -110,6 +135,7 @@ class Persona(StrictModel):
     temper: Label
     persona: Prose = ""
     knows: tuple[FactLine, ...] = Field(default=(), max_length=12)
+    layers: Layers = ()
 
 
 class Panel(StrictModel):
@@ -180,6 +206,7 @@ class PromptBook:
         self._own = _environment(overrides or {})
         self._shipped = _environment({}) if overrides else self._own
         self._failed: set[str] = set()
+        self._told = lru_cache(_RENDERED)(self._tell)
         for name in overrides or ():
             try:
                 self._own.get_template(f"{name}.j2").render(_EXAMPLE)
@@ -205,11 +232,14 @@ class PromptBook:
         return text.strip()
 
     def _system(self, persona: Persona) -> Message:
-        return {"role": "system", "content": self._render("npc_system", who=persona)}
+        content = self._render("npc_system", who=persona, layers=persona.layers)
+        return {"role": "system", "content": content}
 
     def _said(self, panel: Panel, speaker: str, line: str) -> Message:
-        content = self._render("npc_turn", panel=panel, speaker=tame(speaker, 48), line=tame(line))
-        return {"role": "user", "content": content}
+        return {"role": "user", "content": self._told(panel, speaker, line)}
+
+    def _tell(self, panel: Panel, speaker: str, line: str) -> str:
+        return self._render("npc_turn", panel=panel, speaker=tame(speaker, 48), line=tame(line))
 
     def speech(
         self,
@@ -241,10 +271,16 @@ class PromptBook:
         count: int,
         tactics: Sequence[str],
         situation: OrdersSituation,
+        layers: Sequence[str] = (),
     ) -> list[Message]:
-        """Ask a group's leader for one of `tactics` (at most 12); the answer is an `Orders`."""
+        """Ask a group's leader for one of `tactics` (at most 12); the answer is an `Orders`.
+
+        `layers` are told first, as a persona's are.
+        """
+        told = [tame(layer, MAX_LAYER) for layer in layers[:MAX_LAYERS]]
         system = self._render(
             "orders_system",
+            layers=[layer for layer in told if layer],
             group=tame(group_name, 64),
             species=tame(species, 48),
             count=count,
@@ -271,6 +307,7 @@ def _environment(overrides: Mapping[str, str]) -> Environment:
 
 
 _EXAMPLE: Final[Mapping[str, Any]] = {
+    "layers": ("Alderford lies in a valley.",),
     "who": Persona(name="Ada Finch", trade="smith", place="Alderford", temper="dry", knows=("A.",)),
     "panel": Panel(time="noon", mood="calm", place="the forge", near=("Bo",), trouble=("rain",)),
     "speaker": "Bo",

@@ -216,6 +216,15 @@ def test_a_models_orders_and_the_members_own_decisions_make_the_plan() -> None:
     assert (mind.model_plans, mind.model_intents) == (1, 1)
 
 
+def test_orders_come_from_the_bare_model_and_each_members_intent_from_its_species() -> None:
+    asked: list[ModelRequest] = []
+    backend = ScriptedBackend(lambda request: asked.append(request) or ModelError("no"))
+    lady = Persona(name="Lady", trade="vampire", place="Varn", temper="cold")
+    coordinate(backend, view(), {2: lady})
+    backend.close()
+    assert {request.purpose: request.adapter for request in asked} == {"plan": "", "decide": "wolf"}
+
+
 def test_an_order_that_aims_at_none_is_a_plan_without_a_focus() -> None:
     backend = ScriptedBackend(
         lambda request: OrdersReply(tactic="hold", focus="none", reason="let them come")

@@ -65,6 +65,7 @@ def test_strangers_share_a_scope_in_the_same_moment() -> None:
         {"persona": MARTA.model_copy(update={"temper": "grim"})},
         {"persona": MARTA.model_copy(update={"knows": ()})},
         {"persona": MARTA.model_copy(update={"knows": (*MARTA.knows, "The mill burnt down.")})},
+        {"persona": MARTA.model_copy(update={"layers": ("It is the third winter.",)})},
         {"panel": panel(time="night")},
         {"panel": panel(mood="afraid")},
         {"panel": panel(place="the mill")},

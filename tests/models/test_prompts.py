@@ -13,6 +13,8 @@ from pydantic import ValidationError
 from models.errors import PromptError
 from models.prompts import (
     MAX_HISTORY,
+    MAX_LAYER,
+    MAX_LAYERS,
     MAX_LINE,
     SHIPPED,
     TEMPLATES,
@@ -55,6 +57,29 @@ def test_a_persona_is_always_told_in_the_same_bytes() -> None:
         SHIPPED.decide(MARTA, QUIET, ["rest"])[0]["content"],
     }
     assert systems == {expected}
+
+
+def test_layers_are_told_before_the_persona_the_widest_first_and_blank_ones_not_at_all() -> None:
+    told = {**MARTA.model_dump(), "layers": ("The world\n is old.", " ", "We are innkeepers.")}
+    layered = Persona(**told)
+    alone = SHIPPED.speech(MARTA, [], NOW, "Ada", "hello")
+    messages = SHIPPED.speech(layered, [], NOW, "Ada", "hello")
+    beginning = "The world is old.\n\nWe are innkeepers.\n\n"
+    assert messages[0]["content"] == beginning + alone[0]["content"]
+    assert messages[1:] == alone[1:]
+    assert SHIPPED.decide(layered, QUIET, ["rest"])[0] == messages[0]
+    bare = SHIPPED.orders("the pack", "wolf", 7, ["hold"], OrdersSituation())
+    orders = SHIPPED.orders(
+        "the pack", "wolf", 7, ["hold"], OrdersSituation(), ("The world\n is old.", " ")
+    )
+    assert orders[0]["content"] == "The world is old.\n\n" + bare[0]["content"]
+    assert orders[1:] == bare[1:]
+
+
+def test_a_layer_too_long_or_one_too_many_is_refused() -> None:
+    for layers in (("x" * (MAX_LAYER + 1),), ("x",) * (MAX_LAYERS + 1)):
+        with pytest.raises(ValidationError, match="layers"):
+            Persona(name="A", trade="a", place="b", temper="c", layers=layers)
 
 
 def test_a_turn_shows_the_moment_and_quotes_the_line() -> None:
@@ -123,6 +148,12 @@ def test_tamed_text_is_one_bounded_line_of_visible_characters(text: str) -> None
     assert not set(tamed) & set('"<>[]{}|\n\r\t')
     assert all(c == " " or unicodedata.category(c)[0] not in "CZ" for c in tamed)
     assert tame(tamed) == tamed
+
+
+@given(st.text(alphabet=st.characters(codec="ascii"), max_size=80), st.integers(20, 80))
+def test_plain_text_is_tamed_by_the_same_rule_as_any_other(text: str, limit: int) -> None:
+    # A letter that is folded to a plain one takes the long way.
+    assert tame(text, limit) == tame(text + "\uff41")[:-1][:limit].rstrip()
 
 
 @given(st.text(max_size=200), st.text(max_size=60))

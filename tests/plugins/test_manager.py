@@ -102,6 +102,10 @@ def test_adapters_are_given_to_the_model_they_were_trained_for():
         ({"greenroom_species": [Species("wolf", "x")]}, "'wolf' is defined twice"),
         ({"greenroom_species": [Species("goat", "x", hp=-1)]}, "hp is -1"),
         (
+            {"greenroom_species": [Species("goat", "x", common_knowledge="x" * 1201)]},
+            "species 'goat': common_knowledge is 1201 characters long",
+        ),
+        (
             {"greenroom_actions": [ActionSpec("spawn", Sing, "", SING.handler)]},
             "'spawn' is the system's",
         ),
@@ -112,7 +116,10 @@ def test_adapters_are_given_to_the_model_they_were_trained_for():
         ({"greenroom_considerations": [CORE[0]]}, "is defined twice"),
         ({"greenroom_prompts": ["x"]}, "no mapping"),
         ({"greenroom_prompts": {"npc_system": 5}}, "no template text"),
-        ({"greenroom_prompts": {"npc_sistem": "x"}}, "the prompts are decide_turn, npc_system"),
+        (
+            {"greenroom_prompts": {"npc_sistem": "x"}},
+            "the prompts are decide_turn, layers, npc_system",
+        ),
         ({"greenroom_prompts": {"npc_system": "{{ whom }}"}}, "'whom' is undefined"),
         ({"greenroom_adapters": ["a.gguf"]}, "gave a str where only AdapterFile fits"),
         ({"greenroom_typo": []}, "greenroom_typo"),

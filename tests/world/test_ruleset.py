@@ -48,6 +48,8 @@ def test_enmity_and_appetite_name_species_or_factions_but_never_things():
         (dataclasses.replace(SHEEP, name="big sheep"), "'big sheep' is unfit"),
         (dataclasses.replace(SHEEP, hp=0), "hp is 0"),
         (dataclasses.replace(SHEEP, speed=1.5), "speed is 1.5"),
+        (dataclasses.replace(SHEEP, common_knowledge="x" * 1201), "is 1201 characters long"),
+        (dataclasses.replace(SHEEP, common_knowledge=None), "common_knowledge is None"),
         (dataclasses.replace(SHEEP, considerations=("fly",)), "consideration 'fly'"),
         (dataclasses.replace(SHEEP, tactics=("bite",)), "tactic 'bite'"),
     ],
@@ -68,6 +70,12 @@ def test_one_activity_cannot_mean_two_things():
 def test_double_actions_are_named():
     with pytest.raises(RulesetError, match="action 'move' is defined twice"):
         build(actions=(*VOCABULARY, VOCABULARY[0]))
+
+
+def test_what_is_only_told_to_minds_leaves_the_digest_and_old_journals_as_they_were():
+    told = dataclasses.replace(WOLF, common_knowledge="All wolves know the smell of iron.")
+    assert build(SHEEP, told, FARMER, WELL).digest() == build().digest()
+    assert "common_knowledge" in Species.__dataclass_fields__
 
 
 def test_the_digest_follows_every_number_and_stays_the_same_otherwise():

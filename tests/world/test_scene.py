@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from foundation.errors import UsageError
 from greenroom.scenes import built_in, find
-from world.compiled import CompiledScene
+from world.compiled import CommonKnowledge, CompiledScene
 from world.errors import SceneError
 from world.generate.roads import reachable
 from world.maths import TILE
@@ -259,6 +259,10 @@ MISTAKES: list[tuple[str, str, str, str, str]] = [
     ("scene.toml", "seed = 7", "", r"scene.toml: seed: missing", "add seed"),
     ("scene.toml", "seed = 7", "seed = 2026-11-20", r"scene.toml: a scene holds no date", "text"),
     ("scene.toml", "width = 192", "width = 9", r"scene.toml: width: .*48", "it is 9"),
+    ("scene.toml", "seed = 7", f'seed = 7\ncommon_knowledge = "{"x" * 1201}"',
+     r"scene.toml: common_knowledge: .*at most 1200 characters", "it is 'xxx"),
+    ("scene.toml", 'leader = "Grey Ashka"', f'common_knowledge = "{"x" * 1201}"',
+     r"group\[0\] 'greyback'.common_knowledge: .*at most 1200 characters", "it is 'xxx"),
     ("scene.toml", "rim = 13", "rimm = 13",
      r"scene.toml: terrain.rimm: unknown key", "did you mean 'rim'?"),
     ("scene.toml", 'ground = "forest"', 'ground = "forrest"',
@@ -304,6 +308,15 @@ def test_a_mistake_is_named_with_its_file_its_key_and_the_mend(
         compiled(load(folder))
     assert re.search(message, refused.value.message), refused.value.message
     assert mend in str(refused.value), str(refused.value)
+
+
+def test_what_everyone_of_a_world_and_of_a_group_knows_is_compiled(folder: Path) -> None:
+    assert compiled(load(folder)).common == CommonKnowledge()
+    change(folder / "scene.toml", "seed = 7", 'seed = 7\ncommon_knowledge = "Dark times."')
+    scene = load(folder)
+    number = [group.key for group in scene.groups].index("greyback") + 1
+    change(folder / "scene.toml", 'leader = "Grey Ashka"', 'common_knowledge = "Three fords."')
+    assert compiled(load(folder)).common == CommonKnowledge("Dark times.", {number: "Three fords."})
 
 
 def test_several_mistakes_are_told_at_once(folder: Path) -> None:

@@ -7,7 +7,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 
 from foundation.errors import UsageError
-from world.compiled import CompiledScene, GroupInfo, PersonaCard, Relation, Secret, Spawn
+from world.compiled import (
+    CommonKnowledge,
+    CompiledScene,
+    GroupInfo,
+    PersonaCard,
+    Relation,
+    Secret,
+    Spawn,
+)
 from world.errors import SceneError
 from world.generate import roads, stamps
 from world.generate.draw import Draw
@@ -72,6 +80,14 @@ def compile_scene(
         day_ticks=scene.day_ticks,
         groups=groups,
         personas=personas,
+        common=CommonKnowledge(
+            scene.common_knowledge,
+            {
+                number: group.common_knowledge
+                for number, group in enumerate(scene.groups, 1)
+                if group.common_knowledge
+            },
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from foundation.strict import StrictModel
+from world.compiled import MAX_COMMON
 from world.generate.terrain import LARGEST, Biome, Ground
 
 SMALLEST_SCENE = 48
@@ -21,6 +22,8 @@ MOST_VILLAGERS = 20_000
 Key = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 Fact = Annotated[str, Field(min_length=1, max_length=240)]
+Common = Annotated[str, Field(max_length=MAX_COMMON)]
+"""What all of some know: told to every mind among them, so that nobody else's secret may stand in it."""
 Coordinate = Annotated[int, Field(ge=0, lt=LARGEST)]
 Point = tuple[Coordinate, Coordinate]
 Extent = tuple[Annotated[int, Field(ge=1, le=128)], Annotated[int, Field(ge=1, le=128)]]
@@ -89,6 +92,7 @@ class GroupTable(_Table):
     name: Name
     species: Key
     leader: Annotated[str, Field(max_length=64)] = ""
+    common_knowledge: Common = ""
 
 
 class SecretTable(_Table):
@@ -153,6 +157,7 @@ class SceneTable(_Table):
     width: Annotated[int, Field(ge=SMALLEST_SCENE, le=LARGEST)] = 192
     height: Annotated[int, Field(ge=SMALLEST_SCENE, le=LARGEST)] = 192
     day_ticks: Annotated[int, Field(ge=240, le=10_000_000)] = 24_000
+    common_knowledge: Common = ""
     player_starts: Annotated[tuple[Point, ...], Field(min_length=1, max_length=64)]
     terrain: TerrainTable = TerrainTable()
     settlement: SettlementTable

@@ -127,6 +127,34 @@ def test_an_adapter_that_is_no_good_is_named_and_left_out(
     assert say(host, "What do you fear?", "wrong").reply.source == "random (llama.cpp)"
 
 
+def told(host: Any, done: int) -> dict[str, Any]:
+    """The engine's figures, once it has told of so many answers."""
+    for _ in range(800):
+        engine: dict[str, Any] = host.status()["engine"]
+        if host.state == "ready" and engine.get("done") == done:
+            return engine
+        time.sleep(0.05)
+    raise AssertionError(host.status())
+
+
+def test_only_a_species_whose_adapter_was_left_out_misses_it_also_after_a_death(
+    gguf_factory: Factory, host_factory: Hosts, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    host = host_factory(gguf_factory(), settings=EXACT)
+    host.add_adapter("wolf", adapters["wolf"])
+    host.add_adapter("elf", tmp_path / "none.gguf")
+    assert loaded(host)["wolf"] == "loaded"
+    asked = ("", "villager", "wolf", "elf", "villager")
+    for species in asked:
+        assert say(host, "What do you fear?", species).reply.text
+    assert told(host, len(asked))["adapter_missing"] == 1
+    os.kill(host.pid, signal.SIGKILL)
+    assert told(host, 0)["adapter_missing"] == 0
+    for species in asked:
+        assert say(host, "What do you fear?", species).reply.text
+    assert told(host, len(asked))["adapter_missing"] == 1
+
+
 def test_names_that_share_a_file_share_what_was_read(
     gguf_factory: Factory, host_factory: Hosts, adapters: dict[str, Path]
 ) -> None:
