@@ -39,14 +39,33 @@ def run(
     chart: Path | None = None,
     threads: int = 0,
     gpu_layers: int = -1,
+    measured: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Measure the models of `only` (house, 250m, 1b; the last takes hours on two cores); the report's values.
 
     `scale` 1 asks 128 requests a phase of the house model and 64 of the others; `threads` 0 means
-    all physical cores. With `chart` the curve is drawn there. Returns {bench, machine, models,
-    opponents, missing, notes, curve, results}; see `results.row` for a row. Raises UsageError for
-    a model that is not known and Absent when the models can't be made.
+    all physical cores. With `chart` the curve is drawn there, a panel for each model. With `measured`,
+    reports that were kept of earlier runs, nothing is measured: they are joined (see `reports.join`).
+
+    Returns {bench, machine, scale, models, plans, opponents, missing, notes, curve, results}; see
+    `results.row` for a row. Raises UsageError for a model that is not known or a file that is no
+    report, and Absent when the models can't be made.
     """
+    from benchmarks.llm import reports
+
+    if measured:
+        report = reports.join([reports.read(path) for path in measured])
+    else:
+        report = _measure(scale, only, threads, gpu_layers)
+    if chart is not None:
+        # matplotlib takes seconds to import and isn't needed without a picture.
+        from benchmarks.llm.chart import draw
+
+        draw(report["curve"], chart, footer=reports.footer(report))
+    return report
+
+
+def _measure(scale: float, only: Sequence[str], threads: int, gpu_layers: int) -> dict[str, Any]:
     from benchmarks.llm import find
     from benchmarks.llm.measure import Bench
     from benchmarks.llm.plan import Plan, Report
@@ -59,32 +78,22 @@ def run(
     threads = threads or physical_cores()
     report = Report()
     sizes: dict[str, int] = {}
+    plans: dict[str, dict[str, Any]] = {}
     for name in [name for name in find.MODELS if name in only]:
         path = find.model(name)
         sizes[name] = path.stat().st_size
-        asyncio.run(Bench(Plan(name, scale, threads), path, gpu_layers, report).run())
-    where = machine()
-    if chart is not None:
-        # matplotlib takes seconds to import and isn't needed without a picture.
-        from benchmarks.llm.chart import draw
-
-        draw(report.curve, chart, footer=_footer(where, threads))
+        plan = Plan(name, scale, threads)
+        plans[name] = plan.told()
+        asyncio.run(Bench(plan, path, gpu_layers, report).run())
     return {
         "bench": "llm",
-        "machine": {**where, "threads": threads},
+        "machine": {**machine(), "threads": threads},
         "scale": scale,
         "models": sizes,
+        "plans": plans,
         "opponents": report.opponents,
         "missing": report.missing,
         "notes": report.notes,
         "curve": report.curve,
         "results": report.results,
     }
-
-
-def _footer(where: dict[str, Any], threads: int) -> str:
-    used = "1 thread" if threads == 1 else f"{threads} threads"
-    return (
-        f"512-token persona, warm · 8 personas over all NPCs, who ask again when answered · greedy, 32 tokens · "
-        f"{used} on {where['system']} {where['processor']} · greenroom bench llm"
-    )

@@ -236,7 +236,8 @@ class Bench:
                 )
                 at, spoken = at + 3 * busy, spoken + plan.lines + 1
 
-        for side in (Ours(self._path, sizes), *self._servers(sizes)):
+        sides: list[Side] = [Ours(self._path, sizes), PlainLoop(self._path, sizes)]
+        for side in (*sides, *self._servers(sizes)):
             await self._on("a player speaks", side, partial(act, side))
         rows.speech(self._report, plan, found)
 

@@ -107,16 +107,18 @@ def speech(report: Report, plan: Plan, found: Mapping[str, Sequence[Speech]]) ->
             note=f"{len(crowded.first_s)} lines",
         )
     )
-    for peer in (SERVER, EXAMPLE):
+    for peer in (LOOP, SERVER, EXAMPLE):
         for at, step in enumerate(busy, start=1):
             theirs = found[peer][at] if len(found.get(peer, ())) > at else None
+            spoken = len(theirs.first_s) if theirs else 0
             _against(
                 report,
                 f"{plan.name}: p95 to a player's first token, {step.busy} NPCs busy",
                 "ms",
                 step.first_ms(95),
                 peer,
-                theirs.first_ms(95) if theirs and theirs.first_s else None,
+                theirs.first_ms(95) if theirs and spoken else None,
+                note=f"{len(step.first_s)} lines against {spoken}",
             )
 
 
@@ -139,8 +141,10 @@ def _against(
     peer: str,
     peer_value: float | None,
     at_least: float | None = None,
+    note: str = "",
 ) -> None:
-    note = "" if peer_value else f"not compared with {peer}: see what is missing"
+    if not peer_value:
+        note = f"not compared with {peer}: see what is missing"
     report.results.append(
         row(metric, unit, value, peer=peer, peer_value=peer_value, at_least=at_least, note=note)
     )

@@ -56,7 +56,7 @@ def test_our_side_reads_little_more_than_the_floor_and_always_writes_32_tokens(
 
 
 @pytest.mark.engine
-def test_the_plain_loop_answers_in_order_with_the_tokens_that_text_is_compared_by(
+def test_the_plain_loop_answers_with_the_tokens_that_text_is_compared_by(
     model: Path,
 ) -> None:
     tokens = Tokens(model)
@@ -74,9 +74,55 @@ def test_the_plain_loop_answers_in_order_with_the_tokens_that_text_is_compared_b
 
     result, (values, spread, shift) = asyncio.run(measured())
     assert [len(answer.tokens) for answer in result.answers] == [workload.REPLY_TOKENS] * 2
-    assert result.answers[0].total_s <= result.answers[1].first_s
+    assert all(0 < answer.first_s < answer.total_s for answer in result.answers)
     assert tokens.text(result.answers[0].tokens)
     assert values[0] > values[1] and 0 < shift < spread
+
+
+@pytest.mark.engine
+def test_a_players_line_goes_before_the_requests_that_wait_for_the_plain_loop_already(
+    model: Path,
+) -> None:
+    asked = workload.prompts(Tokens(model).prompt, npcs=4, personas=1, count=5, seed=1)
+
+    async def measured() -> list[str]:
+        loop, ended = PlainLoop(model, SIZES), list[str]()
+        await loop.start()
+
+        async def ask(at: int, *, urgent: bool = False) -> None:
+            await loop.ask(asked[at], urgent=urgent)
+            ended.append("line" if urgent else f"npc {at}")
+
+        try:
+            tasks = [asyncio.create_task(ask(at)) for at in range(4)]
+            await asyncio.sleep(0.001)
+            await asyncio.gather(*tasks, ask(4, urgent=True))
+            return ended
+        finally:
+            await loop.close()
+
+    assert asyncio.run(measured()) == ["npc 0", "line", "npc 1", "npc 2", "npc 3"]
+
+
+@pytest.mark.engine
+def test_what_nobody_waits_for_any_more_does_not_become_anothers_answer(model: Path) -> None:
+    asked = workload.prompts(Tokens(model).prompt, npcs=3, personas=3, count=3, seed=1)
+
+    async def measured() -> tuple[tuple[int, ...], tuple[int, ...]]:
+        loop = PlainLoop(model, SIZES)
+        await loop.start()
+        try:
+            alone = (await loop.ask(asked[2])).tokens
+            left = [asyncio.create_task(loop.ask(prompt)) for prompt in asked[:2]]
+            await asyncio.sleep(0.005)
+            for task in left:
+                task.cancel()
+            return alone, (await loop.ask(asked[2])).tokens
+        finally:
+            await loop.close()
+
+    alone, after = asyncio.run(measured())
+    assert alone == after
 
 
 @pytest.mark.engine
@@ -104,7 +150,13 @@ def test_a_whole_run_says_what_it_measured_and_what_it_could_not(
     assert 1.0 <= read["ratio"] <= read["at_most"]
     assert by["house: valid structured replies at the first attempt", None]["value"] == 1.0
     assert by["house: greedy replies equal to the plain loop's", None]["note"]
-    assert [row["busy"] for row in report["curve"]["house"]] == [1, 4]
+    assert [(row["side"], row["busy"]) for row in report["curve"]["house"]] == [
+        *(("greenroom", 1), ("greenroom", 4)),
+        *(("llama_cpp.Llama", 1), ("llama_cpp.Llama", 4)),
+    ]
+    assert all(0 < row["n"] <= row["wanted"] for row in report["curve"]["house"])
+    waits = by["house: p95 to a player's first token, 4 NPCs busy", "llama_cpp.Llama"]
+    assert waits["ratio"] > 0
     assert (tmp_path / "img" / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
