@@ -32,6 +32,10 @@ class Run:
         """A percentile of the times to the first token, in milliseconds."""
         return percentile_ms([answer.first_s for answer in self.answers], percent)
 
+    def whole_ms(self, percent: float) -> float:
+        """A percentile of the times to the end of the answer, in milliseconds."""
+        return percentile_ms([answer.total_s for answer in self.answers], percent)
+
 
 @dataclass(slots=True)
 class Speech:

@@ -52,14 +52,33 @@ def distinct(
         report.results.append(row(metric, "share", same.share, note=same.note))
 
 
-def poisson(report: Report, plan: Plan, rate: float, found: Mapping[str, Outcome]) -> None:
-    """Times to the first token when requests come by chance."""
+def poisson(
+    report: Report,
+    plan: Plan,
+    personas: str,
+    rate: float,
+    found: Mapping[str, Outcome],
+    peers: Sequence[str],
+) -> None:
+    """What is met when requests come by chance, `rate` a second: waiting, whole answers, and how many are served.
+
+    A side that serves fewer than come has a queue that grows to the end.
+    """
     ours = found[OURS].run
-    for percent in (50, 95):
-        metric = f"{plan.name}: p{percent} to the first token, Poisson {rate:.3g}/s"
-        for peer in (SERVER, EXAMPLE):
-            theirs = found[peer].run.first_ms(percent) if peer in found else None
-            _against(report, metric, "ms", ours.first_ms(percent), peer, theirs)
+    where = f"{personas} personas, Poisson {rate:.3g}/s"
+    for peer in peers:
+        theirs = found[peer].run if peer in found else None
+        for percent in (50, 95):
+            metric = f"{plan.name}: p{percent} to the first token, {where}"
+            value = theirs and theirs.first_ms(percent)
+            _against(report, metric, "ms", ours.first_ms(percent), peer, value)
+        for percent in (50, 95):
+            metric = f"{plan.name}: p{percent} to the whole answer, {where}"
+            value = theirs and theirs.whole_ms(percent)
+            _against(report, metric, "ms", ours.whole_ms(percent), peer, value)
+        metric = f"{plan.name}: requests a second served, {where}"
+        note = f"{len(ours.answers)} requests; the seconds are counted to the last answer's end"
+        _against(report, metric, "1/s", ours.rate, peer, theirs and theirs.rate, note=note)
 
 
 def structured(report: Report, plan: Plan, outcome: Outcome) -> None:

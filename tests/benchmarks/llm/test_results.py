@@ -91,6 +91,24 @@ def test_a_player_among_many_is_held_to_twice_the_wait_with_an_idle_engine() -> 
     ]
 
 
+def test_arrivals_by_chance_are_told_as_waits_whole_answers_and_requests_served() -> None:
+    report, plan = Report(), Plan("house", 1.0, 2)
+    found = {rows.OURS: outcome(4.0), rows.LOOP: outcome(2.0)}
+    rows.poisson(report, plan, "distinct", 5.0, found, (rows.LOOP, rows.SERVER))
+    told = {one["metric"]: one for one in report.results if one.get("peer") == rows.LOOP}
+    where = "distinct personas, Poisson 5/s"
+    assert {metric: (one["value"], one["ratio"]) for metric, one in told.items()} == {
+        f"house: p50 to the first token, {where}": (550.0, 1.0),
+        f"house: p95 to the first token, {where}": (955.0, 1.0),
+        f"house: p50 to the whole answer, {where}": (1000.0, 1.0),
+        f"house: p95 to the whole answer, {where}": (1000.0, 1.0),
+        f"house: requests a second served, {where}": (4.0, 2.0),
+    }
+    others = [one for one in report.results if one.get("peer") != rows.LOOP]
+    assert len(others) == 5
+    assert all("not compared with llama-server" in one["note"] for one in others)
+
+
 def test_percentiles_are_in_milliseconds() -> None:
     assert percentile_ms([0.1, 0.2, 0.3], 50) == pytest.approx(200.0)
     assert percentile_ms([], 95) == 0.0

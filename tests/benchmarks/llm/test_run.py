@@ -144,6 +144,8 @@ def test_a_whole_run_says_what_it_measured_and_what_it_could_not(
     assert "LLAMA_EXAMPLE_SERVER" in gone["llama-cpp-python example server"]
     by = {(one["metric"], one.get("peer")): one for one in report["results"]}
     assert by["house: requests a second, distinct personas", "llama_cpp.Llama"]["ratio"] > 0
+    served = [metric for metric, peer in by if "served, distinct personas, Poisson" in metric]
+    assert len(served) == 2, "against the loop, and alone where the servers would stand"
     alone = by["house: requests a second, shared personas, 8 at once", None]
     assert "not compared" in alone["note"] and holds(alone) is None
     read = by["house: prompt tokens decoded, distinct, greenroom", "computed floor"]
