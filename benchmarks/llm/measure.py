@@ -15,7 +15,7 @@ from benchmarks.llm import drive, rows, workload
 from benchmarks.llm.drive import Run
 from benchmarks.llm.greedy import Comparison, compare
 from benchmarks.llm.loop import PlainLoop
-from benchmarks.llm.plan import NPCS, Outcome, Plan, Report
+from benchmarks.llm.plan import NPCS, OPPONENTS, Outcome, Plan, Report
 from benchmarks.llm.results import lacking
 from benchmarks.llm.servers import ExampleServer, LlamaServer
 from benchmarks.llm.sides import Absent, Ours, Side, SideError, Sizes
@@ -58,22 +58,36 @@ class Bench:
         self._gpu_layers = gpu_layers
         self._report = report
         self._tokens = Tokens(path)
-        self._absent: set[str] = set()
+        self._absent = {name for key, name in OPPONENTS.items() if key not in plan.against}
+        for name in sorted(self._absent):
+            report.miss(f"{name}, {plan.name}", "it was not asked for", "name it with --against")
         self._warm = self._prompts(1, 1, 1, seed=_SEED + 90)[0]
 
     async def run(self) -> None:
-        """Every phase, its rows into the report."""
+        """The plan's phases, their rows into the report."""
+        chosen = self._plan.phases
+        if "shared" in chosen:
+            shared = await self._shared()
+            if "poisson" in chosen:
+                await self._poisson(shared, distinct=False)
+        if "distinct" in chosen:
+            distinct = await self._distinct()
+            if "poisson" in chosen:
+                await self._poisson(distinct, distinct=True)
+        if "structured" in chosen:
+            await self._structured()
+        if "speech" in chosen:
+            await self._speech()
+
+    async def _shared(self) -> Mapping[str, Outcome]:
         plan = self._plan
-        shared: dict[int, dict[str, Outcome]] = {}
+        found: Mapping[str, Outcome] = {}
         for offset, at_once in enumerate((1, 8, AT_ONCE)):
             count = plan.count if at_once > 1 else max(2, plan.count // 4)
             asked = self._prompts(plan.npcs, SHARED_PERSONAS, count, seed=_SEED + offset)
-            shared[at_once] = await self._bursts(f"shared, {at_once} at once", asked, at_once)
-            rows.shared(self._report, plan, at_once, shared[at_once], self._floor(asked))
-        await self._poisson(shared[AT_ONCE], distinct=False)
-        await self._poisson(await self._distinct(), distinct=True)
-        await self._structured()
-        await self._speech()
+            found = await self._bursts(f"shared, {at_once} at once", asked, at_once)
+            rows.shared(self._report, plan, at_once, found, self._floor(asked))
+        return found
 
     def _prompts(self, npcs: int, personas: int, count: int, *, seed: int) -> list[Prompt]:
         return workload.prompts(

@@ -10,6 +10,12 @@ from benchmarks.llm.results import Row
 
 NPCS, REQUESTS = 64, 128
 LINES = {"house": 120, "250m": 48, "1b": 16}
+PHASES = ("shared", "distinct", "poisson", "structured", "speech")
+OPPONENTS = {
+    "loop": "llama_cpp.Llama",
+    "server": "llama-server",
+    "example": "llama-cpp-python example server",
+}
 BUSY = (1, 8, 32, 128)
 SPEECH_S = 300.0
 _SPEED = {"house": 1.0}
@@ -20,7 +26,8 @@ _SLOWER = 0.5
 class Plan:
     """How much is asked of one model. `scale` 1 is for an idle machine; a smoke test takes 0.02.
 
-    `given_lines` and `given_s` stand for the model's own `lines` and `speech_s` where they are not 0.
+    `given_lines` and `given_s` stand for the model's own `lines` and `speech_s` where they are not 0;
+    `phases` are some of `PHASES`, `against` some of `OPPONENTS`.
     """
 
     name: str
@@ -28,6 +35,8 @@ class Plan:
     threads: int
     given_lines: int = 0
     given_s: float = 0.0
+    phases: tuple[str, ...] = PHASES
+    against: tuple[str, ...] = tuple(OPPONENTS)
 
     @property
     def count(self) -> int:
@@ -57,11 +66,12 @@ class Plan:
     def told(self) -> dict[str, Any]:
         """The counts, as a report tells them."""
         return {
+            "phases": list(self.phases),
             "requests": self.count,
             "npcs": self.npcs,
             "lines": self.lines,
             "busy": list(self.busy),
-            "seconds_a_step": self.speech_s,
+            "step_seconds": self.speech_s,
         }
 
     @property

@@ -37,15 +37,20 @@ def join(reports: Sequence[Report]) -> dict[str, Any]:
             "the reports are of different machines or numbers of threads", "draw each by itself"
         )
     curve: dict[str, list[dict[str, Any]]] = {}
-    results: dict[tuple[str, str], dict[str, Any]] = {}
+    results: dict[tuple[str, str, str], dict[str, Any]] = {}
     for report in reports:
-        for model, rows in report["curve"].items():
-            sides = {row["side"] for row in rows}
-            kept = [row for row in curve.get(model, ()) if row["side"] not in sides]
-            curve[model] = [*kept, *rows]
+        for model, points in report["curve"].items():
+            sides = {point["side"] for point in points}
+            kept = [point for point in curve.get(model, ()) if point["side"] not in sides]
+            curve[model] = [*kept, *points]
         for row in report["results"]:
-            # A peer that one report could not measure must not stand beside the one that could.
-            results[row["metric"], row.get("peer") or row.get("note", "")] = row
+            results[row["metric"], row.get("peer", ""), row.get("unmeasured", "")] = row
+    # What one report could not compare, another may have.
+    rows = [
+        row
+        for (metric, _, unmeasured), row in results.items()
+        if not unmeasured or (metric, unmeasured, "") not in results
+    ]
     last = reports[-1]
     return {
         "bench": "llm",
@@ -54,7 +59,7 @@ def join(reports: Sequence[Report]) -> dict[str, Any]:
         **{key: _merged(reports, key) for key in ("models", "plans", "opponents")},
         **{key: _listed(reports, key) for key in ("missing", "notes")},
         "curve": curve,
-        "results": list(results.values()),
+        "results": rows,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from benchmarks.llm.plan import OPPONENTS
 from benchmarks.llm.results import row
 
 if TYPE_CHECKING:
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
     from benchmarks.llm.greedy import Comparison
     from benchmarks.llm.plan import Outcome, Plan, Report
 
-OURS, LOOP = "greenroom", "llama_cpp.Llama"
-SERVER, EXAMPLE = "llama-server", "llama-cpp-python example server"
+OURS = "greenroom"
+LOOP, SERVER, EXAMPLE = OPPONENTS.values()
 FLOOR = "computed floor"
 AGAINST_LOOP = 5.0
 AGAINST_SERVER = {8: 1.2, 32: 1.5}

@@ -61,6 +61,13 @@ def test_a_side_measured_again_replaces_its_own_points_and_no_others() -> None:
     assert [row["value"] for row in both["results"]] == [12.0]
 
 
+def test_what_one_report_could_not_compare_gives_way_to_the_one_that_could() -> None:
+    without, beside = (report("house", "greenroom", 10.0) for _ in range(2))
+    without["results"] = [{"metric": "house: wait", "value": 9.0, "unmeasured": "idle"}]
+    for pair in ([without, beside], [beside, without]):
+        assert [row["value"] for row in reports.join(pair)["results"]] == [10.0]
+
+
 def test_figures_of_different_machines_are_not_put_side_by_side() -> None:
     with pytest.raises(UsageError, match="different machines"):
         reports.join([report("house", "a", 1.0), report("250m", "a", 1.0, threads=8)])

@@ -35,6 +35,7 @@ def test_a_row_with_a_peer_has_its_ratio_and_its_bound() -> None:
 def test_a_peer_that_was_not_measured_leaves_neither_ratio_nor_bound() -> None:
     found = row("requests", "1/s", 12.0, peer="other", at_least=1.2, note="it was not there")
     assert "ratio" not in found and "peer" not in found
+    assert found["unmeasured"] == "other"
     assert holds(found) is None
     assert found["note"] == "it was not there"
 

@@ -15,7 +15,6 @@ from benchmarks.llm.loop import PlainLoop
 from benchmarks.llm.measure import Deed
 from benchmarks.llm.sides import Absent, Ours, Sizes
 from benchmarks.llm.vocabulary import Tokens
-from foundation.errors import UsageError
 from greenroom.commands.bench import holds
 from models import grammar
 
@@ -162,6 +161,24 @@ def test_a_whole_run_says_what_it_measured_and_what_it_could_not(
     assert (tmp_path / "img" / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.engine
+def test_only_the_phases_and_the_opponents_that_were_named_are_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    report = run(
+        scale=0.01, threads=1, phase=["speech"], against=["loop"], lines=3, step_seconds=20.0
+    )
+    assert set(report["opponents"]) == {"greenroom", "llama_cpp.Llama"}
+    assert all("first token" in row["metric"] for row in report["results"])
+    assert {row["wanted"] for row in report["curve"]["house"]} == {3}
+    left = {one["what"]: one["hint"] for one in report["missing"]}
+    assert left == dict.fromkeys(
+        ("llama-cpp-python example server, house", "llama-server, house"),
+        "name it with --against",
+    )
+
+
 def test_an_opponent_that_is_not_there_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     find.python_with.cache_clear()
     find.example_server.cache_clear()
@@ -170,8 +187,3 @@ def test_an_opponent_that_is_not_there_says_how_to_get_it(monkeypatch: pytest.Mo
         find.python_with("no_such_package")
     with pytest.raises(Absent, match="no file"):
         find.example_server()
-
-
-def test_a_model_that_is_not_known_is_refused() -> None:
-    with pytest.raises(UsageError, match="house, 250m, 1b"):
-        run(only=["7b"])
