@@ -150,6 +150,9 @@ def test_a_whole_run_says_what_it_measured_and_what_it_could_not(
     read = by["house: prompt tokens decoded, distinct, greenroom", "computed floor"]
     assert 1.0 <= read["ratio"] <= read["at_most"]
     assert by["house: valid structured replies at the first attempt", None]["value"] == 1.0
+    for kind in ("free", "structured"):
+        for clock in ("", ", by the asker's clock"):
+            assert by[f"house: engine overhead, {kind} replies{clock}", None]["value"] < 1.0
     assert by["house: greedy replies equal to the plain loop's", None]["note"]
     assert [(row["side"], row["busy"]) for row in report["curve"]["house"]] == [
         *(("greenroom", 1), ("greenroom", 4)),
