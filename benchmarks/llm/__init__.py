@@ -24,10 +24,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks._machine import machine
 from foundation.errors import UsageError
+from models.llama.cores import physical_cores
+
+if TYPE_CHECKING:
+    from benchmarks.llm.plan import Plan
 
 __all__ = ["run"]
 
@@ -39,41 +43,76 @@ def run(
     chart: Path | None = None,
     threads: int = 0,
     gpu_layers: int = -1,
+    phase: Sequence[str] = (),
+    against: Sequence[str] = (),
+    lines: int = 0,
+    step_seconds: float = 0.0,
+    measured: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """Measure the models of `only` (house, 250m, 1b; the last takes hours on two cores); the report's values.
+    """Measure the models of `only` (house, 250m, 1b); the report's values.
 
     `scale` 1 asks 128 requests a phase of the house model and 64 of the others; `threads` 0 means
-    all physical cores. With `chart` the curve is drawn there. Returns {bench, machine, models,
-    opponents, missing, notes, curve, results}; see `results.row` for a row. Raises UsageError for
-    a model that is not known and Absent when the models can't be made.
-    """
-    from benchmarks.llm import find
-    from benchmarks.llm.measure import Bench
-    from benchmarks.llm.plan import Plan, Report
-    from models.llama.cores import physical_cores
+    all physical cores. `phase` and `against` name some of `plan.PHASES` and `plan.OPPONENTS`, none
+    meaning all; against "none" ours is alone. The curve has `lines` lines at each step, as far as `step_seconds` reach; 0 leaves both to
+    the plan. With `chart` the curve is drawn there, a panel for each model. With `measured`,
+    reports that were kept of earlier runs, nothing is measured: they are joined (see `reports.join`).
 
-    if unknown := [name for name in only if name not in find.MODELS]:
-        raise UsageError(f"there is no model {unknown[0]!r}", f"one of: {', '.join(find.MODELS)}")
-    if not scale > 0:
-        raise UsageError(f"scale is {scale:g}", "give a number above 0")
-    threads = threads or physical_cores()
-    report = Report()
-    sizes: dict[str, int] = {}
-    for name in [name for name in find.MODELS if name in only]:
-        path = find.model(name)
-        sizes[name] = path.stat().st_size
-        asyncio.run(Bench(Plan(name, scale, threads), path, gpu_layers, report).run())
-    where = machine()
+    Returns {bench, machine, scale, models, plans, opponents, missing, notes, curve, results}; see
+    `results.row` for a row. Raises UsageError for what is not known or a file that is no report, and
+    Absent when the models can't be made.
+    """
+    from benchmarks.llm import find, reports
+    from benchmarks.llm.plan import OPPONENTS, PHASES, Plan
+
+    _known("model", only, find.MODELS)
+    _known("phase", phase, PHASES)
+    _known("opponent", against, (*OPPONENTS, "none"))
+    if phase and "poisson" in phase and not {"shared", "distinct"} & {*phase}:
+        raise UsageError(
+            "the load of Poisson arrivals is a part of what was measured before",
+            "add --phase shared or --phase distinct",
+        )
+    if chart is not None and phase and "speech" not in phase and not measured:
+        raise UsageError("the chart is of the phase that was left out", "add --phase speech")
+    if not scale > 0 or min(lines, step_seconds, threads) < 0:
+        raise UsageError("a count is too small", "a scale is above 0, the others are 0 or above")
+    if measured:
+        report = reports.join([reports.read(path) for path in measured])
+    else:
+        phases = tuple(each for each in PHASES if not phase or each in phase)
+        opponents = tuple(each for each in OPPONENTS if not against or each in against)
+        threads = threads or physical_cores()
+        plans = [
+            Plan(name, scale, threads, lines, step_seconds, phases, opponents)
+            for name in find.MODELS
+            if name in (only or ("house",))
+        ]
+        report = _measure(plans, gpu_layers)
     if chart is not None:
         # matplotlib takes seconds to import and isn't needed without a picture.
         from benchmarks.llm.chart import draw
 
-        draw(report.curve, chart, footer=_footer(where, threads))
+        draw(report["curve"], chart, footer=reports.footer(report))
+    return report
+
+
+def _measure(plans: Sequence[Plan], gpu_layers: int) -> dict[str, Any]:
+    from benchmarks.llm import find
+    from benchmarks.llm.measure import Bench
+    from benchmarks.llm.plan import Report
+
+    report = Report()
+    sizes: dict[str, int] = {}
+    for plan in plans:
+        path = find.model(plan.name)
+        sizes[plan.name] = path.stat().st_size
+        asyncio.run(Bench(plan, path, gpu_layers, report).run())
     return {
         "bench": "llm",
-        "machine": {**where, "threads": threads},
-        "scale": scale,
+        "machine": {**machine(), "threads": plans[0].threads},
+        "scale": plans[0].scale,
         "models": sizes,
+        "plans": {plan.name: plan.told() for plan in plans},
         "opponents": report.opponents,
         "missing": report.missing,
         "notes": report.notes,
@@ -82,9 +121,7 @@ def run(
     }
 
 
-def _footer(where: dict[str, Any], threads: int) -> str:
-    used = "1 thread" if threads == 1 else f"{threads} threads"
-    return (
-        f"512-token persona, warm · 8 personas over all NPCs, who ask again when answered · greedy, 32 tokens · "
-        f"{used} on {where['system']} {where['processor']} · greenroom bench llm"
-    )
+def _known(kind: str, named: Sequence[str], every: Sequence[str]) -> None:
+    for name in named:
+        if name not in every:
+            raise UsageError(f"there is no {kind} {name!r}", f"one of: {', '.join(every)}")

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 
 Rows = Sequence[Mapping[str, Any]]
 
-_COLOURS = ("#1b6f5c", "#c2571a", "#5a5aa8")
+_COLOURS = ("#1b6f5c", "#b58a00", "#c2571a", "#5a5aa8")
 _INK, _PALE = "#333333", "#666666"
 _DASHES = (0, (4, 2))
 _TITLES = {
@@ -26,7 +26,10 @@ _TITLES = {
     "250m": "250 M random weights",
     "1b": "1.2 B random weights",
 }
+# Where a side's own name doesn't say how it was driven (see loop.py).
+_LABELS = {"llama_cpp.Llama": "llama_cpp.Llama loop, the player's line first"}
 _WAITS = ("p50_ms", "p95_ms")
+_LETTERS_AN_INCH = 14
 # The least distance of two labels, as a part of the panel's height.
 _LABEL_GAP = 0.05
 
@@ -39,11 +42,12 @@ def draw(curve: Mapping[str, Rows], path: Path, *, footer: str = "") -> Path:
     """
     panels = {name: rows for name, rows in curve.items() if rows}
     sides = list(dict.fromkeys(row["side"] for rows in panels.values() for row in rows))
-    colours = dict(zip(sides, _COLOURS, strict=False))
+    colours = {side: _COLOURS[at % len(_COLOURS)] for at, side in enumerate(sides)}
+    width = max(7.0, 4.2 * len(panels) + 0.6)
     figure, grid = pyplot.subplots(
         1,
         max(1, len(panels)),
-        figsize=(max(7.0, 4.2 * len(panels) + 0.6), 4.8),
+        figsize=(width, 4.8),
         sharey=True,
         squeeze=False,
         layout="constrained",
@@ -59,7 +63,8 @@ def draw(curve: Mapping[str, Rows], path: Path, *, footer: str = "") -> Path:
         _label_ends(axis, rows, colours)
     axes[0].set_ylabel("until the first token", color=_INK)
     keys = [
-        Line2D([], [], color=colour, linewidth=2, label=side) for side, colour in colours.items()
+        Line2D([], [], color=colour, linewidth=2, label=_LABELS.get(side, side))
+        for side, colour in colours.items()
     ]
     keys.append(Line2D([], [], color=_PALE, label="half of the lines (p50)"))
     keys.append(Line2D([], [], color=_PALE, linestyle=_DASHES, label="95 of 100 lines (p95)"))
@@ -67,9 +72,11 @@ def draw(curve: Mapping[str, Rows], path: Path, *, footer: str = "") -> Path:
         "How long a player waits for the first token of an answer", color=_INK, fontsize=13
     )
     figure.legend(
-        handles=keys, loc="outside lower center", ncols=min(5, len(keys)) if len(panels) > 1 else 2,
-        frameon=False, fontsize=9, labelcolor=_INK, title=textwrap.fill(footer, 100 * max(1, len(panels))) or None, title_fontsize=7.5,
-        alignment="center",
+        handles=keys, loc="outside lower center", ncols=3 if len(panels) > 1 else 2, frameon=False,
+        fontsize=9, labelcolor=_INK, title_fontsize=7.5, alignment="center",
+        title=textwrap.fill(
+            footer, int(_LETTERS_AN_INCH * width), break_on_hyphens=False
+        ) or None,
     )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
@@ -123,4 +130,6 @@ def _points(rows: Rows, side: str) -> list[Mapping[str, Any]]:
 
 def duration(ms: float) -> str:
     """Milliseconds as a reader takes them in at once: "56 ms", "1.4 s"."""
+    if ms >= 9950:
+        return f"{ms / 1000:.0f} s"
     return f"{ms / 1000:.2g} s" if ms >= 995 else f"{ms:.2g} ms" if ms < 10 else f"{ms:.0f} ms"

@@ -40,7 +40,9 @@ class Child:
                 stdout=subprocess.PIPE if own_output else self._log,
                 stderr=self._log,
                 env={**os.environ, "PYTHONPATH": paths},
-                start_new_session=True,
+                # A group of its own, so that all of it can be ended; not a session of its own: Linux
+                # shares the cores out among sessions, and our engine is in the bench's.
+                process_group=0,
                 limit=_LINE,
             )
         except OSError as error:

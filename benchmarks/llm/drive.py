@@ -32,6 +32,10 @@ class Run:
         """A percentile of the times to the first token, in milliseconds."""
         return percentile_ms([answer.first_s for answer in self.answers], percent)
 
+    def whole_ms(self, percent: float) -> float:
+        """A percentile of the times to the end of the answer, in milliseconds."""
+        return percentile_ms([answer.total_s for answer in self.answers], percent)
+
 
 @dataclass(slots=True)
 class Speech:
@@ -84,8 +88,8 @@ async def speech(
 ) -> Speech:
     """A player speaks one line after another while `busy` NPCs ask again whenever they were answered.
 
-    The player's first line is not measured: it warms the persona, before the crowd comes. Lines that would begin later than `limit_s`
-    are left out; at least one is spoken.
+    The player's first line is not measured: it warms the persona, before the crowd comes. Lines that would begin
+    later than `limit_s` are left out, so that a slow side answers fewer of them; at least one is spoken.
     """
     warm, *spoken = lines
     found = Speech(busy, wanted=len(spoken))

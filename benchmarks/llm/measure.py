@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -15,7 +15,7 @@ from benchmarks.llm import drive, rows, workload
 from benchmarks.llm.drive import Run
 from benchmarks.llm.greedy import Comparison, compare
 from benchmarks.llm.loop import PlainLoop
-from benchmarks.llm.plan import NPCS, Outcome, Plan, Report
+from benchmarks.llm.plan import NPCS, OPPONENTS, Outcome, Plan, Report
 from benchmarks.llm.results import lacking
 from benchmarks.llm.servers import ExampleServer, LlamaServer
 from benchmarks.llm.sides import Absent, Ours, Side, SideError, Sizes
@@ -58,22 +58,36 @@ class Bench:
         self._gpu_layers = gpu_layers
         self._report = report
         self._tokens = Tokens(path)
-        self._absent: set[str] = set()
+        self._absent = {name for key, name in OPPONENTS.items() if key not in plan.against}
+        for name in sorted(self._absent):
+            report.miss(f"{name}, {plan.name}", "it was not asked for", "name it with --against")
         self._warm = self._prompts(1, 1, 1, seed=_SEED + 90)[0]
 
     async def run(self) -> None:
-        """Every phase, its rows into the report."""
+        """The plan's phases, their rows into the report."""
+        chosen = self._plan.phases
+        if "shared" in chosen:
+            shared = await self._shared()
+            if "poisson" in chosen:
+                await self._poisson(shared, distinct=False)
+        if "distinct" in chosen:
+            distinct = await self._distinct()
+            if "poisson" in chosen:
+                await self._poisson(distinct, distinct=True)
+        if "structured" in chosen:
+            await self._structured()
+        if "speech" in chosen:
+            await self._speech()
+
+    async def _shared(self) -> Mapping[str, Outcome]:
         plan = self._plan
-        shared: dict[int, dict[str, Outcome]] = {}
+        found: Mapping[str, Outcome] = {}
         for offset, at_once in enumerate((1, 8, AT_ONCE)):
             count = plan.count if at_once > 1 else max(2, plan.count // 4)
             asked = self._prompts(plan.npcs, SHARED_PERSONAS, count, seed=_SEED + offset)
-            shared[at_once] = await self._bursts(f"shared, {at_once} at once", asked, at_once)
-            rows.shared(self._report, plan, at_once, shared[at_once], self._floor(asked))
-        await self._poisson(shared[AT_ONCE])
-        await self._distinct()
-        await self._structured()
-        await self._speech()
+            found = await self._bursts(f"shared, {at_once} at once", asked, at_once)
+            rows.shared(self._report, plan, at_once, found, self._floor(asked))
+        return found
 
     def _prompts(self, npcs: int, personas: int, count: int, *, seed: int) -> list[Prompt]:
         return workload.prompts(
@@ -158,50 +172,76 @@ class Bench:
                 f"ended before {REPLY_TOKENS} tokens"
             )
 
-    async def _poisson(self, before: dict[str, Outcome]) -> None:
-        rate = _LOAD * min(outcome.run.rate for outcome in before.values())
-        asked = self._prompts(self._plan.npcs, SHARED_PERSONAS, self._plan.count, seed=_SEED + 5)
+    async def _poisson(self, before: Mapping[str, Outcome], *, distinct: bool) -> None:
+        """Requests that come by chance, `_LOAD` as many as the slowest of those that batch did in bursts.
+
+        Distinct personas were read before, as in their bursts, and the loop is asked there too, by the
+        same arrivals as all, which may be more than it can serve.
+        """
+        plan = self._plan
+        rate = _LOAD * min(each.run.rate for name, each in before.items() if name != rows.LOOP)
+        first: Sequence[Prompt] = ()
+        if distinct:
+            sides, peers = self._distinct_sides(), (rows.LOOP, rows.SERVER, rows.EXAMPLE)
+            every = self._prompts(plan.npcs, plan.npcs, plan.npcs + plan.count, seed=_SEED + 10)
+            first, asked = every[: plan.npcs], every[plan.npcs :]
+        else:
+            sizes, peers = self._sizes(SHARED_PERSONAS), (rows.SERVER, rows.EXAMPLE)
+            sides = [Ours(self._path, sizes), *self._servers(sizes)]
+            asked = self._prompts(plan.npcs, SHARED_PERSONAS, plan.count, seed=_SEED + 5)
         times = workload.poisson(len(asked), rate, _SEED)
-        sizes = self._sizes(SHARED_PERSONAS)
         found: dict[str, Outcome] = {}
-        for side in (Ours(self._path, sizes), *self._servers(sizes)):
-            done = await self._on(
-                "Poisson arrivals", side, partial(drive.arrivals, side, asked, times)
-            )
+
+        async def act(side: Side) -> Run:
+            await self._read_first(side, first)
+            return await drive.arrivals(side, asked, times)
+
+        personas = "distinct" if distinct else "shared"
+        for side in sides:
+            done = await self._on(f"{personas}, Poisson arrivals", side, partial(act, side))
             if done is not None:
                 found[side.name] = Outcome(*done)
-        rows.poisson(self._report, self._plan, rate, found)
+        rows.poisson(self._report, plan, personas, rate, found, peers)
 
-    async def _distinct(self) -> None:
-        """Every NPC has a persona of its own, read once before the clock starts.
+    def _distinct_sides(self) -> list[Side]:
+        sizes = self._sizes(self._plan.npcs)
+        slots = max(AT_ONCE, self._plan.npcs)
+        ours, loop = Ours(self._path, sizes), PlainLoop(self._path, sizes)
+        return [ours, loop, *self._servers(sizes, slots)]
 
-        The loop is not asked those first lines: it keeps one prompt's KV, so they would change
-        nothing but the bench's own length.
+    async def _read_first(self, side: Side, first: Sequence[Prompt]) -> None:
+        """Let a side read every NPC's persona once before the clock starts.
+
+        The loop is not asked: it keeps one prompt's KV, so this would change nothing but the bench's
+        own length.
         """
+        if not isinstance(side, PlainLoop):
+            await drive.bursts(side, first, AT_ONCE)
+
+    async def _distinct(self) -> Mapping[str, Outcome]:
+        """Every NPC has a persona of its own, read once before the clock starts."""
         plan, phase = self._plan, f"distinct, {AT_ONCE} at once"
         every = self._prompts(plan.npcs, plan.npcs, plan.npcs + plan.count, seed=_SEED + 6)
         first, asked = every[: plan.npcs], every[plan.npcs :]
-        sizes = self._sizes(plan.npcs)
         found: dict[str, Outcome] = {}
         same: Comparison | None = None
 
         async def act(side: Side) -> Run:
             nonlocal same
-            if not isinstance(side, PlainLoop):
-                await drive.bursts(side, first, AT_ONCE)
+            await self._read_first(side, first)
             run = await drive.bursts(side, asked, AT_ONCE)
             if isinstance(side, PlainLoop):
                 ours = found["greenroom"].run.answers
                 same = await compare(self._tokens, side, asked, ours, run.answers)
             return run
 
-        sides: list[Side] = [Ours(self._path, sizes), PlainLoop(self._path, sizes)]
-        for side in (*sides, *self._servers(sizes, max(AT_ONCE, plan.npcs))):
+        for side in self._distinct_sides():
             done = await self._on(phase, side, partial(act, side))
             if done is not None:
                 self._check(phase, side, done[0])
                 found[side.name] = Outcome(*done)
         rows.distinct(self._report, plan, found, self._floor(every), same)
+        return found
 
     async def _structured(self) -> None:
         side = Ours(self._path, self._sizes(SHARED_PERSONAS))
@@ -236,7 +276,8 @@ class Bench:
                 )
                 at, spoken = at + 3 * busy, spoken + plan.lines + 1
 
-        for side in (Ours(self._path, sizes), *self._servers(sizes)):
+        sides: list[Side] = [Ours(self._path, sizes), PlainLoop(self._path, sizes)]
+        for side in (*sides, *self._servers(sizes)):
             await self._on("a player speaks", side, partial(act, side))
         rows.speech(self._report, plan, found)
 

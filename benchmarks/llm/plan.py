@@ -8,7 +8,14 @@ from typing import Any
 from benchmarks.llm.drive import Run
 from benchmarks.llm.results import Row
 
-NPCS, REQUESTS, LINES = 64, 128, 40
+NPCS, REQUESTS = 64, 128
+LINES = {"house": 120, "250m": 48, "1b": 16}
+PHASES = ("shared", "distinct", "poisson", "structured", "speech")
+OPPONENTS = {
+    "loop": "llama_cpp.Llama",
+    "server": "llama-server",
+    "example": "llama-cpp-python example server",
+}
 BUSY = (1, 8, 32, 128)
 SPEECH_S = 300.0
 _SPEED = {"house": 1.0}
@@ -17,11 +24,19 @@ _SLOWER = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is asked of one model. `scale` 1 is for an idle machine; a smoke test takes 0.02."""
+    """How much is asked of one model. `scale` 1 is for an idle machine; a smoke test takes 0.02.
+
+    `given_lines` and `given_s` stand for the model's own `lines` and `speech_s` where they are not 0;
+    `phases` are some of `PHASES`, `against` some of `OPPONENTS`.
+    """
 
     name: str
     scale: float
     threads: int
+    given_lines: int = 0
+    given_s: float = 0.0
+    phases: tuple[str, ...] = PHASES
+    against: tuple[str, ...] = tuple(OPPONENTS)
 
     @property
     def count(self) -> int:
@@ -35,8 +50,8 @@ class Plan:
 
     @property
     def lines(self) -> int:
-        """Lines a player speaks at each number of busy NPCs."""
-        return max(2, round(LINES * self._amount))
+        """Lines a player speaks at each number of busy NPCs; a slow side gets through fewer in `speech_s`."""
+        return self.given_lines or max(2, round(LINES[self.name] * self.scale))
 
     @property
     def busy(self) -> tuple[int, ...]:
@@ -45,8 +60,19 @@ class Plan:
 
     @property
     def speech_s(self) -> float:
-        """How long the lines at one step may take."""
-        return max(5.0, SPEECH_S * self.scale)
+        """How long the lines at one step may take; the one that is being answered then is waited for."""
+        return self.given_s or max(5.0, SPEECH_S * self.scale)
+
+    def told(self) -> dict[str, Any]:
+        """The counts, as a report tells them."""
+        return {
+            "phases": list(self.phases),
+            "requests": self.count,
+            "npcs": self.npcs,
+            "lines": self.lines,
+            "busy": list(self.busy),
+            "step_seconds": self.speech_s,
+        }
 
     @property
     def _amount(self) -> float:

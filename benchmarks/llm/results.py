@@ -20,8 +20,8 @@ def row(
 ) -> Row:
     """One figure. With a peer the bound is on value / peer_value, else on the value.
 
-    A named peer without a value was not measured: then no ratio and no bound are given, and the
-    note should say why.
+    A named peer without a value is `unmeasured`: then no ratio and no bound are given, and the note
+    should say why.
     """
     found: Row = {"metric": metric, "unit": unit, "value": rounded(value)}
     measured = peer_value is not None and peer_value > 0
@@ -32,6 +32,8 @@ def row(
             "peer_value": rounded(peer_value),
             "ratio": round(value / peer_value, 3),
         }
+    elif peer:
+        found["unmeasured"] = peer
     if measured or not peer:
         found |= {
             key: bound

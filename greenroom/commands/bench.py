@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
+import logging
 import pkgutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
 
 import typer
+from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
@@ -58,23 +62,81 @@ def bench(
         float | None, typer.Option(help="how much is measured; 1 is for an idle machine")
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="llm: this model alone (house, 250m, 1b); repeatable")
+        list[str] | None,
+        typer.Option(
+            help="llm: this model (house, which is the default; 250m, to which the bound of the engine's "
+            "overhead applies; 1b); repeatable"
+        ),
+    ] = None,
+    phase: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="llm: this phase alone (shared, distinct, poisson, structured, speech); repeatable"
+        ),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="llm: this opponent alone (loop, server, example, or none); repeatable"),
+    ] = None,
+    lines: Annotated[
+        int | None,
+        typer.Option(help="llm: a player's lines at each step of the curve; 120, 48 and 16"),
+    ] = None,
+    step_seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="llm: the longest that a side has for one step of the curve; 300 × scale"
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="llm: threads of every side; all physical cores")
+    ] = None,
+    gpu_layers: Annotated[
+        int | None, typer.Option(help="llm: layers on a GPU, on every side; -1 for all")
     ] = None,
     chart: Annotated[
-        Path | None, typer.Option(help="llm: draw the curve of waiting times to this file")
+        Path | None,
+        typer.Option(
+            help="llm: draw the curve of waiting times to this file, a panel for each model"
+        ),
+    ] = None,
+    measured: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="llm: measure nothing, tell and draw what --json gave into this file before; "
+            "repeatable, for models measured in separate runs"
+        ),
     ] = None,
 ) -> None:
-    """Run benchmarks, each beside its peer in the same run."""
-    given = {"scale": scale, "only": only, "chart": chart}
+    """Run benchmarks, each beside its peer in the same run.
+
+    How long llm takes at scale 1, on two cores: the house model about half
+    an hour, most of it the curve; 250m about three hours; 1b most of a day.
+    --phase, --against, --lines, --step-seconds and a smaller scale cut that
+    down. The other benchmarks take minutes.
+    """
+    given = {
+        "scale": scale,
+        "only": only,
+        "phase": phase,
+        "against": against,
+        "lines": lines,
+        "step_seconds": step_seconds,
+        "threads": threads,
+        "gpu_layers": gpu_layers,
+        "chart": chart,
+        "measured": measured,
+    }
     given = {key: value for key, value in given.items() if value not in (None, [])}
     modules = {name: _module(name) for name in names or available()}
     taken = {key for module in modules.values() for key in _arguments(module, given)}
     if unheeded := sorted(given.keys() - taken):
         raise UsageError(
-            f"--{unheeded[0]} means nothing to {', '.join(modules)}", "leave it out, or name llm"
+            f"--{unheeded[0].replace('_', '-')} means nothing to {', '.join(modules)}",
+            "leave it out, or name llm",
         )
     for name, module in modules.items():
-        with console.people.status(f"bench {name}"):
+        with console.people.status(f"bench {name}"), _told():
             report: dict[str, Any] = module.run(**_arguments(module, given))
         if json:
             console.machine(report)
@@ -106,6 +168,21 @@ def bench(
             )
         console.people.print(table)
         _tell_the_rest(report)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Let a long benchmark say on stderr what it is at."""
+    log = logging.getLogger("greenroom.bench")
+    handler = RichHandler(console=console.people, show_level=False, show_path=False)
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _tell_the_rest(report: dict[str, Any]) -> None:

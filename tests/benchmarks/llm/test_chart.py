@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.llm.chart import draw, duration
+from benchmarks.llm.chart import _COLOURS, draw, duration
 
 
 def rows(*sides: str) -> list[dict[str, object]]:
@@ -32,11 +32,18 @@ def test_a_picture_is_written_whatever_was_measured(
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+def test_every_side_has_a_colour_of_its_own_however_many_there_are(tmp_path: Path) -> None:
+    sides = ("greenroom", "llama_cpp.Llama", "llama-server", "example server")
+    assert len({*_COLOURS}) >= len(sides)
+    draw({"house": rows(*sides), "250m": rows(*sides, "a fifth")}, tmp_path / "curve.png")
+
+
 def test_durations_read_at_once() -> None:
-    assert [duration(ms) for ms in (1.23, 55.9, 760.0, 996.0, 14_900.0)] == [
+    assert [duration(ms) for ms in (1.23, 55.9, 760.0, 996.0, 14_900.0, 312_000.0)] == [
         "1.2 ms",
         "56 ms",
         "760 ms",
         "1 s",
         "15 s",
+        "312 s",
     ]

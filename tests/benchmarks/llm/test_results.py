@@ -35,6 +35,7 @@ def test_a_row_with_a_peer_has_its_ratio_and_its_bound() -> None:
 def test_a_peer_that_was_not_measured_leaves_neither_ratio_nor_bound() -> None:
     found = row("requests", "1/s", 12.0, peer="other", at_least=1.2, note="it was not there")
     assert "ratio" not in found and "peer" not in found
+    assert found["unmeasured"] == "other"
     assert holds(found) is None
     assert found["note"] == "it was not there"
 
@@ -46,7 +47,7 @@ def test_a_bound_without_a_peer_is_on_the_value() -> None:
 
 def test_the_bounds_are_those_that_were_promised() -> None:
     report, plan = Report(), Plan("250m", 1.0, 2)
-    ours = outcome(10.0, 1100, busy_s=10.0, decode_s=9.6)
+    ours = outcome(10.0, 1100, busy_s=0.98, decode_s=0.96)
     peers = {rows.SERVER: outcome(5.0, 2000), rows.EXAMPLE: outcome(8.0)}
     for at_once in (1, 8, 32):
         rows.shared(report, plan, at_once, {rows.OURS: ours, **peers}, 1000)
@@ -64,10 +65,20 @@ def test_the_bounds_are_those_that_were_promised() -> None:
     theirs = by["prompt tokens decoded, shared, 32 at once, llama-server", rows.FLOOR]
     assert (theirs["ratio"], holds(theirs)) == (2.0, None)
     free = by["engine overhead, free replies", None]
-    assert (free["value"], free["at_most"]) == (0.04, 0.05)
+    assert (free["value"], free["at_most"]) == (0.02041, 0.05)
+    asked = by["engine overhead, free replies, by the asker's clock", None]
+    assert (asked["value"], asked["at_most"]) == (0.04, 0.05)
     assert by["engine overhead, structured replies", None]["at_most"] == 0.1
     assert by["valid structured replies at the first attempt", None]["at_least"] == 1.0
     assert report.missing == []
+
+
+def test_overhead_is_promised_for_the_250m_model_and_only_told_of_the_others() -> None:
+    report = Report()
+    rows.structured(report, Plan("house", 1.0, 2), outcome(10.0, busy_s=0.9, decode_s=0.5))
+    told = [one for one in report.results if "overhead" in one["metric"]]
+    assert [one["value"] for one in told] == [0.4444, 0.5]
+    assert all(holds(one) is None and "--only 250m" in one["note"] for one in told)
 
 
 def test_what_the_engine_does_not_tell_is_listed_as_missing() -> None:
@@ -89,6 +100,24 @@ def test_a_player_among_many_is_held_to_twice_the_wait_with_an_idle_engine() -> 
         (rows.SERVER, 1),
         (rows.SERVER, 128),
     ]
+
+
+def test_arrivals_by_chance_are_told_as_waits_whole_answers_and_requests_served() -> None:
+    report, plan = Report(), Plan("house", 1.0, 2)
+    found = {rows.OURS: outcome(4.0), rows.LOOP: outcome(2.0)}
+    rows.poisson(report, plan, "distinct", 5.0, found, (rows.LOOP, rows.SERVER))
+    told = {one["metric"]: one for one in report.results if one.get("peer") == rows.LOOP}
+    where = "distinct personas, Poisson 5/s"
+    assert {metric: (one["value"], one["ratio"]) for metric, one in told.items()} == {
+        f"house: p50 to the first token, {where}": (550.0, 1.0),
+        f"house: p95 to the first token, {where}": (955.0, 1.0),
+        f"house: p50 to the whole answer, {where}": (1000.0, 1.0),
+        f"house: p95 to the whole answer, {where}": (1000.0, 1.0),
+        f"house: requests a second served, {where}": (4.0, 2.0),
+    }
+    others = [one for one in report.results if one.get("peer") != rows.LOOP]
+    assert len(others) == 5
+    assert all("not compared with llama-server" in one["note"] for one in others)
 
 
 def test_percentiles_are_in_milliseconds() -> None:
