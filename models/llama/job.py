@@ -61,9 +61,9 @@ class Job:
     logprobs: list[list[Any]] | None = None
 
     @property
-    def rank(self) -> tuple[int, float, int]:
-        """Sorts the most urgent first, then whose turn it is, then the earliest."""
-        return (self.priority, self.turn, self.arrival)
+    def rank(self) -> tuple[int, float, float, int]:
+        """Sorts the most urgent first, then whose turn it is, then what is due first, then the earliest."""
+        return (self.priority, self.turn, self.deadline, self.arrival)
 
     @property
     def cost(self) -> float:

@@ -3,6 +3,8 @@
 A class goes before all lower ones. Inside a class askers take turns by start-time fair queueing
 (Goyal, Vin and Cheng, 1996): each request starts at the virtual time at which its asker's earlier
 ones are paid for, so that one who asks a hundred times waits for its own hundred and nobody else does.
+Where that leaves several with the same turn, the earliest deadline goes first (Liu and Layland, 1973): turns
+go before deadlines, so that nobody comes to more than its share by being always in a hurry.
 
 A step runs under one LoRA adapter, so requests are decoded in cohorts. A cohort keeps the context
 for `hold_s` while others of the same urgency wait and fill; then it is the turn of the one that was
@@ -136,5 +138,5 @@ class Schedule:
         return jobs
 
 
-def _rank(job: Job) -> tuple[int, float, int]:
+def _rank(job: Job) -> tuple[int, float, float, int]:
     return job.rank

@@ -17,11 +17,16 @@ _numbers = itertools.count(1)
 
 
 def job(
-    priority: int = Priority.NEAR, *, asker: str = "", adapter: str = "", max_tokens: int = 10
+    priority: int = Priority.NEAR,
+    *,
+    asker: str = "",
+    adapter: str = "",
+    max_tokens: int = 10,
+    deadline: float = 1e9,
 ) -> Job:
     number = next(_numbers)
     return Job(
-        id=number, arrival=number, priority=priority, deadline=1e9, tokens=[1],
+        id=number, arrival=number, priority=priority, deadline=deadline, tokens=[1],
         prompt=np.array([1], dtype=np.int32), max_tokens=max_tokens, temperature=0.0, top_p=1.0,
         seed=0, text=TextStream(), asker=asker, adapter=adapter,
     )  # fmt: skip
@@ -72,6 +77,24 @@ def test_a_newcomer_owes_nothing_for_the_time_before_it_came() -> None:
     plan.admit(old)
     plan.admit(newcomer)
     assert plan.waiting == [newcomer, old]
+
+
+def test_of_those_whose_turn_it_is_the_one_that_is_due_first_goes_first() -> None:
+    plan = schedule()
+    patient, hurried = job(asker="a", deadline=90.0), job(asker="b", deadline=5.0)
+    speech = job(Priority.SPEECH, asker="c", deadline=99.0)
+    for each in (patient, hurried, speech):
+        plan.admit(each)
+    assert plan.waiting == [speech, hurried, patient]
+
+
+def test_one_who_is_always_in_a_hurry_gets_no_more_than_its_turn() -> None:
+    plan = schedule(most_waiting=200)
+    for n in range(50):
+        plan.admit(job(asker="hurried", deadline=1.0 + n))
+    patient = job(asker="patient", deadline=900.0)
+    plan.admit(patient)
+    assert plan.waiting.index(patient) == 1
 
 
 def test_one_too_many_pushes_out_the_least_urgent() -> None:
