@@ -22,7 +22,7 @@ from models.llama.context import Aborted, Adapter, Context, NoRoom
 from models.llama.frames import Send
 from models.llama.inbox import Inbox
 from models.llama.intake import Intake
-from models.llama.job import RESERVE, Ask, Job
+from models.llama.job import Ask, Job
 from models.llama.library import LogTail, Model
 from models.llama.pace import Pace
 from models.llama.prefix import SequenceTable
@@ -216,8 +216,9 @@ class Engine:
                 return
             tokens = np.array(job.tokens, dtype=np.int32)
             promised = sum(active.outstanding for active in schedule.active)
-            extra = min(job.max_tokens - job.generated, RESERVE)
-            if schedule.active and not self._table.fits(tokens, extra, promised, job.adapter):
+            if schedule.active and not self._table.fits(
+                tokens, job.reserved, promised, job.adapter
+            ):
                 return
             taken = self._table.acquire(tokens, job.adapter)
             if taken is None:
@@ -384,8 +385,6 @@ class Engine:
         except ValueError as error:
             self._end(job, ModelError(str(error)))
             return
-        if job.thought and job.thought.long:
-            chosen += self._intake.thought_end
         self._say(job, chosen)
 
     def _say(self, job: Job, chosen: list[int]) -> None:
@@ -394,6 +393,11 @@ class Engine:
         pieces = [self._vocabulary.pieces[each] for each in chosen]
         if job.thought:
             pieces = [job.thought.push(piece) for piece in pieces]
+            if job.thought.long:
+                ending = self._intake.thought_ends[job.thought.mark]
+                job.tokens += ending
+                job.generated += len(ending)
+                job.thought.close(len(ending))
         text = "".join(job.text.push(piece) for piece in pieces)
         if text:
             self._events.append(["text", job.id, text])

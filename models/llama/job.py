@@ -83,7 +83,12 @@ class Job:
     @property
     def outstanding(self) -> int:
         """Cells it still needs, as far as they are set aside."""
-        return len(self.tokens) - self.fed + min(self.max_tokens - self.generated, RESERVE)
+        return len(self.tokens) - self.fed + self.reserved
+
+    @property
+    def reserved(self) -> int:
+        """Cells set aside for what it may still say."""
+        return min(self.max_tokens - self.spoken, RESERVE)
 
 
 @dataclass(frozen=True, slots=True)

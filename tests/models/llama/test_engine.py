@@ -125,6 +125,33 @@ def test_a_thinking_models_reasoning_is_bounded_and_never_spoken(
     assert "think>" not in thought.reply.text
 
 
+@pytest.mark.parametrize("mark", ["think", "thinking"])
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_model_that_opens_its_thoughts_itself_never_speaks_them(
+    gguf_factory: Factory, host_factory: Hosts, mark: str, closes: bool
+) -> None:
+    says = [":", f"<{mark}>", f"<{mark}>", "a", "a", "b", "b", "c", "c", "d"]
+    says += ["d", f"</{mark}>", f"</{mark}>", "Q"] if closes else ["d", "b"]
+    # The engine closes a thought with an empty line, written as bytes are in such vocabularies.
+    says += ["Ċ", "Y", "Q", "x", "Y", "x", "x", "<|im_end|>"]
+    file = gguf_factory(template=THINKS.replace("\n<think>\n", ":"), says=tuple(says))
+    host = host_factory(file, settings=EXACT)
+
+    def told(**fields: Any) -> Any:
+        recorder = ask(host, request(**fields))
+        assert recorder.reply.text == "".join(recorder.pieces)
+        return recorder.reply
+
+    assert told(max_tokens=10, think=0).text == "Yx"
+    assert told(max_tokens=10, think=3).text == "Yx"
+    long = told(max_tokens=10, think=99)
+    assert long.text == ("Qx" if closes else "Yx")
+    assert (long.completion_tokens > 99) is not closes
+    # No room for a thought beside the longest reply.
+    full = EXACT.n_ctx - told(max_tokens=10, think=0).prompt_tokens
+    assert told(max_tokens=full, think=99).text == "Yx"
+
+
 @in_both_memories
 def test_a_persona_that_lost_its_memory_is_read_back_from_disk(
     gguf_factory: Factory, host_factory: Hosts, streams: bool
