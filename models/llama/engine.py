@@ -103,7 +103,7 @@ class Engine:
         self._totals = dict.fromkeys(
             ("asked", "done", "failed", "steps", "prompt_tokens", "cached_tokens", "read_tokens",
              "completion_tokens", "preempted", "sequences", "aborted", "adapter_missing",
-             "trimmed"), 0,
+             "trimmed", "misplaced"), 0,
         )  # fmt: skip
         self._busy_s = 0.0
         self.inbox.alarm = self._ring
@@ -309,8 +309,15 @@ class Engine:
         except Aborted:
             self._interrupted = True
             self._totals["aborted"] += 1
-            for sequence, position, _, _ in parts:
+            for job, (sequence, position, _, _) in zip(jobs, parts, strict=True):
                 self._memory.cut(sequence, position)
+                if self._memory.last(sequence) != position - 1:
+                    # Its memory is not what the table says: nobody may go on from it.
+                    self._table.cut(sequence, 0)
+                    self._memory.cut(sequence, 0)
+                    self._let_go(job)
+                    self._schedule.put_back(job)
+                    self._totals["misplaced"] += 1
         except NoRoom:
             # The table says it fits; believe llama.cpp and try again with less.
             if not self._table.make_room(self._table.free_cells + 1):

@@ -38,6 +38,87 @@ def engine(host: Any, name: str) -> Any:
     return host.status()["engine"][name]
 
 
+def ask_frame(number: int, line: str, **fields: Any) -> dict[str, Any]:
+    """An `ask` of the host's, greedy, off stage."""
+    frame = {"t": "ask", "id": number, "messages": [["user", line]], "max_tokens": 8}
+    frame |= {"temperature": 0.0, "top_p": 1.0, "seed": 1, "stop": [], "grammar": None}
+    frame |= {"priority": Priority.OFFSTAGE, "seconds_left": 60.0, "asker": str(number)}
+    frame |= {"adapter": "", "window": 4096, "importance": [], "think": 0, "logprobs": 0}
+    return frame | fields
+
+
+def served(
+    model: Any, sizes: EngineSettings, frames: list[dict[str, Any]]
+) -> tuple[list[list[Any]], dict[str, Any]]:
+    """What an engine on this thread says to frames that are all there at once, and its figures."""
+    engines = pytest.importorskip("models.llama.engine")
+    library = pytest.importorskip("models.llama.library")
+    events: list[list[Any]] = []
+    left = sum(frame["t"] == "ask" for frame in frames)
+
+    def hear(frame: Any) -> None:
+        nonlocal left
+        events.extend(frame["events"])
+        left -= sum(event[0] in ("done", "error") for event in frame["events"])
+        if left == 0:
+            loop.inbox.put({"t": "close"})
+
+    loop = engines.Engine(model, sizes, hear, library.LogTail())
+    for frame in frames:
+        loop.inbox.put(frame)
+    loop.run()
+    return events, loop.status()
+
+
+def texts(events: list[list[Any]]) -> dict[int, str]:
+    """What was said, by request."""
+    said: dict[int, str] = {}
+    for kind, number, *rest in events:
+        assert kind != "error", rest
+        if kind == "text":
+            said[number] = said.get(number, "") + rest[0]
+    return said
+
+
+@in_both_memories
+def test_a_sequence_that_an_aborted_step_leaves_at_another_place_is_read_anew(
+    gguf_factory: Factory, monkeypatch: pytest.MonkeyPatch, streams: bool
+) -> None:
+    contexts = pytest.importorskip("models.llama.context")
+    library = pytest.importorskip("models.llama.library")
+    sizes = EngineSettings(
+        threads=1, n_ctx=2048, n_seq=8, n_parallel=4, exact=True, step_ms=1e4, streams=streams
+    )
+    model = library.Model(gguf_factory(), sizes, library.LogTail())
+    asked = [ask_frame(n, f"{n} is the number of wolves you fear.") for n in range(3)]
+    expected, _ = served(model, sizes, asked)
+    decode, cut = contexts.Context.decode, contexts.Context.cut
+    decoded = 0
+    spoilt: list[int] = []
+
+    def aborts(context: Any, parts: Any) -> Any:
+        nonlocal decoded
+        decoded += 1
+        logits = decode(context, parts)
+        if decoded in (1, 9):
+            spoilt.append(parts[-1][0])
+            raise contexts.Aborted
+        return logits
+
+    def spoils(context: Any, sequence: int, length: int) -> None:
+        if spoilt == [sequence]:
+            spoilt.clear()
+            length += 1
+        cut(context, sequence, length)
+
+    monkeypatch.setattr(contexts.Context, "decode", aborts)
+    monkeypatch.setattr(contexts.Context, "cut", spoils)
+    events, status = served(model, sizes, asked)
+    model.close()
+    assert texts(events) == texts(expected)
+    assert (status["aborted"], status["misplaced"]) == (2, 2)
+
+
 @in_both_memories
 def test_a_players_line_ends_the_step_of_less_urgent_requests_and_nothing_is_lost(
     gguf_factory: Factory, host_factory: Hosts, streams: bool
@@ -202,7 +283,6 @@ def test_streams_and_unified_memory_answer_alike(
 def test_no_prompt_waits_for_a_beginning_that_is_too_short_to_be_shared(
     gguf_factory: Factory, streams: bool
 ) -> None:
-    engines = pytest.importorskip("models.llama.engine")
     library = pytest.importorskip("models.llama.library")
     # Steps may take ten seconds, so that their number follows from the prompts alone.
     sizes = EngineSettings(
@@ -211,23 +291,8 @@ def test_no_prompt_waits_for_a_beginning_that_is_too_short_to_be_shared(
     model = library.Model(gguf_factory(), sizes, library.LogTail())
 
     def steps(lines: list[str]) -> int:
-        ended = 0
-
-        def hear(frame: Any) -> None:
-            nonlocal ended
-            ended += sum(event[0] in ("done", "error") for event in frame["events"])
-            if ended == len(lines):
-                loop.inbox.put({"t": "close"})
-
-        loop = engines.Engine(model, sizes, hear, library.LogTail())
-        for n, line in enumerate(lines):
-            frame = {"t": "ask", "id": n, "messages": [["user", line]], "max_tokens": 1}
-            frame |= {"temperature": 0.0, "top_p": 1.0, "seed": 1, "stop": [], "grammar": None}
-            frame |= {"priority": 2, "seconds_left": 60.0, "asker": str(n), "adapter": ""}
-            frame |= {"window": 4096, "importance": [], "think": 0, "logprobs": 0}
-            loop.inbox.put(frame)
-        loop.run()
-        return int(loop.status()["steps"])
+        frames = [ask_frame(n, line, max_tokens=1) for n, line in enumerate(lines)]
+        return int(served(model, sizes, frames)[1]["steps"])
 
     # Beside the template's first tokens 40 in common, and none: one by one they would take a step each.
     alike = steps([f"{'z' * 40}{'abcdef'[n] * 30}" for n in range(6)])
