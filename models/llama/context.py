@@ -37,6 +37,10 @@ class Adapter:
                 "train or convert an adapter for this very model, as GGUF",
             )
 
+    def free(self) -> None:
+        """Free it; no context may be using it. With its model it is freed anyway."""
+        lib.llama_adapter_lora_free(self.pointer)
+
 
 class NoRoom(Exception):
     """The KV memory can't hold the batch; nothing was changed."""

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from models.errors import DeadlineExceeded, ModelError, ModelFileError, RequestRefused
 from models.llama.cells import Cells, OwnCells, SharedCells
-from models.llama.context import Aborted, Adapter, Context, NoRoom
+from models.llama.context import Aborted, Context, NoRoom
 from models.llama.frames import Send
 from models.llama.inbox import Inbox
 from models.llama.intake import Intake
 from models.llama.job import Ask, Job
 from models.llama.library import LogTail, Model
+from models.llama.loras import Loras
 from models.llama.pace import Pace
 from models.llama.prefix import SequenceTable
 from models.llama.sampling import Sampler, log_probabilities, unit
@@ -35,7 +36,6 @@ from models.llama.tokens import common
 from models.request import Priority
 
 HEARTBEAT_S = 0.5
-MAX_ADAPTERS = 64
 _SHARED_LEAST = 16
 """Tokens in common for which a prompt waits for another that is being read; more than any memory's `least_shared`."""
 _TALK_S = 2.0
@@ -62,7 +62,6 @@ class Engine:
     ) -> None:
         self.inbox = inbox if inbox is not None else Inbox()
         self._model = model
-        self._log = log
         self._settings = settings
         self._emit = emit
         self._context = Context(model, settings)
@@ -90,8 +89,7 @@ class Engine:
         self.limit = min(trained, context.cells_each) if trained > 0 else context.cells_each
         self._intake = Intake(model, self.limit)
         self._schedule = Schedule(settings.n_parallel, settings.queue, settings.hold_ms / 1000.0)
-        self._adapters: dict[str, Adapter] = {}
-        self._newest: dict[str, str] = {"": ""}
+        self._loras = Loras(model, log)
         self._using = ""
         self._interruptible = False
         self._interrupted = False
@@ -167,7 +165,7 @@ class Engine:
 
     def _take_ask(self, ask: Ask) -> None:
         self._totals["asked"] += 1
-        adapter = self._newest.get(ask.adapter, "")
+        adapter = self._loras.key(ask.adapter)
         self._totals["adapter_missing"] += bool(ask.adapter) and not adapter
         try:
             job = self._intake.job(ask, adapter)
@@ -187,16 +185,10 @@ class Engine:
 
     def _load_adapter(self, name: str, path: Path, scale: float) -> None:
         fault = ""
+        schedule = self._schedule
+        needed = {job.adapter for job in (*schedule.active, *schedule.waiting)}
         try:
-            # The file's state is in the key: what was decoded under an earlier one of that name must
-            # not be taken for its own, and species that share a file share its cohort.
-            state = path.stat()
-            key = f"{path}*{scale}@{state.st_mtime_ns}+{state.st_size}"
-            if key not in self._adapters:
-                if len(self._adapters) >= MAX_ADAPTERS:
-                    raise RequestRefused(f"{MAX_ADAPTERS} adapters were loaded already")
-                self._adapters[key] = Adapter(self._model, name, path, scale, self._log)
-            self._newest[name] = key
+            self._loras.load(name, path, scale, {self._using, *needed})
         except OSError as error:
             fault = f"{path}: {error.strerror or error}"
         except ModelError as error:
@@ -268,7 +260,7 @@ class Engine:
         if not parts:
             return
         if adapter != self._using:
-            self._context.use(self._adapters.get(adapter))
+            self._context.use(self._loras.use(adapter))
             self._using = adapter
         count = sum(len(part[2]) for part in parts)
         begun = time.monotonic()
@@ -482,11 +474,9 @@ class Engine:
             "allowance": self._allowance(),
             "busy_s": round(self._busy_s, 3),
             "decode_s": round(self._context.decode_s, 3),
-            "adapters": len(self._adapters),
-            "adapter_cells": {
-                self._adapters[key].name if key else "": cells
-                for key, cells in self._table.cells_of().items()
-            },
+            "adapters": len(self._loras),
+            "adapters_freed": self._loras.freed,
+            "adapter_cells": self._loras.by_name(self._table.cells_of()),
             "adapter_switches": self._schedule.switches,
             "template": self._intake.template.note,
         }

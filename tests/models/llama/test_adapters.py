@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from asking import ask, request
+from serving import ask_frame, served, texts
 
-from models.errors import ModelError
+from models.errors import ModelError, RequestRefused
 from models.llama.adapters import Adapters
 from models.llama.settings import EngineSettings
 
@@ -167,6 +168,45 @@ def test_adapters_are_loaded_again_after_a_restart(
             time.sleep(0.05)
     assert after == before
     assert loaded(host) == {"wolf": "loaded"}
+
+
+def test_an_adapter_that_was_replaced_is_freed_when_there_are_too_many(
+    gguf_factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from random_adapter import write_random_adapter
+
+    library = pytest.importorskip("models.llama.library")
+    loras = pytest.importorskip("models.llama.loras")
+    monkeypatch.setattr(loras.Loras.__init__, "__defaults__", (2,))
+    model = library.Model(gguf_factory(), EXACT, library.LogTail())
+    paths = [write_random_adapter(tmp_path / f"{n}.gguf", seed=n) for n in range(4)]
+
+    def frames(*versions: int) -> list[dict[str, Any]]:
+        return [
+            frame
+            for number, version in enumerate(versions)
+            for frame in (
+                {"t": "adapter", "name": "wolf", "path": str(paths[version]), "scale": 1.0},
+                ask_frame(number, "What do you fear?", adapter="wolf"),
+            )
+        ]
+
+    alone = [texts(served(model, EXACT, frames(n))[0])[0] for n in range(4)]
+    swapped = (0, 1, 2, 3, 0, 0, 2)
+    events, status = served(model, EXACT, frames(*swapped), one_by_one=True)
+    assert list(texts(events).values()) == [alone[n] for n in swapped]
+    assert (status["adapters"], status["adapters_freed"]) == (2, 4)
+    assert set(status["adapter_cells"]) == {"wolf", "freed"}
+
+    kept = loras.Loras(model, library.LogTail(), 2)
+    kept.load("wolf", paths[0], 1.0, [])
+    old = kept.key("wolf")
+    kept.load("wolf", paths[1], 1.0, [])
+    with pytest.raises(RequestRefused, match="still wanted"):
+        kept.load("wolf", paths[2], 1.0, [old])
+    kept.load("wolf", paths[2], 1.0, [])
+    assert kept.use(old) is None and len(kept) == 2
+    model.close()
 
 
 def test_an_adapter_is_blamed_for_the_second_death_while_it_is_loaded() -> None:

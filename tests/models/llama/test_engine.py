@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from asking import Recorder, ask, request
+from serving import ask_frame, served, texts
 
 from models.llama.settings import EngineSettings
 from models.request import Message, ModelRequest, Priority
@@ -36,48 +37,6 @@ def engine(host: Any, name: str) -> Any:
     """One of the engine's own figures, fresh."""
     time.sleep(1.1)
     return host.status()["engine"][name]
-
-
-def ask_frame(number: int, line: str, **fields: Any) -> dict[str, Any]:
-    """An `ask` of the host's, greedy, off stage."""
-    frame = {"t": "ask", "id": number, "messages": [["user", line]], "max_tokens": 8}
-    frame |= {"temperature": 0.0, "top_p": 1.0, "seed": 1, "stop": [], "grammar": None}
-    frame |= {"priority": Priority.OFFSTAGE, "seconds_left": 60.0, "asker": str(number)}
-    frame |= {"adapter": "", "window": 4096, "importance": [], "think": 0, "logprobs": 0}
-    return frame | fields
-
-
-def served(
-    model: Any, sizes: EngineSettings, frames: list[dict[str, Any]]
-) -> tuple[list[list[Any]], dict[str, Any]]:
-    """What an engine on this thread says to frames that are all there at once, and its figures."""
-    engines = pytest.importorskip("models.llama.engine")
-    library = pytest.importorskip("models.llama.library")
-    events: list[list[Any]] = []
-    left = sum(frame["t"] == "ask" for frame in frames)
-
-    def hear(frame: Any) -> None:
-        nonlocal left
-        events.extend(frame["events"])
-        left -= sum(event[0] in ("done", "error") for event in frame["events"])
-        if left == 0:
-            loop.inbox.put({"t": "close"})
-
-    loop = engines.Engine(model, sizes, hear, library.LogTail())
-    for frame in frames:
-        loop.inbox.put(frame)
-    loop.run()
-    return events, loop.status()
-
-
-def texts(events: list[list[Any]]) -> dict[int, str]:
-    """What was said, by request."""
-    said: dict[int, str] = {}
-    for kind, number, *rest in events:
-        assert kind != "error", rest
-        if kind == "text":
-            said[number] = said.get(number, "") + rest[0]
-    return said
 
 
 @in_both_memories
