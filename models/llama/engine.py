@@ -70,15 +70,15 @@ class Engine:
         self._spill = Spill(0 if model.sliding else settings.spill_mib << 20)
         context, n_seq = self._context, settings.n_seq
         self._memory: Streams | Context = context
-        cells: Cells = SharedCells(n_seq, context.cells)
+        self._cells: Cells = SharedCells(n_seq, context.cells)
         if settings.streams:
             n_seq -= 1
             self._memory = Streams(context, settings.n_seq, whole=bool(model.sliding))
-            cells = OwnCells(n_seq, context.cells_each)
+            self._cells = OwnCells(n_seq, context.cells_each)
         self._table = SequenceTable(
             self._memory,
             n_seq,
-            cells,
+            self._cells,
             shares=model.forgets_partly,
             sliding=model.sliding,
             spill=self._spill,
@@ -201,8 +201,11 @@ class Engine:
 
     def _start_waiting(self) -> None:
         schedule = self._schedule
-        for job in schedule.waiting[: 2 * self._settings.n_parallel]:
+        near = schedule.next(2 * self._settings.n_parallel)
+        for job in near:
             if self._shares_with_reader(job):
+                continue
+            if schedule.crowds(job, near, self._cells.total, self._claim):
                 continue
             if schedule.full and not self._make_way(job):
                 return
@@ -221,6 +224,9 @@ class Engine:
                 self._totals["prompt_tokens"] += len(job.prompt)
                 self._totals["cached_tokens"] += job.fed
             schedule.start(job)
+
+    def _claim(self, job: Job) -> int:
+        return self._cells.claim(len(job.tokens) + job.reserved)
 
     def _make_way(self, job: Job) -> bool:
         last = self._schedule.active[-1]

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,27 @@ def test_adapters_are_loaded_again_after_a_restart(
             time.sleep(0.05)
     assert after == before
     assert loaded(host) == {"wolf": "loaded"}
+
+
+@in_both_memories
+def test_one_adapters_requests_leave_memory_for_anothers(
+    gguf_factory: Factory, adapters: dict[str, Path], sizes: EngineSettings
+) -> None:
+    library = pytest.importorskip("models.llama.library")
+    sizes = replace(sizes, n_ctx=1024, n_seq=5, n_parallel=4)
+    model = library.Model(gguf_factory(), sizes, library.LogTail())
+    frames = [
+        {"t": "adapter", "name": name, "path": str(adapters[name]), "scale": 1.0}
+        for name in ("wolf", "elf")
+    ]
+    # In unified memory a wolf takes a quarter, in streams each takes one of four.
+    line = "x" * (40 if sizes.streams else 150)
+    wolves = [ask_frame(n, f"{n}{line}", adapter="wolf", max_tokens=50 + n) for n in range(8)]
+    events, _ = served(model, sizes, [*frames, *wolves, ask_frame(8, "Elf?", adapter="elf")])
+    model.close()
+    assert len(texts(events)) == 9
+    first_said = events.index(next(each for each in events if each[:2] == ["text", 8]))
+    assert first_said < min(n for n, each in enumerate(events) if each[0] == "done")
 
 
 def test_an_adapter_that_was_replaced_is_freed_when_there_are_too_many(

@@ -134,6 +134,47 @@ def test_no_cohort_waits_for_ever_for_a_less_urgent_reason_than_speech() -> None
     assert longest / 100 <= STARVED_S + 0.2
 
 
+def test_no_adapter_takes_more_than_its_part_of_the_cells_while_others_could_use_them() -> None:
+    plan = schedule()
+    wolves = [job(adapter="wolf", max_tokens=30) for _ in range(3)]
+    elf = job(Priority.NEAR, adapter="elf", max_tokens=20)
+    started(plan, wolves[0])
+    for each in (*wolves[1:], elf):
+        plan.admit(each)
+
+    def crowds(each: Job) -> bool:
+        return plan.crowds(each, plan.waiting, 100, lambda one: one.max_tokens)
+
+    # 30 of 50 cells are the wolves': a second one would be over their half.
+    assert [crowds(each) for each in (*wolves[1:], elf)] == [True, True, False]
+    urgent = job(Priority.SPEECH, adapter="wolf", max_tokens=30)
+    plan.admit(urgent)
+    assert not crowds(urgent)
+    plan.start(elf)
+    assert not crowds(wolves[1])
+    more = [job(adapter=name, max_tokens=90) for name in ("elf", "cook")]
+    plan.admit(more[0])
+    # Each is over its half, so that neither can use what the other leaves.
+    assert not crowds(wolves[1]) and not crowds(more[0])
+    plan.admit(more[1])
+    assert crowds(wolves[1]) and crowds(more[0]) and not crowds(more[1])
+
+
+def test_a_crowd_of_one_adapter_does_not_hide_the_others() -> None:
+    plan = schedule()
+    wolves, elf = [job(adapter="wolf") for _ in range(9)], job(adapter="elf")
+    for each in (*wolves, elf, job(adapter="elf")):
+        plan.admit(each)
+    assert plan.next(4) == [*wolves[:4], elf]
+
+
+def test_one_alone_may_be_larger_than_its_adapters_part() -> None:
+    plan = schedule()
+    plan.admit(job(adapter="wolf", max_tokens=90))
+    plan.admit(job(adapter="elf", max_tokens=90))
+    assert not any(plan.crowds(each, plan.waiting, 100, lambda _: 90) for each in plan.waiting)
+
+
 def test_while_a_player_waits_for_a_first_word_speech_is_decoded_alone() -> None:
     plan = schedule()
     speech, other = job(Priority.SPEECH), job(Priority.NEAR)
