@@ -215,7 +215,7 @@ class Engine:
                 tokens, job.reserved, promised, job.adapter
             ):
                 return
-            taken = self._table.acquire(tokens, job.adapter)
+            taken = self._table.acquire(tokens, job.adapter, job.asker)
             if taken is None:
                 return
             job.sequence, job.fed = taken
@@ -471,6 +471,8 @@ class Engine:
             "active": len(self._schedule.active),
             "kept_prefixes": self._table.kept,
             "evicted_prefixes": self._table.evicted,
+            "pinned_prefixes": self._table.pins.count,
+            "pinned_cells": self._table.pins.cells,
             "spilled": self._spill.saved,
             "restored": self._spill.restored,
             "spilled_bytes": self._spill.bytes,
