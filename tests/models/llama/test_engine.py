@@ -87,7 +87,12 @@ def test_a_players_line_ends_the_step_of_less_urgent_requests_and_nothing_is_los
     )
     file = gguf_factory(width=256, layers=6, heads=4, hidden=512)
     crowd = [
-        request(f"{n} " + "tell me of the wolf " * 40, priority=Priority.OFFSTAGE, max_tokens=24)
+        request(
+            f"{n} " + "tell me of the wolf " * 40,
+            priority=Priority.OFFSTAGE,
+            max_tokens=24,
+            deadline_s=300.0,
+        )
         for n in range(6)
     ]
     alone = host_factory(file, settings=slow)
@@ -104,6 +109,7 @@ def test_a_players_line_ends_the_step_of_less_urgent_requests_and_nothing_is_los
         time.sleep(0.05)
     assert [recorder.reply.text for recorder in waiting] == expected
     assert engine(host, "aborted") > 0
+    assert engine(host, "misplaced") == 0
 
 
 def test_a_conversation_that_outgrows_its_window_loses_its_oldest_exchanges(
