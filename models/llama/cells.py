@@ -35,6 +35,9 @@ class Cells(Protocol):
     def drop(self, sequence: int, length: int) -> None:
         """All but the first `length` tokens of a sequence were forgotten."""
 
+    def claim(self, length: int) -> int:
+        """Cells that a sequence of `length` tokens may keep from others."""
+
     def takes(
         self, wanted: int, prefix: Callable[[], tuple[int, int]], busy: Sequence[int]
     ) -> bool:
@@ -79,6 +82,9 @@ class SharedCells:
                 self._free.append(cell)
         del held[length:]
 
+    def claim(self, length: int) -> int:
+        return length
+
     def takes(
         self, wanted: int, prefix: Callable[[], tuple[int, int]], busy: Sequence[int]
     ) -> bool:
@@ -117,6 +123,9 @@ class OwnCells:
 
     def drop(self, sequence: int, length: int) -> None:
         self._set(sequence, min(self._lengths[sequence], length))
+
+    def claim(self, length: int) -> int:
+        return self._each
 
     def takes(
         self, wanted: int, prefix: Callable[[], tuple[int, int]], busy: Sequence[int]

@@ -37,6 +37,10 @@ class Adapter:
                 "train or convert an adapter for this very model, as GGUF",
             )
 
+    def free(self) -> None:
+        """Free it; no context may be using it. With its model it is freed anyway."""
+        lib.llama_adapter_lora_free(self.pointer)
+
 
 class NoRoom(Exception):
     """The KV memory can't hold the batch; nothing was changed."""
@@ -171,6 +175,10 @@ class Context:
         """The first position that a sequence still holds in all layers; -1 for an empty one."""
         return int(lib.llama_memory_seq_pos_min(self._memory, sequence))
 
+    def last(self, sequence: int) -> int:
+        """The last position that a sequence holds; -1 for an empty one."""
+        return int(lib.llama_memory_seq_pos_max(self._memory, sequence))
+
     def copy(self, source: int, target: int, length: int) -> None:
         """Let `target` (empty) have the first `length` cells of `source`, -1 for all.
 
@@ -214,7 +222,7 @@ class Context:
         llama.cpp finds a sequence's cells by looking at those of all streams, whatever they hold, which
         pays where streams are long, models are not tiny, and the state is no larger than `MAX_CARRIED`.
         """
-        length = int(lib.llama_memory_seq_pos_max(self._memory, source)) + 1
+        length = self.last(source) + 1
         carried_ns = length * self._cell_bytes * _CARRIED_NS + self.cells * _LOOKED_AT_NS
         if self.cells_each * self._cell_bytes * _COPIED_NS < _CLEARLY * carried_ns:
             return False

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from models.errors import DeadlineExceeded, ModelError, ModelFileError, RequestRefused
 from models.llama.cells import Cells, OwnCells, SharedCells
-from models.llama.context import Aborted, Adapter, Context, NoRoom
+from models.llama.context import Aborted, Context, NoRoom
 from models.llama.frames import Send
 from models.llama.inbox import Inbox
 from models.llama.intake import Intake
-from models.llama.job import RESERVE, Ask, Job
+from models.llama.job import Ask, Job
 from models.llama.library import LogTail, Model
+from models.llama.loras import Loras
 from models.llama.pace import Pace
 from models.llama.prefix import SequenceTable
 from models.llama.sampling import Sampler, log_probabilities, unit
@@ -35,7 +36,6 @@ from models.llama.tokens import common
 from models.request import Priority
 
 HEARTBEAT_S = 0.5
-MAX_ADAPTERS = 64
 _SHARED_LEAST = 16
 """Tokens in common for which a prompt waits for another that is being read; more than any memory's `least_shared`."""
 _TALK_S = 2.0
@@ -62,7 +62,6 @@ class Engine:
     ) -> None:
         self.inbox = inbox if inbox is not None else Inbox()
         self._model = model
-        self._log = log
         self._settings = settings
         self._emit = emit
         self._context = Context(model, settings)
@@ -71,15 +70,15 @@ class Engine:
         self._spill = Spill(0 if model.sliding else settings.spill_mib << 20)
         context, n_seq = self._context, settings.n_seq
         self._memory: Streams | Context = context
-        cells: Cells = SharedCells(n_seq, context.cells)
+        self._cells: Cells = SharedCells(n_seq, context.cells)
         if settings.streams:
             n_seq -= 1
             self._memory = Streams(context, settings.n_seq, whole=bool(model.sliding))
-            cells = OwnCells(n_seq, context.cells_each)
+            self._cells = OwnCells(n_seq, context.cells_each)
         self._table = SequenceTable(
             self._memory,
             n_seq,
-            cells,
+            self._cells,
             shares=model.forgets_partly,
             sliding=model.sliding,
             spill=self._spill,
@@ -90,8 +89,7 @@ class Engine:
         self.limit = min(trained, context.cells_each) if trained > 0 else context.cells_each
         self._intake = Intake(model, self.limit)
         self._schedule = Schedule(settings.n_parallel, settings.queue, settings.hold_ms / 1000.0)
-        self._adapters: dict[str, Adapter] = {}
-        self._newest: dict[str, str] = {"": ""}
+        self._loras = Loras(model, log)
         self._using = ""
         self._interruptible = False
         self._interrupted = False
@@ -103,7 +101,7 @@ class Engine:
         self._totals = dict.fromkeys(
             ("asked", "done", "failed", "steps", "prompt_tokens", "cached_tokens", "read_tokens",
              "completion_tokens", "preempted", "sequences", "aborted", "adapter_missing",
-             "trimmed"), 0,
+             "trimmed", "misplaced"), 0,
         )  # fmt: skip
         self._busy_s = 0.0
         self.inbox.alarm = self._ring
@@ -167,7 +165,7 @@ class Engine:
 
     def _take_ask(self, ask: Ask) -> None:
         self._totals["asked"] += 1
-        adapter = self._newest.get(ask.adapter, "")
+        adapter = self._loras.key(ask.adapter)
         self._totals["adapter_missing"] += bool(ask.adapter) and not adapter
         try:
             job = self._intake.job(ask, adapter)
@@ -187,16 +185,10 @@ class Engine:
 
     def _load_adapter(self, name: str, path: Path, scale: float) -> None:
         fault = ""
+        schedule = self._schedule
+        needed = {job.adapter for job in (*schedule.active, *schedule.waiting)}
         try:
-            # The file's state is in the key: what was decoded under an earlier one of that name must
-            # not be taken for its own, and species that share a file share its cohort.
-            state = path.stat()
-            key = f"{path}*{scale}@{state.st_mtime_ns}+{state.st_size}"
-            if key not in self._adapters:
-                if len(self._adapters) >= MAX_ADAPTERS:
-                    raise RequestRefused(f"{MAX_ADAPTERS} adapters were loaded already")
-                self._adapters[key] = Adapter(self._model, name, path, scale, self._log)
-            self._newest[name] = key
+            self._loras.load(name, path, scale, {self._using, *needed})
         except OSError as error:
             fault = f"{path}: {error.strerror or error}"
         except ModelError as error:
@@ -209,17 +201,21 @@ class Engine:
 
     def _start_waiting(self) -> None:
         schedule = self._schedule
-        for job in schedule.waiting[: 2 * self._settings.n_parallel]:
+        near = schedule.next(2 * self._settings.n_parallel)
+        for job in near:
             if self._shares_with_reader(job):
+                continue
+            if schedule.crowds(job, near, self._cells.total, self._claim):
                 continue
             if schedule.full and not self._make_way(job):
                 return
             tokens = np.array(job.tokens, dtype=np.int32)
             promised = sum(active.outstanding for active in schedule.active)
-            extra = min(job.max_tokens - job.generated, RESERVE)
-            if schedule.active and not self._table.fits(tokens, extra, promised, job.adapter):
+            if schedule.active and not self._table.fits(
+                tokens, job.reserved, promised, job.adapter
+            ):
                 return
-            taken = self._table.acquire(tokens, job.adapter)
+            taken = self._table.acquire(tokens, job.adapter, job.asker)
             if taken is None:
                 return
             job.sequence, job.fed = taken
@@ -228,6 +224,9 @@ class Engine:
                 self._totals["prompt_tokens"] += len(job.prompt)
                 self._totals["cached_tokens"] += job.fed
             schedule.start(job)
+
+    def _claim(self, job: Job) -> int:
+        return self._cells.claim(len(job.tokens) + job.reserved)
 
     def _make_way(self, job: Job) -> bool:
         last = self._schedule.active[-1]
@@ -267,7 +266,7 @@ class Engine:
         if not parts:
             return
         if adapter != self._using:
-            self._context.use(self._adapters.get(adapter))
+            self._context.use(self._loras.use(adapter))
             self._using = adapter
         count = sum(len(part[2]) for part in parts)
         begun = time.monotonic()
@@ -308,8 +307,15 @@ class Engine:
         except Aborted:
             self._interrupted = True
             self._totals["aborted"] += 1
-            for sequence, position, _, _ in parts:
+            for job, (sequence, position, _, _) in zip(jobs, parts, strict=True):
                 self._memory.cut(sequence, position)
+                if self._memory.last(sequence) != position - 1:
+                    # Its memory is not what the table says: nobody may go on from it.
+                    self._table.cut(sequence, 0)
+                    self._memory.cut(sequence, 0)
+                    self._let_go(job)
+                    self._schedule.put_back(job)
+                    self._totals["misplaced"] += 1
         except NoRoom:
             # The table says it fits; believe llama.cpp and try again with less.
             if not self._table.make_room(self._table.free_cells + 1):
@@ -384,8 +390,6 @@ class Engine:
         except ValueError as error:
             self._end(job, ModelError(str(error)))
             return
-        if job.thought and job.thought.long:
-            chosen += self._intake.thought_end
         self._say(job, chosen)
 
     def _say(self, job: Job, chosen: list[int]) -> None:
@@ -394,6 +398,11 @@ class Engine:
         pieces = [self._vocabulary.pieces[each] for each in chosen]
         if job.thought:
             pieces = [job.thought.push(piece) for piece in pieces]
+            if job.thought.long:
+                ending = self._intake.thought_ends[job.thought.mark]
+                job.tokens += ending
+                job.generated += len(ending)
+                job.thought.close(len(ending))
         text = "".join(job.text.push(piece) for piece in pieces)
         if text:
             self._events.append(["text", job.id, text])
@@ -462,6 +471,8 @@ class Engine:
             "active": len(self._schedule.active),
             "kept_prefixes": self._table.kept,
             "evicted_prefixes": self._table.evicted,
+            "pinned_prefixes": self._table.pins.count,
+            "pinned_cells": self._table.pins.cells,
             "spilled": self._spill.saved,
             "restored": self._spill.restored,
             "spilled_bytes": self._spill.bytes,
@@ -471,11 +482,9 @@ class Engine:
             "allowance": self._allowance(),
             "busy_s": round(self._busy_s, 3),
             "decode_s": round(self._context.decode_s, 3),
-            "adapters": len(self._adapters),
-            "adapter_cells": {
-                self._adapters[key].name if key else "": cells
-                for key, cells in self._table.cells_of().items()
-            },
+            "adapters": len(self._loras),
+            "adapters_freed": self._loras.freed,
+            "adapter_cells": self._loras.by_name(self._table.cells_of()),
             "adapter_switches": self._schedule.switches,
             "template": self._intake.template.note,
         }

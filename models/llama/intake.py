@@ -12,7 +12,7 @@ from models.errors import RequestRefused
 from models.llama.job import Ask, Job
 from models.llama.library import Model
 from models.llama.template import ChatTemplate
-from models.llama.thinking import CLOSE, Reasoning
+from models.llama.thinking import MARKS, Reasoning
 from models.text import TextStream
 
 _LEAST_REPLY = 16
@@ -27,10 +27,12 @@ class Intake:
         self._limit = limit
         self._guides = _guides(model)
         self._arrivals = 0
-        close = self._vocabulary.tokenise(CLOSE.decode() + "\n\n", control=True)
-        unspeakable = set(self._vocabulary.unspeakable.tolist())
-        self.thought_end = close
-        self._can_think = not unspeakable & set(close)
+        self.thought_ends = {
+            mark: self._vocabulary.tokenise(f"{close.decode()}\n\n", control=True)
+            for mark, close in MARKS.items()
+        }
+        unspeakable = self._vocabulary.unspeakable.tolist()
+        self._can_think = all(map(set(unspeakable).isdisjoint, self.thought_ends.values()))
 
     def job(self, ask: Ask, adapter: str) -> Job:
         """A job for an ask, to be decoded under `adapter`. Raises ModelError when it can't be answered."""
@@ -95,12 +97,15 @@ class Intake:
 
     def _thought(self, ask: Ask, tokens: list[int]) -> tuple[Reasoning | None, list[int]]:
         """What watches the reply's hidden reasoning; a prompt that begins some where none may be ends it."""
-        begun = self.template.opens_thought
+        mark = self.template.opens_thought
         room = self._limit - len(tokens) - ask.max_tokens
         most = min(ask.think, room) if self._can_think and ask.grammar is None else 0
         if most > 0:
-            return Reasoning(most, begun=begun), tokens
-        return None, [*tokens, *self.thought_end] if begun else tokens
+            return Reasoning(most, mark=mark), tokens
+        if mark:
+            tokens = [*tokens, *self.thought_ends[mark]]
+        # A model that opens its thoughts by itself does so whether it may think or not.
+        return None if ask.grammar else Reasoning(0), tokens
 
 
 def _guides(model: Model) -> Any:

@@ -61,9 +61,9 @@ class Job:
     logprobs: list[list[Any]] | None = None
 
     @property
-    def rank(self) -> tuple[int, float, int]:
-        """Sorts the most urgent first, then whose turn it is, then the earliest."""
-        return (self.priority, self.turn, self.arrival)
+    def rank(self) -> tuple[int, float, float, int]:
+        """Sorts the most urgent first, then whose turn it is, then what is due first, then the earliest."""
+        return (self.priority, self.turn, self.deadline, self.arrival)
 
     @property
     def cost(self) -> float:
@@ -83,7 +83,12 @@ class Job:
     @property
     def outstanding(self) -> int:
         """Cells it still needs, as far as they are set aside."""
-        return len(self.tokens) - self.fed + min(self.max_tokens - self.generated, RESERVE)
+        return len(self.tokens) - self.fed + self.reserved
+
+    @property
+    def reserved(self) -> int:
+        """Cells set aside for what it may still say."""
+        return min(self.max_tokens - self.spoken, RESERVE)
 
 
 @dataclass(frozen=True, slots=True)

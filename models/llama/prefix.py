@@ -9,27 +9,25 @@ A sequence whose request has ended stays for later ones until its cells or its i
 later request has shared before is *proven*: it was worth keeping once. The tails that nobody shared
 go first, oldest use first, be it the one that the new request would fork from; a proven prefix lives
 longer the more tokens it would cost to read it again, and is written to disk when it goes (see
-spill.py). An adapter that holds more than its part of the cells gives first.
+spill.py). An adapter that holds more than its part of the cells gives first. What many askers share is
+pinned, within bounds, and goes last (see pins.py).
 """
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.llama.cells import Cells
+from models.llama.pins import Pins, Prefix
 from models.llama.spill import Spill
 from models.llama.tokens import common
+from models.llama.worth import Row, Worth, digest
 
-_HOPE = 0.25
-"""What a token that nobody has shared yet is worth beside a proven one."""
-_GRAIN = 32
 SPILL_LEAST = 96
 """Tokens of reading that a state on disk must save to be worth its way there and back."""
 
@@ -54,21 +52,11 @@ class Memory(Protocol):
         """Put a state into an empty sequence; False when it doesn't fit."""
 
 
-@dataclass(slots=True)
-class _Row:
-    tokens: array[int] = field(default_factory=lambda: array("i"))
-    adapter: str = ""
-    proven: int = 0
-    proof: int = 0
-    busy: bool = False
-    used: int = 0
-
-
 class SequenceTable:
     """All sequences of one context, whose cells are counted by `cells`.
 
     With `shares` unset (recurrent models) nothing is reused; `sliding` is the window of layers that
-    look back no further, 0 for none. `spill` keeps what is evicted.
+    look back no further, 0 for none. `spill` keeps what is evicted, `pins` knows what goes last.
     """
 
     def __init__(
@@ -83,9 +71,12 @@ class SequenceTable:
         spill_least: int = SPILL_LEAST,
     ) -> None:
         self._memory = memory
-        self._rows = [_Row() for _ in range(n_seq)]
+        self._rows = [Row() for _ in range(n_seq)]
         self._cells = cells
-        self._proofs: Counter[tuple[str, int]] = Counter()
+        self._worth = Worth()
+        # What has left a sliding window is in a sequence's list and can't be gone on from.
+        pinnable = n_seq if shares and not sliding else 0
+        self.pins = Pins(pinnable, cells.total)
         self._clock = 0
         self._shares = shares
         self._sliding = sliding
@@ -136,8 +127,10 @@ class SequenceTable:
         wanted = len(tokens) + extra + promised
         return self._cells.takes(wanted, lambda: self.longest_prefix(tokens, adapter), busy)
 
-    def acquire(self, tokens: NDArray[np.int32], adapter: str = "") -> tuple[int, int] | None:
-        """Take a sequence for a request; it starts with the longest prefix held anywhere.
+    def acquire(
+        self, tokens: NDArray[np.int32], adapter: str = "", asker: str = ""
+    ) -> tuple[int, int] | None:
+        """Take a sequence for a request of `asker`; it starts with the longest prefix held anywhere.
 
         Returns (sequence, reused length), or None when every sequence is busy. An idle source that
         would keep nothing beyond the prefix is extended in place, any other is forked.
@@ -148,7 +141,8 @@ class SequenceTable:
         idle = [holder for holder in holders if not self._rows[holder].busy]
         source = self._cheapest(idle, length)
         if idle and length == len(self._rows[source].tokens):
-            self._prove(source, length)
+            self._worth.prove(self._rows[source], length)
+            self._note(source, length, asker)
             return self._take(source, adapter), length
         target = self._vacant(but=source, length=length)
         if target is None:
@@ -162,8 +156,13 @@ class SequenceTable:
             self._rows[source].used = self._clock
         self._take(target, adapter)
         for holder in {source, target} if length else ():
-            self._prove(holder, length)
+            self._worth.prove(self._rows[holder], length)
+        self._note(target, length, asker)
         return target, length
+
+    def _note(self, sequence: int, length: int, asker: str) -> None:
+        row = self._rows[sequence]
+        self.pins.note(row.tokens, length, row.adapter, asker, sequence)
 
     def _reaches_back(self, index: int, length: int) -> bool:
         """Whether the layers with a sliding window still hold what the token at `length` looks back at.
@@ -217,17 +216,19 @@ class SequenceTable:
     def cut(self, sequence: int, length: int) -> None:
         """Forget all but the first `length` tokens of a sequence."""
         row = self._rows[sequence]
-        self._prove(sequence, length, least=True)
+        self._worth.prove(row, length, least=True)
         if length >= len(row.tokens):
             return
         self._memory.cut(sequence, length)
         self._cells.drop(sequence, length)
         del row.tokens[length:]
+        self.pins.lost(sequence, length, self._holder)
 
     def make_room(self, cells: int) -> bool:
         """Evict what is idle until `cells` are free; False: not possible."""
         while self._cells.free < cells:
-            victim = self._least_worth(tails=True)
+            victim = self._least_worth(self.pins.floors(), tails=True)
+            victim = victim or self._least_worth({}, tails=True)
             if victim is None:
                 return False
             self._evict(*victim)
@@ -244,53 +245,42 @@ class SequenceTable:
         for index, row in enumerate(self._rows):
             if not row.busy and not row.tokens:
                 return index
-        victim = self._least_worth(tails=False, but=but)
-        own_tail = but >= 0 and not self._rows[but].busy
-        if own_tail and (
-            victim is None
-            or self._score(but, length) <= self._score(victim[0]) + self._cells.cost_of_a_copy
-        ):
-            victim = but, length
+        floors = self.pins.floors()
+        victim = self._least_worth(floors, tails=False, but=but)
+        if but >= 0 and not self._rows[but].busy:
+            pinned = length < floors.get(but, 0)
+            if victim is None or (
+                not pinned
+                and self._score(but, length) <= self._score(victim[0]) + self._cells.cost_of_a_copy
+            ):
+                victim = but, length
+        victim = victim or self._least_worth({}, tails=False)
         if victim is None:
             return None
         self._evict(*victim)
         return victim[0]
 
     def _score(self, index: int, keeps: int = 0) -> float:
-        """What it may cost to forget all but the first `keeps` tokens of an idle sequence.
+        return self._worth.score(self._rows[index], keeps, self._clock)
 
-        The tokens that would be read again, by how long nobody has asked for them.
+    def _holder(self, prefix: Prefix) -> int:
+        """A sequence that holds a prefix; -1 for none."""
+        for index, row in enumerate(self._rows):
+            if (
+                row.adapter == prefix.adapter
+                and len(row.tokens) >= prefix.length
+                and digest(row.tokens, prefix.length) == prefix.digest
+            ):
+                return index
+        return -1
+
+    def _least_worth(
+        self, floors: dict[int, int], *, tails: bool, but: int = -1
+    ) -> tuple[int, int] | None:
+        """(sequence, tokens it may keep) of the idle one whose loss costs least; None for none.
+
+        Nothing below its `floors` is lost; with `tails` what was proven is kept where there is more.
         """
-        row = self._rows[index]
-        keeps = max(keeps, self._held_elsewhere(row))
-        proven = max(0, row.proven - keeps)
-        unproven = max(0, len(row.tokens) - keeps - proven)
-        return (proven + _HOPE * unproven) / (self._clock - row.used + 1)
-
-    def _held_elsewhere(self, row: _Row) -> int:
-        """How many of its first tokens others hold too, as far as that is known."""
-        return self._whole(row.proven) if self._proofs[row.adapter, row.proof] > 1 else 0
-
-    def _whole(self, length: int) -> int:
-        """A length that those who share a persona agree on, whatever their lines have in common."""
-        return length // _GRAIN * _GRAIN or length
-
-    def _prove(self, index: int, length: int, *, least: bool = False) -> None:
-        """Note that the first `length` tokens were shared, or with `least` that no more than they are left."""
-        row = self._rows[index]
-        if length == row.proven or (length > row.proven) is least:
-            return
-        if row.proven:
-            self._proofs.subtract([(row.adapter, row.proof)])
-            if not self._proofs[row.adapter, row.proof]:
-                del self._proofs[row.adapter, row.proof]
-        row.proven = length
-        row.proof = hash(row.tokens[: self._whole(length)].tobytes())
-        if length:
-            self._proofs[row.adapter, row.proof] += 1
-
-    def _least_worth(self, *, tails: bool, but: int = -1) -> tuple[int, int] | None:
-        """(sequence, tokens it may keep) of the idle one whose loss costs least; None for none."""
         held = self.cells_of()
         share = self.n_cells / max(1, len(held))
         worst: tuple[float, int, int] | None = None
@@ -298,6 +288,10 @@ class SequenceTable:
             if row.busy or not row.tokens or index == but:
                 continue
             keeps = row.proven if tails and row.proven < len(row.tokens) else 0
+            if keeps < floors.get(index, 0):
+                keeps = floors[index]
+                if not tails or keeps >= len(row.tokens):
+                    continue
             score = self._score(index, keeps)
             if len(held) > 1 and held[row.adapter] > share:
                 score -= self._cells.total
@@ -314,8 +308,8 @@ class SequenceTable:
 
     # What is on disk
 
-    def _save(self, row: _Row, sequence: int) -> None:
-        alone = row.proven - self._held_elsewhere(row)
+    def _save(self, row: Row, sequence: int) -> None:
+        alone = row.proven - self._worth.held_elsewhere(row)
         if self._spill.open and alone >= self._spill_least:
             self.cut(sequence, row.proven)
             state = self._memory.save(sequence)

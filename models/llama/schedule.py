@@ -3,16 +3,21 @@
 A class goes before all lower ones. Inside a class askers take turns by start-time fair queueing
 (Goyal, Vin and Cheng, 1996): each request starts at the virtual time at which its asker's earlier
 ones are paid for, so that one who asks a hundred times waits for its own hundred and nobody else does.
+Where that leaves several with the same turn, the earliest deadline goes first (Liu and Layland, 1973): turns
+go before deadlines, so that nobody comes to more than its share by being always in a hurry.
 
 A step runs under one LoRA adapter, so requests are decoded in cohorts. A cohort keeps the context
 for `hold_s` while others of the same urgency wait and fill; then it is the turn of the one that was
 served longest ago. A more urgent request takes the context at once, and no cohort waits longer than
-`STARVED_S` for a less urgent reason than speech.
+`STARVED_S` for a less urgent reason than speech. Nor does one cohort take all the KV memory: each adapter
+has an equal part of it to promise while requests under others wait.
 """
 
 from __future__ import annotations
 
 from bisect import insort
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from models.llama.job import Job
 from models.request import Priority
@@ -78,6 +83,41 @@ class Schedule:
         """The requests whose deadline has passed."""
         return [job for job in (*self.active, *self.waiting) if job.deadline <= now]
 
+    def next(self, count: int) -> list[Job]:
+        """The first `count` that wait, and of each adapter that has none among them the first."""
+        chosen = self.waiting[:count]
+        adapters = {job.adapter for job in chosen}
+        for job in self.waiting[count:]:
+            if job.adapter not in adapters:
+                adapters.add(job.adapter)
+                chosen.append(job)
+        return chosen
+
+    def crowds(
+        self, job: Job, among: Sequence[Job], cells: int, claim: Callable[[Job], int]
+    ) -> bool:
+        """Whether with a waiting request its adapter would hold more than its part of `cells`.
+
+        It may while nobody else could use them: no request `among` those waiting that is as urgent,
+        under another adapter and within its part. `claim` is what a request holds at the most.
+        """
+        others = [
+            each
+            for each in among
+            if each.adapter != job.adapter and each.priority <= job.priority and each.sequence < 0
+        ]
+        if not others:
+            return False
+        held = Counter({job.adapter: 0})
+        for each in self.active:
+            held[each.adapter] += claim(each)
+        part = cells / len(held.keys() | {each.adapter for each in others})
+
+        def over(each: Job) -> bool:
+            return 0 < held[each.adapter] > part - claim(each)
+
+        return over(job) and not all(map(over, others))
+
     @property
     def full(self) -> bool:
         """Whether no more requests can be active."""
@@ -136,5 +176,5 @@ class Schedule:
         return jobs
 
 
-def _rank(job: Job) -> tuple[int, float, int]:
+def _rank(job: Job) -> tuple[int, float, float, int]:
     return job.rank

@@ -27,6 +27,8 @@ class Memory(Protocol):
 
     def first(self, sequence: int) -> int: ...
 
+    def last(self, sequence: int) -> int: ...
+
     def carry(self, source: int, target: int) -> bool: ...
 
     def copy(self, source: int, target: int, length: int) -> None: ...
@@ -83,6 +85,10 @@ class Streams:
     def first(self, sequence: int) -> int:
         """As Context.first."""
         return self._context.first(self._place[sequence])
+
+    def last(self, sequence: int) -> int:
+        """As Context.last."""
+        return self._context.last(self._place[sequence])
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Give `target` (empty) the first `length` tokens of `source`."""

@@ -18,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from models.errors import RequestRefused
 from models.llama.library import Vocabulary
-from models.llama.thinking import OPEN
+from models.llama.thinking import MARKS
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + "
@@ -50,8 +50,8 @@ class ChatTemplate:
     """Renders and tokenises conversations for one model.
 
     `source` is the GGUF's template text; '' or one that renders nothing usable falls back to
-    ChatML. `stops` are strings that must end a reply because no token does; `opens_thought` tells
-    that its prompts end inside a thinking model's hidden reasoning.
+    ChatML. `stops` are strings that must end a reply because no token does; `opens_thought` is the
+    mark of a thinking model's hidden reasoning that its prompts end with, b"" for none.
     """
 
     def __init__(self, source: str, vocabulary: Vocabulary) -> None:
@@ -82,7 +82,8 @@ class ChatTemplate:
             self._template = environment.from_string(CHATML)
             self.stops = CHATML_STOPS
         last, _ = self._segments(trial)[-1]
-        self.opens_thought = last.rstrip().endswith(OPEN.decode())
+        end = last.rstrip().encode()
+        self.opens_thought = next((mark for mark in MARKS if end.endswith(mark)), b"")
 
     def tokens(self, messages: Sequence[Pair]) -> list[int]:
         """The prompt of a conversation, up to where the assistant's reply begins.

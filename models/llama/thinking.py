@@ -2,59 +2,64 @@
 
 from __future__ import annotations
 
-OPEN, CLOSE = b"<think>", b"</think>"
+MARKS = {b"<think>": b"</think>", b"<thinking>": b"</thinking>"}
+"""What opens a thought, and what closes it."""
 
 
 class Reasoning:
     """Passes on what a reply says aloud, token by token.
 
-    A thought is what stands between `<think>` and `</think>` at the beginning of a reply, as most
-    open thinking models write it; `begun` when the prompt itself ends inside one. `long` turns true
-    once a thought has taken `most` tokens: then it must be closed for the model.
+    A thought is what stands between two `MARKS` at the beginning of a reply, as most open thinking
+    models write it; `mark` is the one that opened it, given when the prompt itself ends inside one.
+    `long` turns true once a thought has taken `most` tokens, with 0 as soon as it is opened: then it
+    must be closed for the model (`close`).
     """
 
-    def __init__(self, most: int, *, begun: bool = False) -> None:
+    def __init__(self, most: int, *, mark: bytes = b"") -> None:
         self._most = most
-        self._inside = begun
         self._over = False
         self._held = b""
+        self.mark = mark
         self.tokens = 0
 
     @property
     def inside(self) -> bool:
         """Whether the model is thinking now."""
-        return self._inside
+        return bool(self.mark) and not self._over
 
     @property
     def long(self) -> bool:
         """Whether the thought has reached its bound."""
-        return self._inside and self.tokens >= self._most
+        return self.inside and self.tokens >= self._most
 
     def push(self, piece: bytes) -> bytes:
         """Take a token's bytes; return those that are speech."""
         if self._over:
             return piece
         self._held += piece
-        if not self._inside:
-            begun = self._held.lstrip()
-            if begun.startswith(OPEN):
-                self._inside, self._held = True, begun[len(OPEN) :]
-            elif not OPEN.startswith(begun):
-                self._over = True
-                return self._held
-            else:
-                return b""
         self.tokens += 1
-        end = self._held.find(CLOSE)
+        if not self.mark:
+            begun = self._held.lstrip()
+            self.mark = next((mark for mark in MARKS if begun.startswith(mark)), b"")
+            if not self.mark:
+                return b"" if any(mark.startswith(begun) for mark in MARKS) else self.finish()
+            self._held = begun[len(self.mark) :]
+        close = MARKS[self.mark]
+        end = self._held.find(close)
         if end < 0:
-            self._held = self._held[-len(CLOSE) :]
+            self._held = self._held[-len(close) :]
             return b""
-        self._inside, self._over = False, True
-        return self._held[end + len(CLOSE) :]
+        self._over = True
+        return self._held[end + len(close) :]
+
+    def close(self, tokens: int) -> None:
+        """The thought was closed for the model, by so many tokens."""
+        self._over = True
+        self.tokens += tokens
 
     def finish(self) -> bytes:
         """What was held back when the reply ended: the beginning of something that was no thought."""
-        if self._over or self._inside:
+        if self._over or self.mark:
             return b""
-        self._over = True
+        self._over, self.tokens = True, 0
         return self._held

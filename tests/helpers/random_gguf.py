@@ -50,12 +50,14 @@ def write_random_gguf(
     sharpness: float = 6.0,
     end_bias: float = 0.0,
     sliding: int = 0,
+    says: tuple[str, ...] = (),
 ) -> Path:
     """Write a GGUF of a few hundred kilobytes; the same arguments give the same bytes.
 
     `sharpness` scales the output rows, so that greedy choices are far from ties. The models rarely
     end by themselves unless `end_bias` raises the row of the end token. With `sliding` it is an OLMo 2,
-    three of four layers of which look back no further than that.
+    three of four layers of which look back no further than that. `says` are pairs of tokens ("ab" as
+    "a", "b"), the second of which always follows the first; those missing from a BPE vocabulary are added.
     """
     architecture = "olmo2" if sliding else architecture
     rng = np.random.default_rng(seed)
@@ -71,7 +73,8 @@ def write_random_gguf(
     writer.add_rope_dimension_count(width // heads)
     if sliding:
         writer.add_sliding_window(sliding)
-    count = _add_bpe(writer) if vocab == "bpe" else _add_spm(writer)
+    tokens = _add_bpe(writer, says) if vocab == "bpe" else _add_spm(writer)
+    count = len(tokens)
     writer.add_vocab_size(count)
     if template is not None:
         writer.add_chat_template(template)
@@ -82,21 +85,25 @@ def write_random_gguf(
         writer.add_tensor(name, tensor)
         return tensor
 
-    add("token_embd.weight", count, width, scale=1.0)
+    embedded = add("token_embd.weight", count, width, scale=1.0)
     for layer in range(layers):
         prefix = f"blk.{layer}"
         norms = ("attn_q_norm", "attn_k_norm", "post_attention_norm", "post_ffw_norm")
         for norm in norms if sliding else ("attn_norm", "ffn_norm"):
             writer.add_tensor(f"{prefix}.{norm}.weight", np.ones(width, dtype=np.float32))
         for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            add(f"{prefix}.{part}.weight", width, width)
+            # Where the last token alone is to decide, the layers add nothing to it.
+            silent = 0.0 if says and part == "attn_output" else None
+            add(f"{prefix}.{part}.weight", width, width, scale=silent)
         add(f"{prefix}.ffn_gate.weight", hidden, width)
         add(f"{prefix}.ffn_up.weight", hidden, width)
-        add(f"{prefix}.ffn_down.weight", width, hidden)
+        add(f"{prefix}.ffn_down.weight", width, hidden, scale=0.0 if says else None)
     writer.add_tensor("output_norm.weight", np.ones(width, dtype=np.float32))
     output = (rng.standard_normal((count, width)) * sharpness * width**-0.5).astype(np.float32)
     if end_bias:
         output[2] *= end_bias
+    for before, after in zip(says[::2], says[1::2], strict=True):
+        output[tokens.index(after)] += 4 * embedded[tokens.index(before)]
     writer.add_tensor("output.weight", output)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -105,7 +112,7 @@ def write_random_gguf(
     return path
 
 
-def _add_bpe(writer: gguf.GGUFWriter) -> int:
+def _add_bpe(writer: gguf.GGUFWriter, more: tuple[str, ...] = ()) -> list[str]:
     letters = byte_letters()
     tokens = list(SPECIALS) + letters
     merges: list[str] = []
@@ -122,6 +129,9 @@ def _add_bpe(writer: gguf.GGUFWriter) -> int:
                     tokens.append(made)
     types = [gguf.TokenType.CONTROL] * len(SPECIALS)
     types += [gguf.TokenType.NORMAL] * (len(tokens) - len(SPECIALS))
+    added = [token for token in dict.fromkeys(more) if token not in tokens]
+    tokens += added
+    types += [gguf.TokenType.USER_DEFINED] * len(added)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
@@ -129,10 +139,10 @@ def _add_bpe(writer: gguf.GGUFWriter) -> int:
     writer.add_token_types(types)
     writer.add_eos_token_id(2)
     writer.add_add_bos_token(False)
-    return len(tokens)
+    return tokens
 
 
-def _add_spm(writer: gguf.GGUFWriter) -> int:
+def _add_spm(writer: gguf.GGUFWriter) -> list[str]:
     tokens = ["<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
     types = [
         gguf.TokenType.UNKNOWN,
@@ -160,7 +170,7 @@ def _add_spm(writer: gguf.GGUFWriter) -> int:
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_add_bos_token(True)
-    return len(tokens)
+    return tokens
 
 
 def write_random_bert(

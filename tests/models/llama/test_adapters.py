@@ -6,13 +6,15 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asking import ask, request
+from serving import ask_frame, served, texts
 
-from models.errors import ModelError
+from models.errors import ModelError, RequestRefused
 from models.llama.adapters import Adapters
 from models.llama.settings import EngineSettings
 
@@ -195,6 +197,66 @@ def test_adapters_are_loaded_again_after_a_restart(
             time.sleep(0.05)
     assert after == before
     assert loaded(host) == {"wolf": "loaded"}
+
+
+@in_both_memories
+def test_one_adapters_requests_leave_memory_for_anothers(
+    gguf_factory: Factory, adapters: dict[str, Path], sizes: EngineSettings
+) -> None:
+    library = pytest.importorskip("models.llama.library")
+    sizes = replace(sizes, n_ctx=1024, n_seq=5, n_parallel=4)
+    model = library.Model(gguf_factory(), sizes, library.LogTail())
+    frames = [
+        {"t": "adapter", "name": name, "path": str(adapters[name]), "scale": 1.0}
+        for name in ("wolf", "elf")
+    ]
+    # In unified memory a wolf takes a quarter, in streams each takes one of four.
+    line = "x" * (40 if sizes.streams else 150)
+    wolves = [ask_frame(n, f"{n}{line}", adapter="wolf", max_tokens=50 + n) for n in range(8)]
+    events, _ = served(model, sizes, [*frames, *wolves, ask_frame(8, "Elf?", adapter="elf")])
+    model.close()
+    assert len(texts(events)) == 9
+    first_said = events.index(next(each for each in events if each[:2] == ["text", 8]))
+    assert first_said < min(n for n, each in enumerate(events) if each[0] == "done")
+
+
+def test_an_adapter_that_was_replaced_is_freed_when_there_are_too_many(
+    gguf_factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from random_adapter import write_random_adapter
+
+    library = pytest.importorskip("models.llama.library")
+    loras = pytest.importorskip("models.llama.loras")
+    monkeypatch.setattr(loras.Loras.__init__, "__defaults__", (2,))
+    model = library.Model(gguf_factory(), EXACT, library.LogTail())
+    paths = [write_random_adapter(tmp_path / f"{n}.gguf", seed=n) for n in range(4)]
+
+    def frames(*versions: int) -> list[dict[str, Any]]:
+        return [
+            frame
+            for number, version in enumerate(versions)
+            for frame in (
+                {"t": "adapter", "name": "wolf", "path": str(paths[version]), "scale": 1.0},
+                ask_frame(number, "What do you fear?", adapter="wolf"),
+            )
+        ]
+
+    alone = [texts(served(model, EXACT, frames(n))[0])[0] for n in range(4)]
+    swapped = (0, 1, 2, 3, 0, 0, 2)
+    events, status = served(model, EXACT, frames(*swapped), one_by_one=True)
+    assert list(texts(events).values()) == [alone[n] for n in swapped]
+    assert (status["adapters"], status["adapters_freed"]) == (2, 4)
+    assert set(status["adapter_cells"]) == {"wolf", "freed"}
+
+    kept = loras.Loras(model, library.LogTail(), 2)
+    kept.load("wolf", paths[0], 1.0, [])
+    old = kept.key("wolf")
+    kept.load("wolf", paths[1], 1.0, [])
+    with pytest.raises(RequestRefused, match="still wanted"):
+        kept.load("wolf", paths[2], 1.0, [old])
+    kept.load("wolf", paths[2], 1.0, [])
+    assert kept.use(old) is None and len(kept) == 2
+    model.close()
 
 
 def test_an_adapter_is_blamed_for_the_second_death_while_it_is_loaded() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from asking import Recorder, ask, request
+from serving import ask_frame, served, texts
 
 from models.llama.settings import EngineSettings
 from models.request import Message, ModelRequest, Priority
@@ -39,6 +40,45 @@ def engine(host: Any, name: str) -> Any:
 
 
 @in_both_memories
+def test_a_sequence_that_an_aborted_step_leaves_at_another_place_is_read_anew(
+    gguf_factory: Factory, monkeypatch: pytest.MonkeyPatch, streams: bool
+) -> None:
+    contexts = pytest.importorskip("models.llama.context")
+    library = pytest.importorskip("models.llama.library")
+    sizes = EngineSettings(
+        threads=1, n_ctx=2048, n_seq=8, n_parallel=4, exact=True, step_ms=1e4, streams=streams
+    )
+    model = library.Model(gguf_factory(), sizes, library.LogTail())
+    asked = [ask_frame(n, f"{n} is the number of wolves you fear.") for n in range(3)]
+    expected, _ = served(model, sizes, asked)
+    decode, cut = contexts.Context.decode, contexts.Context.cut
+    decoded = 0
+    spoilt: list[int] = []
+
+    def aborts(context: Any, parts: Any) -> Any:
+        nonlocal decoded
+        decoded += 1
+        logits = decode(context, parts)
+        if decoded in (1, 9):
+            spoilt.append(parts[-1][0])
+            raise contexts.Aborted
+        return logits
+
+    def spoils(context: Any, sequence: int, length: int) -> None:
+        if spoilt == [sequence]:
+            spoilt.clear()
+            length += 1
+        cut(context, sequence, length)
+
+    monkeypatch.setattr(contexts.Context, "decode", aborts)
+    monkeypatch.setattr(contexts.Context, "cut", spoils)
+    events, status = served(model, sizes, asked)
+    model.close()
+    assert texts(events) == texts(expected)
+    assert (status["aborted"], status["misplaced"]) == (2, 2)
+
+
+@in_both_memories
 def test_a_players_line_ends_the_step_of_less_urgent_requests_and_nothing_is_lost(
     gguf_factory: Factory, host_factory: Hosts, streams: bool
 ) -> None:
@@ -47,7 +87,12 @@ def test_a_players_line_ends_the_step_of_less_urgent_requests_and_nothing_is_los
     )
     file = gguf_factory(width=256, layers=6, heads=4, hidden=512)
     crowd = [
-        request(f"{n} " + "tell me of the wolf " * 40, priority=Priority.OFFSTAGE, max_tokens=24)
+        request(
+            f"{n} " + "tell me of the wolf " * 40,
+            priority=Priority.OFFSTAGE,
+            max_tokens=24,
+            deadline_s=300.0,
+        )
         for n in range(6)
     ]
     alone = host_factory(file, settings=slow)
@@ -64,6 +109,7 @@ def test_a_players_line_ends_the_step_of_less_urgent_requests_and_nothing_is_los
         time.sleep(0.05)
     assert [recorder.reply.text for recorder in waiting] == expected
     assert engine(host, "aborted") > 0
+    assert engine(host, "misplaced") == 0
 
 
 def test_a_conversation_that_outgrows_its_window_loses_its_oldest_exchanges(
@@ -125,6 +171,33 @@ def test_a_thinking_models_reasoning_is_bounded_and_never_spoken(
     assert "think>" not in thought.reply.text
 
 
+@pytest.mark.parametrize("mark", ["think", "thinking"])
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_model_that_opens_its_thoughts_itself_never_speaks_them(
+    gguf_factory: Factory, host_factory: Hosts, mark: str, closes: bool
+) -> None:
+    says = [":", f"<{mark}>", f"<{mark}>", "a", "a", "b", "b", "c", "c", "d"]
+    says += ["d", f"</{mark}>", f"</{mark}>", "Q"] if closes else ["d", "b"]
+    # The engine closes a thought with an empty line, written as bytes are in such vocabularies.
+    says += ["Ċ", "Y", "Q", "x", "Y", "x", "x", "<|im_end|>"]
+    file = gguf_factory(template=THINKS.replace("\n<think>\n", ":"), says=tuple(says))
+    host = host_factory(file, settings=EXACT)
+
+    def told(**fields: Any) -> Any:
+        recorder = ask(host, request(**fields))
+        assert recorder.reply.text == "".join(recorder.pieces)
+        return recorder.reply
+
+    assert told(max_tokens=10, think=0).text == "Yx"
+    assert told(max_tokens=10, think=3).text == "Yx"
+    long = told(max_tokens=10, think=99)
+    assert long.text == ("Qx" if closes else "Yx")
+    assert (long.completion_tokens > 99) is not closes
+    # No room for a thought beside the longest reply.
+    full = EXACT.n_ctx - told(max_tokens=10, think=0).prompt_tokens
+    assert told(max_tokens=full, think=99).text == "Yx"
+
+
 @in_both_memories
 def test_a_persona_that_lost_its_memory_is_read_back_from_disk(
     gguf_factory: Factory, host_factory: Hosts, streams: bool
@@ -175,7 +248,6 @@ def test_streams_and_unified_memory_answer_alike(
 def test_no_prompt_waits_for_a_beginning_that_is_too_short_to_be_shared(
     gguf_factory: Factory, streams: bool
 ) -> None:
-    engines = pytest.importorskip("models.llama.engine")
     library = pytest.importorskip("models.llama.library")
     # Steps may take ten seconds, so that their number follows from the prompts alone.
     sizes = EngineSettings(
@@ -184,23 +256,8 @@ def test_no_prompt_waits_for_a_beginning_that_is_too_short_to_be_shared(
     model = library.Model(gguf_factory(), sizes, library.LogTail())
 
     def steps(lines: list[str]) -> int:
-        ended = 0
-
-        def hear(frame: Any) -> None:
-            nonlocal ended
-            ended += sum(event[0] in ("done", "error") for event in frame["events"])
-            if ended == len(lines):
-                loop.inbox.put({"t": "close"})
-
-        loop = engines.Engine(model, sizes, hear, library.LogTail())
-        for n, line in enumerate(lines):
-            frame = {"t": "ask", "id": n, "messages": [["user", line]], "max_tokens": 1}
-            frame |= {"temperature": 0.0, "top_p": 1.0, "seed": 1, "stop": [], "grammar": None}
-            frame |= {"priority": 2, "seconds_left": 60.0, "asker": str(n), "adapter": ""}
-            frame |= {"window": 4096, "importance": [], "think": 0, "logprobs": 0}
-            loop.inbox.put(frame)
-        loop.run()
-        return int(loop.status()["steps"])
+        frames = [ask_frame(n, line, max_tokens=1) for n, line in enumerate(lines)]
+        return int(served(model, sizes, frames)[1]["steps"])
 
     # Beside the template's first tokens 40 in common, and none: one by one they would take a step each.
     alike = steps([f"{'z' * 40}{'abcdef'[n] * 30}" for n in range(6)])

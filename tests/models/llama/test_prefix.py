@@ -172,9 +172,9 @@ def test_cutting_frees_what_nobody_else_holds(length: int) -> None:
     assert table.free_cells == 10 - length
 
 
-def told(table: SequenceTable, memory: SimulatedMemory, *values: int) -> int:
+def told(table: SequenceTable, memory: SimulatedMemory, *values: int, asker: str = "") -> int:
     """Serve one request from beginning to end; returns how much of it was reused."""
-    sequence, reused = table.acquire(tokens(*values)) or (-1, -1)
+    sequence, reused = table.acquire(tokens(*values), asker=asker) or (-1, -1)
     table.make_room(len(values) - reused)
     feed(table, memory, sequence, tokens(*values)[reused:])
     table.release(sequence)
@@ -231,6 +231,73 @@ def test_sixty_people_with_a_stream_each_are_read_once_however_often_they_are_as
         for person in range(60):
             reused = told(table, memory, *range(1000 * person, 1000 * person + 90), turn, *[7] * 20)
             assert reused == (90 if turn else 0)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("askers", [1, 5])
+def test_what_many_askers_share_outlives_their_silence(own: bool, askers: int) -> None:
+    memory = SimulatedMemory()
+    cells = OwnCells(8, 200, least_shared=1) if own else SharedCells(8, 1600)
+    table = SequenceTable(memory, n_seq=8, cells=cells)
+    world = list(range(100, 164))
+    for villager in range(6):
+        told(table, memory, *world, *[villager] * 8, asker=str(villager % askers))
+    assert (table.pins.count, table.pins.cells) == ((1, 64) if askers > 1 else (0, 0))
+    for stranger in range(40):
+        for line in range(2):
+            told(table, memory, *range(1000 * stranger, 1000 * stranger + 150), line)
+    assert table.evicted > 0
+    assert told(table, memory, *world, 9, 9) == (64 if askers > 1 else 0)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_pinned_prefix_goes_when_nothing_else_can(own: bool) -> None:
+    memory = SimulatedMemory()
+    cells = OwnCells(8, 64, least_shared=1) if own else SharedCells(8, 512)
+    table = SequenceTable(memory, n_seq=8, cells=cells)
+    world = list(range(100, 132))
+    for villager in range(6):
+        told(table, memory, *world, villager, asker=str(villager))
+    assert table.pins.count == 1
+    for stranger in range(8):
+        prompt = tokens(*range(1000 * stranger, 1000 * stranger + 64))
+        sequence, _ = table.acquire(prompt) or (-1, -1)
+        assert table.make_room(64)
+        feed(table, memory, sequence, prompt)
+    assert (table.pins.count, table.free_cells) == (0, 0)
+
+
+lines = st.tuples(
+    st.lists(st.integers(0, 1), min_size=1, max_size=4), st.integers(0, 5), st.booleans()
+)
+
+
+@settings(max_examples=100)
+@given(st.lists(lines, max_size=60), st.booleans())
+def test_pins_are_held_and_bounded_and_change_nothing_of_what_is_reused(
+    work: list[tuple[list[int], int, bool]], own: bool
+) -> None:
+    memory = SimulatedMemory()
+    cells = OwnCells(16, 140, least_shared=1) if own else SharedCells(16, 700)
+    total = cells.total
+    table = SequenceTable(memory, n_seq=16, cells=cells, spill=Spill(99_999), spill_least=40)
+    busy: list[int] = []
+    for blocks, asker, finishes in work:
+        prompt = tokens(*(block for block in blocks for _ in range(32)), asker, 7)
+        while len(busy) > 3:
+            table.release(busy.pop(0))
+        sequence, reused = table.acquire(prompt, asker=str(asker)) or (-1, -1)
+        assert memory.holds(sequence) == [(value, "") for value in prompt[:reused].tolist()]
+        assert table.make_room(len(prompt) - reused)
+        feed(table, memory, sequence, prompt[reused:])
+        busy.append(sequence)
+        if finishes:
+            table.release(busy.pop())
+        for keeper, length in table.pins.floors().items():
+            assert table.length(keeper) >= length
+        assert len(table.pins.floors()) <= 2
+        assert table.pins.cells <= total // 4
+        assert own or table.free_cells == total - memory.used
 
 
 def test_a_proven_prefix_comes_back_from_disk() -> None:

@@ -17,11 +17,16 @@ _numbers = itertools.count(1)
 
 
 def job(
-    priority: int = Priority.NEAR, *, asker: str = "", adapter: str = "", max_tokens: int = 10
+    priority: int = Priority.NEAR,
+    *,
+    asker: str = "",
+    adapter: str = "",
+    max_tokens: int = 10,
+    deadline: float = 1e9,
 ) -> Job:
     number = next(_numbers)
     return Job(
-        id=number, arrival=number, priority=priority, deadline=1e9, tokens=[1],
+        id=number, arrival=number, priority=priority, deadline=deadline, tokens=[1],
         prompt=np.array([1], dtype=np.int32), max_tokens=max_tokens, temperature=0.0, top_p=1.0,
         seed=0, text=TextStream(), asker=asker, adapter=adapter,
     )  # fmt: skip
@@ -74,6 +79,24 @@ def test_a_newcomer_owes_nothing_for_the_time_before_it_came() -> None:
     assert plan.waiting == [newcomer, old]
 
 
+def test_of_those_whose_turn_it_is_the_one_that_is_due_first_goes_first() -> None:
+    plan = schedule()
+    patient, hurried = job(asker="a", deadline=90.0), job(asker="b", deadline=5.0)
+    speech = job(Priority.SPEECH, asker="c", deadline=99.0)
+    for each in (patient, hurried, speech):
+        plan.admit(each)
+    assert plan.waiting == [speech, hurried, patient]
+
+
+def test_one_who_is_always_in_a_hurry_gets_no_more_than_its_turn() -> None:
+    plan = schedule(most_waiting=200)
+    for n in range(50):
+        plan.admit(job(asker="hurried", deadline=1.0 + n))
+    patient = job(asker="patient", deadline=900.0)
+    plan.admit(patient)
+    assert plan.waiting.index(patient) == 1
+
+
 def test_one_too_many_pushes_out_the_least_urgent() -> None:
     plan = schedule(most_waiting=2)
     least = job(Priority.OFFSTAGE)
@@ -120,6 +143,47 @@ def test_no_cohort_waits_for_ever_for_a_less_urgent_reason_than_speech() -> None
     assert "elf" in ran and ran.count("elf") < ran.count("wolf") / 2
     longest = max(len(list(group)) for key, group in itertools.groupby(ran) if key == "wolf")
     assert longest / 100 <= STARVED_S + 0.2
+
+
+def test_no_adapter_takes_more_than_its_part_of_the_cells_while_others_could_use_them() -> None:
+    plan = schedule()
+    wolves = [job(adapter="wolf", max_tokens=30) for _ in range(3)]
+    elf = job(Priority.NEAR, adapter="elf", max_tokens=20)
+    started(plan, wolves[0])
+    for each in (*wolves[1:], elf):
+        plan.admit(each)
+
+    def crowds(each: Job) -> bool:
+        return plan.crowds(each, plan.waiting, 100, lambda one: one.max_tokens)
+
+    # 30 of 50 cells are the wolves': a second one would be over their half.
+    assert [crowds(each) for each in (*wolves[1:], elf)] == [True, True, False]
+    urgent = job(Priority.SPEECH, adapter="wolf", max_tokens=30)
+    plan.admit(urgent)
+    assert not crowds(urgent)
+    plan.start(elf)
+    assert not crowds(wolves[1])
+    more = [job(adapter=name, max_tokens=90) for name in ("elf", "cook")]
+    plan.admit(more[0])
+    # Each is over its half, so that neither can use what the other leaves.
+    assert not crowds(wolves[1]) and not crowds(more[0])
+    plan.admit(more[1])
+    assert crowds(wolves[1]) and crowds(more[0]) and not crowds(more[1])
+
+
+def test_a_crowd_of_one_adapter_does_not_hide_the_others() -> None:
+    plan = schedule()
+    wolves, elf = [job(adapter="wolf") for _ in range(9)], job(adapter="elf")
+    for each in (*wolves, elf, job(adapter="elf")):
+        plan.admit(each)
+    assert plan.next(4) == [*wolves[:4], elf]
+
+
+def test_one_alone_may_be_larger_than_its_adapters_part() -> None:
+    plan = schedule()
+    plan.admit(job(adapter="wolf", max_tokens=90))
+    plan.admit(job(adapter="elf", max_tokens=90))
+    assert not any(plan.crowds(each, plan.waiting, 100, lambda _: 90) for each in plan.waiting)
 
 
 def test_while_a_player_waits_for_a_first_word_speech_is_decoded_alone() -> None:
