@@ -50,6 +50,7 @@ _OF_ENGINE: Final = (
     _Figure("sequences", "step_sequences", "Sequences decoded, summed over the batches"),
     _Figure("batch_fill", "batch_fill_sequences", "Mean sequences a batch", False),
     _Figure("aborted", "steps_aborted", "Batches given up for a player's line and done again"),
+    _Figure("misplaced", "misplaced_sequences", "Sequences read anew after a batch was given up"),
     _Figure("preempted", "preemptions", "Requests that gave way to a more urgent one"),
     _Figure("prompt_tokens", "prompt_tokens", "Tokens of the prompts"),
     _Figure(
@@ -62,6 +63,8 @@ _OF_ENGINE: Final = (
     _Figure("waiting", "queue_depth", "Requests waiting for their turn", False),
     _Figure("active", "active_requests", "Requests being read or answered", False),
     _Figure("kept_prefixes", "prefixes_kept", "Idle sequences kept for reuse", False),
+    _Figure("pinned_prefixes", "prefixes_pinned", "Prefixes that many share, kept longest", False),
+    _Figure("pinned_cells", "prefix_pinned_tokens", "Tokens of pinned prefixes", False),
     _Figure("evicted_prefixes", "prefix_evictions", "Idle sequences that lost their memory"),
     _Figure("spilled", "prefix_spills", "Prefixes written to disk"),
     _Figure("restored", "prefix_restores", "Prefixes read back from disk"),
@@ -72,8 +75,11 @@ _OF_ENGINE: Final = (
     _Figure("busy_s", "busy_seconds", "Time spent in steps"),
     _Figure("decode_s", "decode_seconds", "Time spent in llama_decode"),
     _Figure("adapters", "adapters_loaded", "LoRA adapters loaded", False),
+    _Figure("adapters_freed", "adapters_freed", "LoRA adapters freed for newer ones"),
     _Figure("adapter_switches", "adapter_switches", "Times that another cohort took the context"),
-    _Figure("adapter_missing", "adapter_missing", "Requests for an adapter that is not there"),
+    _Figure(
+        "adapter_missing", "adapter_missing", "Requests for an adapter that could not be loaded"
+    ),
 )
 # The cache in front of the ladder, where there is one.
 _OF_CACHE: Final = (
