@@ -181,8 +181,9 @@ class Bench:
         plan = self._plan
         rate = _LOAD * min(each.run.rate for name, each in before.items() if name != rows.LOOP)
         first: Sequence[Prompt] = ()
+        peers: tuple[str, ...] = (rows.LOOP, rows.SERVER, rows.EXAMPLE)
         if distinct:
-            sides, peers = self._distinct_sides(), (rows.LOOP, rows.SERVER, rows.EXAMPLE)
+            sides = self._distinct_sides()
             every = self._prompts(plan.npcs, plan.npcs, plan.npcs + plan.count, seed=_SEED + 10)
             first, asked = every[: plan.npcs], every[plan.npcs :]
         else:

@@ -71,15 +71,16 @@ def poisson(
         theirs = found[peer].run if peer in found else None
         for percent in (50, 95):
             metric = f"{plan.name}: p{percent} to the first token, {where}"
-            value = theirs and theirs.first_ms(percent)
+            value = theirs.first_ms(percent) if theirs else None
             _against(report, metric, "ms", ours.first_ms(percent), peer, value)
         for percent in (50, 95):
             metric = f"{plan.name}: p{percent} to the whole answer, {where}"
-            value = theirs and theirs.whole_ms(percent)
+            value = theirs.whole_ms(percent) if theirs else None
             _against(report, metric, "ms", ours.whole_ms(percent), peer, value)
         metric = f"{plan.name}: requests a second served, {where}"
         note = f"{len(ours.answers)} requests; the seconds are counted to the last answer's end"
-        _against(report, metric, "1/s", ours.rate, peer, theirs and theirs.rate, note=note)
+        value = theirs.rate if theirs else None
+        _against(report, metric, "1/s", ours.rate, peer, value, note=note)
 
 
 def structured(report: Report, plan: Plan, outcome: Outcome) -> None:
@@ -197,9 +198,11 @@ def _overhead(report: Report, plan: Plan, kind: str, outcome: Outcome, at_most: 
     if decode is None or busy <= 0:
         report.miss(metric, "the engine's status has no decode_s beside its busy_s")
         return
-    bound, note = at_most, ""
+    bound: float | None = at_most
+    note = ""
     if plan.name != "250m":
-        bound, note = None, f"at most {at_most:g} is promised for the 250m model (--only 250m)"
+        bound = None
+        note = f"at most {at_most:g} is promised for the 250m model (--only 250m)"
     for clock, seconds in (("", busy), (", by the asker's clock", outcome.run.seconds)):
         share = 1.0 - decode / seconds
         report.results.append(row(metric + clock, "share", share, at_most=bound, note=note))
