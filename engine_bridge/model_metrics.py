@@ -72,7 +72,7 @@ _OF_ENGINE: Final = (
     _Figure("stream_copies", "kv_stream_copies", "KV streams copied to fork or move a sequence"),
     _Figure("cells", "kv_cells", "Tokens that the KV memory holds", False),
     _Figure("free_cells", "kv_cells_free", "Tokens of KV memory that nobody uses", False),
-    _Figure("busy_s", "busy_seconds", "Time spent in steps"),
+    _Figure("busy_s", "busy_seconds", "Time spent on requests: taken in, decoded, told of"),
     _Figure("decode_s", "decode_seconds", "Time spent in llama_decode"),
     _Figure("adapters", "adapters_loaded", "LoRA adapters loaded", False),
     _Figure("adapters_freed", "adapters_freed", "LoRA adapters freed for newer ones"),

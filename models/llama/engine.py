@@ -127,7 +127,9 @@ class Engine:
         while self._open:
             idle = not self._schedule.active and not self._schedule.waiting
             self._rung = False
-            for frame in self.inbox.take(HEARTBEAT_S if idle else 0.0):
+            frames = self.inbox.take(HEARTBEAT_S if idle else 0.0)
+            begun = time.monotonic()
+            for frame in frames:
                 self._take_frame(frame)
             now = time.monotonic()
             for job in self._schedule.late(now):
@@ -136,8 +138,12 @@ class Engine:
             adapter = self._schedule.cohort(now)
             if adapter is not None:
                 self._step(adapter)
-                self._busy_s += time.monotonic() - now
+            worked = bool(frames) or adapter is not None
+            # Before telling, so that a status lacks only the time of its own sending.
+            told = time.monotonic()
+            self._busy_s += (told - begun) * worked
             self._tell()
+            self._busy_s += (time.monotonic() - told) * worked
         self._spill.close()
         self._context.close()
 
