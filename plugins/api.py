@@ -81,7 +81,7 @@ class AdapterFile:
     """A LoRA adapter, as GGUF, under which the members of a species speak and decide.
 
     `model` is the local model it was trained for, by the name and version in its GGUF
-    ("greenroom-house 3"); with any other model it is left alone.
+    ("greenroom-house 4"); with any other model it is left alone.
     """
 
     species: str

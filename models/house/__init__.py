@@ -10,7 +10,7 @@ from typing import Any
 __all__ = ["NAME", "VERSION", "WINDOW", "card", "path"]
 
 NAME = "greenroom-house"
-VERSION = 3
+VERSION = 4
 WINDOW = 704
 """Tokens of the longest conversation it was trained on."""
 

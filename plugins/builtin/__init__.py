@@ -6,7 +6,7 @@ from pathlib import Path
 
 from plugins.api import AdapterFile
 
-HOUSE = "greenroom-house 3"
+HOUSE = "greenroom-house 4"
 """The model that the adapters beside this file were trained for (`training/adapt.py`)."""
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from plugins.api import (
     TILE,
+    AdapterFile,
     Emit,
     Need,
     Outcome,
@@ -17,6 +18,7 @@ from plugins.api import (
     View,
     hookimpl,
 )
+from plugins.builtin import adapted
 
 _DAM_REACH = 16
 _DAILY = (
@@ -192,3 +194,8 @@ def greenroom_species() -> list[Species]:
         _thing("food", "%", "#c58a4a", _refresh("hunger", -400, "ate")),
         _thing("dam_lever", "/", "#8a8a8a", _pull_dam_lever),
     ]
+
+
+@hookimpl
+def greenroom_adapters() -> list[AdapterFile]:
+    return adapted("villager")

@@ -119,7 +119,7 @@ def test_the_species_that_come_with_it_speak_under_their_own_adapters() -> None:
         gathered.wait_ready(60.0)
         persona: Message = {"role": "system", "content": "You are Ulf of the grey pack."}
         line: Message = {"role": "user", "content": "Who are you?"}
-        for species in ("wolf", "vampire", "guard", "deer"):
+        for species in ("wolf", "vampire", "villager", "guard", "deer"):
             asked = ModelRequest(
                 messages=[persona, line], purpose="speech", adapter=species, temperature=0.0
             )
@@ -129,7 +129,7 @@ def test_the_species_that_come_with_it_speak_under_their_own_adapters() -> None:
         gathered.router.close()
     model = f"{house.NAME} {house.VERSION}"
     assert said == {
-        **{each: f"{model} + {each} (llama.cpp)" for each in ("wolf", "vampire")},
+        **{each: f"{model} + {each} (llama.cpp)" for each in ("wolf", "vampire", "villager")},
         **dict.fromkeys(("guard", "deer"), f"{model} (llama.cpp)"),
     }
     assert set(states.values()) == {"loaded"}

@@ -143,9 +143,10 @@ def _by_topic(lines: Sequence[Line], marks: Sequence[Marks]) -> dict[str, dict[s
     """How many lines there were and the share that passed, by topic, and for strangers and the valley's people."""
     groups: dict[str, list[bool]] = {}
     for line, each in zip(lines, marks, strict=True):
+        groups.setdefault(line.topic, []).append(each.passed)
+    for line, each in zip(lines, marks, strict=True):
         whom = "to strangers" if line.to_a_stranger else "to the valley's people"
-        for group in (line.topic, whom):
-            groups.setdefault(group, []).append(each.passed)
+        groups.setdefault(whom, []).append(each.passed)
     return {
         group: {"lines": len(passed), "passed": round(100 * sum(passed) / len(passed), 1)}
         for group, passed in groups.items()
