@@ -20,12 +20,17 @@ class Reasoning:
         self._over = False
         self._held = b""
         self.mark = mark
-        self.tokens = 0
+        self._tokens = 0
 
     @property
     def inside(self) -> bool:
         """Whether the model is thinking now."""
         return bool(self.mark) and not self._over
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the thought, its marks too; 0 as long as what was said may be no thought."""
+        return self._tokens if self.mark else 0
 
     @property
     def long(self) -> bool:
@@ -37,7 +42,7 @@ class Reasoning:
         if self._over:
             return piece
         self._held += piece
-        self.tokens += 1
+        self._tokens += 1
         if not self.mark:
             begun = self._held.lstrip()
             self.mark = next((mark for mark in MARKS if begun.startswith(mark)), b"")
@@ -55,11 +60,11 @@ class Reasoning:
     def close(self, tokens: int) -> None:
         """The thought was closed for the model, by so many tokens."""
         self._over = True
-        self.tokens += tokens
+        self._tokens += tokens
 
     def finish(self) -> bytes:
         """What was held back when the reply ended: the beginning of something that was no thought."""
         if self._over or self.mark:
             return b""
-        self._over, self.tokens = True, 0
+        self._over = True
         return self._held
