@@ -54,6 +54,13 @@ def test_speech_counts_nothing_as_thought() -> None:
     assert reasoning.tokens == 0
 
 
+def test_what_may_be_no_thought_counts_as_spoken() -> None:
+    reasoning = Reasoning(8)
+    for piece in (b" ", b"<th", b"ink"):
+        assert (reasoning.push(piece), reasoning.tokens) == (b"", 0)
+    assert (reasoning.push(b">"), reasoning.tokens) == (b"", 4)
+
+
 @given(st.integers(1, 9))
 def test_a_thought_is_long_once_it_has_taken_its_tokens(most: int) -> None:
     reasoning = Reasoning(most)
