@@ -25,6 +25,7 @@ for name in models plugins world; do echo 'raise RuntimeError("shadowed")' >"$wo
 cd "$work/here"
 "$work/venv/bin/greenroom" plugins list
 "$work/venv/bin/greenroom" simulate --scene valley --ticks 200 --seed 7 --no-models --out run --json >run.json
+"$work/venv/bin/greenroom" models check --lines 1 --json >check.json
 "$work/venv/bin/greenroom" demo --port 0 --http-port 0 --data data --ready-file ready.json >demo.log 2>&1 &
 server=$!
 for _ in $(seq 120); do [[ -s ready.json ]] && break; kill -0 "$server" || { cat demo.log; exit 1; }; sleep 0.5; done
