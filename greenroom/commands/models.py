@@ -134,11 +134,12 @@ def check(
                     shown[what] = bars.add_task(what, total=of, note="")
                 bars.update(shown[what], completed=done)
 
-            found = exam.examine(
-                engine, path, minds.plan(settings).settings, lines=lines, tell=tell
-            )
+            found = exam.examine(engine, lines=lines, tell=tell)
     finally:
         engine.close()
+    # After the engine has gone, so that a model that fits once need not fit twice.
+    with console.people.status("reading held-out answers"):
+        found["surprise"] = exam.read(path, minds.plan(settings).settings, lines)
     if peer:
         with console.people.status("marking the nearest templates"):
             found["nearest_template"] = exam.peer(lines)

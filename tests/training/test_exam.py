@@ -18,7 +18,7 @@ from models.llama.settings import EngineSettings
 from training.exam import surprise
 from training.exam.choices import questions
 from training.exam.lines import heldout
-from training.exam.sit import ask, examine
+from training.exam.sit import ask, examine, read
 
 SIZES = EngineSettings(threads=1, n_ctx=4096, n_seq=16, n_parallel=16)
 
@@ -67,15 +67,13 @@ def test_strangers_are_told_from_the_valleys_people() -> None:
 @pytest.mark.engine
 def test_the_house_model_sits_the_examination(engine: Any, house_file: Path) -> None:
     heard: list[tuple[str, int, int]] = []
-    found = examine(
-        engine, house_file, SIZES, lines=4, tell=lambda *progress: heard.append(progress)
-    )
+    found = examine(engine, lines=4, tell=lambda *progress: heard.append(progress))
     assert found["lines"] == len(found["replies"]) == 4
     assert set(found["agrees"]) == {"acts", "orders"}
     assert sum(found["by_topic"][whom]["lines"] for whom in found["by_topic"] if "to " in whom) == 4
     passed = [row["passed"] for row in found["replies"]]
     assert found["model"]["passed"] == 100 * sum(passed) / 4
-    assert found["surprise"]["perplexity"] < 10
+    assert read(house_file, SIZES, 4)["perplexity"] < 10
     assert {(done, of) for what, done, of in heard if what == "lines, greedy"} >= {(4, 4)}
 
 
@@ -86,10 +84,10 @@ def test_a_model_without_sense_sits_it_too_and_earns_nothing(random_model: Path)
 
     host = LlamaHost(random_model, settings=SIZES)
     host.wait_ready(60.0)
-    found = examine(host, random_model, SIZES, lines=3)
+    found = examine(host, lines=3)
     host.close()
     assert found["model"]["passed"] == 0
-    assert found["surprise"]["perplexity"] > 100
+    assert read(random_model, SIZES, 3)["perplexity"] > 100
 
 
 @pytest.mark.engine

@@ -80,27 +80,18 @@ def ask(
 
 
 def examine(
-    model: Backend,
-    path: Path,
-    settings: EngineSettings,
-    *,
-    lines: int = 100,
-    tell: Tell = lambda _what, _done, _of: None,
+    model: Backend, *, lines: int = 100, tell: Tell = lambda _what, _done, _of: None
 ) -> dict[str, Any]:
-    """The card's scores of a GGUF that `model` answers for; `settings` are its engine's.
+    """The card's scores of a GGUF that `model` answers for, but for what `read` tells.
 
     `lines` of the held-out lines are asked, evenly taken from all, greedily and at `WARM` with each of
-    `SEEDS`; as many acts, as many orders, and twice as many answers to be read. Raises the model's error.
+    `SEEDS`; as many acts and as many orders. Raises the model's error.
     """
     asked = _spread(heldout(), lines)
     again = [line for line in asked for _ in SEEDS]
     greedy = _said(model, asked, 0.0, (1,), lambda n: tell("lines, greedy", n, len(asked)))
     warm = _said(model, asked, WARM, SEEDS, lambda n: tell(f"lines, at {WARM}", n, len(again)))
     agreed = _chosen(model, list(questions(len(asked))), tell)
-    many = max(2, ANSWERS * len(asked) // len(heldout()))
-    tell("held-out answers", 0, many)
-    read = surprise.measure(path, settings, many)
-    tell("held-out answers", many, many)
     marks = _marked(asked, greedy, lambda n: tell("marks, greedy", n, len(asked)))
     loose = _marked(again, warm, lambda n: tell(f"marks, at {WARM}", n, len(again)))
     return {
@@ -109,12 +100,20 @@ def examine(
         f"model_at_{WARM}": shares(loose),
         "by_topic": _by_topic(asked, marks),
         "agrees": agreed,
-        "surprise": {key: round(value, 4) for key, value in asdict(read).items()},
         "replies": [
             {"to": line.who.persona.name, "line": line.text, "reply": reply.text, "passed": each.passed}
             for line, reply, each in zip(asked, greedy, marks, strict=True)
         ],
     }  # fmt: skip
+
+
+def read(path: Path, settings: EngineSettings, lines: int = 100) -> dict[str, float]:
+    """The card's `surprise` of a GGUF, of twice as many held-out answers as `lines`; an engine's settings.
+
+    The file is loaded once more for it, so let go of its engine first. Raises ModelUnavailable.
+    """
+    found = surprise.measure(path, settings, max(2, ANSWERS * lines // len(heldout())))
+    return {key: round(value, 4) for key, value in asdict(found).items()}
 
 
 def peer(lines: int = 100) -> dict[str, float]:

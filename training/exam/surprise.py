@@ -34,7 +34,7 @@ _WORDS = 300
 
 @dataclass(frozen=True, slots=True)
 class Surprise:
-    """Of `answers` answers: their tokens' perplexity, the end of turn counted, and bits a character of text."""
+    """Of `answers` answers, those whose conversations fit the window: their tokens' perplexity, the end of turn counted, and bits a character of text."""
 
     answers: int
     tokens: int
@@ -94,7 +94,7 @@ def of(asked: dict[str, Any]) -> Surprise:
     model = Model(Path(asked["path"]), settings, LogTail())
     context = Context(model, settings)
     template = ChatTemplate(model.template(), model.vocabulary)
-    nats, tokens, characters = 0.0, 0, 0
+    nats, answers, tokens, characters = 0.0, 0, 0, 0
     for *before, answer in asked["chats"]:
         prompt = template.tokens([(each["role"], each["content"]) for each in before])
         said = model.vocabulary.tokenise(answer["content"], control=False)
@@ -103,13 +103,12 @@ def of(asked: dict[str, Any]) -> Surprise:
             continue
         context.clear()
         nats -= float(np.sum(_log_probabilities(context, prompt, said, settings.n_batch)))
+        answers += 1
         tokens += len(said)
         characters += len(answer["content"])
     if not tokens:
         raise ModelUnavailable(f"no held-out conversation fits {context.cells_each} tokens")
-    return Surprise(
-        len(asked["chats"]), tokens, math.exp(nats / tokens), nats / math.log(2) / characters
-    )
+    return Surprise(answers, tokens, math.exp(nats / tokens), nats / math.log(2) / characters)
 
 
 def _log_probabilities(
