@@ -15,16 +15,18 @@ ARGS   ?=
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
-$(VENV)/.installed: setup.cfg pyproject.toml tools/preflight.sh
+$(VENV)/.installed: setup.cfg pyproject.toml tools/preflight.sh tools/llama_flags.sh tools/llama_works.sh
 	@sh tools/preflight.sh "$(PYTHON)"
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	@echo "Installing Greenroom into $(VENV). The first time this compiles llama.cpp from source:"
 	@echo "about 6 minutes on 2 cores, less on more; afterwards pip keeps the wheel."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[$(EXTRAS)]' \
+	@CMAKE_ARGS="$(CMAKE_ARGS) $$(sh tools/llama_flags.sh)" \
+		$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[$(EXTRAS)]' \
 		| sed -u -n -E '/^(Collecting|Building|  Building|Successfully|ERROR)/p'
 	@$(BIN)/python -c 'import greenroom, llama_cpp' 2>/dev/null || \
 		{ echo "The install did not finish; the lines above say why."; exit 1; }
+	@sh tools/llama_works.sh $(BIN)/python
 	@touch $@
 
 install: $(VENV)/.installed  ## make .venv and install everything

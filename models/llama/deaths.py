@@ -26,6 +26,13 @@ Shortage = Literal["none", "suspected", "certain"]
 _GIB = 1 << 30
 _KILLED = -9
 """SIGKILL as `subprocess` tells it."""
+_ILLEGAL = -4
+"""SIGILL: an instruction that this CPU has not, or not as it was compiled."""
+_REBUILD = (
+    "build llama-cpp-python on this machine (`make install` in the source tree finds how), or for any CPU: "
+    "CMAKE_ARGS=-DGGML_NATIVE=OFF pip install --force-reinstall --no-cache-dir --no-deps "
+    "--no-binary llama-cpp-python llama-cpp-python"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,12 @@ def judge(end: End, record: Record, served: Served, *, loading: bool) -> Verdict
     """What to do about a death; `loading` when the child had not been ready."""
     patience, settings = served.patience, record.settings
     words = f"; its last words: {end.last_words}" if end.last_words else ""
+    if end.code == _ILLEGAL:
+        # The file has no part in it, and it would die of the same instruction again.
+        unfit = (
+            f"{served.what} can't run here: llama.cpp was compiled for another CPU (SIGILL){words}"
+        )
+        return Verdict(record, ModelUnavailable(unfit, _REBUILD), None)
     died = f"{served.what} died: {end.reason}{words}"
     lack = shortage(end, worked=record.worked)
     refusal: ModelDoesNotFit | None = None

@@ -106,6 +106,19 @@ def test_a_crash_at_the_first_load_stays_the_files_fault() -> None:
         assert (verdict.pause_s, verdict.record) == (None, Record(SIZES))
 
 
+@pytest.mark.parametrize("loading", [True, False])
+def test_an_instruction_that_the_cpu_has_not_is_the_builds_fault_and_not_tried_again(
+    loading: bool,
+) -> None:
+    record = Record(SIZES, worked=not loading)
+    end = End("it was ended by SIGILL", code=-signal.SIGILL)
+    verdict = judge(end, record, served(), loading=loading)
+    assert isinstance(verdict.error, ModelUnavailable)
+    assert "compiled for another CPU" in verdict.error.message
+    assert "--no-binary llama-cpp-python" in verdict.error.hint
+    assert (verdict.pause_s, verdict.record) == (None, record)
+
+
 def test_a_kill_at_the_smallest_size_is_borne_and_a_refusal_is_not() -> None:
     smallest = Record(replace(SIZES, n_ctx=256), worked=True)
     killed = judge(KILL, smallest, served(max_restarts=1), loading=False)
