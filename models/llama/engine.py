@@ -20,6 +20,7 @@ from models.errors import DeadlineExceeded, ModelError, ModelFileError, RequestR
 from models.llama.cells import Cells, OwnCells, SharedCells
 from models.llama.context import Aborted, Context, NoRoom
 from models.llama.frames import Send
+from models.llama.heap import Heap
 from models.llama.inbox import Inbox
 from models.llama.intake import Intake
 from models.llama.job import Ask, Job
@@ -105,6 +106,7 @@ class Engine:
         )  # fmt: skip
         self._busy_s = 0.0
         self.inbox.alarm = self._ring
+        self._heap = Heap()
 
     def trial(self) -> None:
         """Decode a few tokens, so that a model that loads but can't think is found out now.
@@ -139,6 +141,10 @@ class Engine:
             if adapter is not None:
                 self._step(adapter)
             worked = bool(frames) or adapter is not None
+            if worked:
+                self._heap.worked()
+            elif idle:
+                self._heap.rest(now)
             # Before telling, so that a status lacks only the time of its own sending.
             told = time.monotonic()
             self._busy_s += (told - begun) * worked
