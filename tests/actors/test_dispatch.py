@@ -27,6 +27,7 @@ from actors.errors import (
     WouldDeadlock,
 )
 from actors.mailbox import MailboxSpec, Policy
+from actors.reference import GreenRef
 from actors.runqueue import PATIENCE
 from foundation.errors import LimitError, UsageError
 
@@ -400,31 +401,47 @@ def test_a_new_instance_moves_in_behind_the_same_reference_and_mailbox(manual: D
     assert manual.metrics()["Fragile"].restarts == 1
 
 
-def test_stopping_many_actors_does_not_search_the_registry_for_each(manual: Dispatcher) -> None:
-    class Refs(list[Any]):
-        steps = 0
+@pytest.mark.parametrize("order", ["first started first", "last started first"])
+def test_stopping_many_actors_one_by_one_does_not_search_the_registry_for_each(
+    manual: Dispatcher, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    class Compared:
+        compared = 0
 
-        def __getitem__(self, index: Any) -> Any:
-            Refs.steps += 1
-            return super().__getitem__(index)
+        def __eq__(self, other: object) -> bool:
+            Compared.compared += 1
+            return self is other
 
-        def __iter__(self) -> Iterator[Any]:
-            Refs.steps += len(self)
-            return super().__iter__()
+        __hash__ = object.__hash__
 
-    log: list[Any] = []
-    kept = pykka.ActorRegistry._actor_refs
-    pykka.ActorRegistry._actor_refs = Refs(kept)
-    try:
-        refs = [manual.start(Scribe, log) for _ in range(300)]
-        assert pykka.ActorRegistry.stop_all() == [True] * len(refs)
-        refs += [manual.start(Scribe, log) for _ in range(300)]
-        assert manual.stop_all() == 0
-        assert Refs.steps <= 4 * len(refs)
-        assert pykka.ActorRegistry._actor_refs == kept
-    finally:
-        pykka.ActorRegistry._actor_refs = kept
+    class Ref(Compared, GreenRef[Any]):
+        pass
+
+    monkeypatch.setattr("actors.actor.GreenRef", Ref)
+    before = pykka.ActorRegistry.get_all()
+    refs = [manual.start(Scribe, []) for _ in range(300)]
+    assert pykka.ActorRegistry.get_all() == before + refs
+    Compared.compared = 0
+    for ref in refs if order == "first started first" else reversed(refs):
+        ref.stop()
+    assert Compared.compared <= 4 * len(refs)
+    assert pykka.ActorRegistry.get_all() == before
     assert not any(ref.is_alive() for ref in refs)
+
+
+def test_stopping_all_goes_from_the_last_started_to_the_first(manual: Dispatcher) -> None:
+    log: list[Any] = []
+
+    class Leaves(Scribe):
+        def on_stop(self) -> None:
+            log.append(self.name)
+
+    for n in range(50):
+        manual.start(Leaves, log, str(n))
+    manual.pump()
+    assert manual.stop_all() == 0
+    assert log == [str(n) for n in reversed(range(50))]
+    assert not pykka.ActorRegistry.get_by_class(Leaves)
 
 
 def test_a_closed_dispatcher_has_no_living_actors_and_starts_none() -> None:
