@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 OURS = """
 
 # From here on by Greenroom: the runtime under test is its actor, and nothing else is changed.
-from actors.dispatch import GreenActor, GreenFuture
+from actors.dispatch import GreenActor, GreenFuture, default_dispatcher
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +31,11 @@ def runtime() -> Runtime:
         future_class=GreenFuture,
         sleep_func=time.sleep,
     )
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    kinds = default_dispatcher().metrics().values()
+    terminalreporter.write_line(f"our actors handled {sum(kind.handled for kind in kinds)} messages")
 """
 
 
@@ -76,7 +81,12 @@ def test_pykkas_own_tests_pass_for_our_actor(tmp_path: Path) -> None:
         timeout=240,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    passed = re.search(r"(\d+) passed", done.stdout)
-    # Fewer would mean that they were not found, or no longer ask for the runtime.
-    assert passed is not None
-    assert int(passed[1]) >= 100
+    # Less would mean that the tests were not found, or ran on somebody else's actors.
+    assert _number(r"(\d+) passed", done.stdout) >= 100
+    assert _number(r"our actors handled (\d+) messages", done.stdout) >= 100
+
+
+def _number(pattern: str, text: str) -> int:
+    found = re.search(pattern, text)
+    assert found is not None, text[-2000:]
+    return int(found[1])
