@@ -29,6 +29,7 @@ from actors.actor import (
 )
 from actors.blocking import BlockingPool
 from actors.errors import ActorError, DispatcherClosed, WouldDeadlock
+from actors.inspection import MOST_ROWS, SORTS, Inspector, Sort
 from actors.mailbox import Mailbox, create
 from actors.metrics import KindSnapshot, KindStats, snapshot
 from actors.runqueue import RunQueues
@@ -85,6 +86,8 @@ class Dispatcher:
         self._pumping = threading.RLock()
         self._kinds: dict[str, KindStats] = {}
         self._mailboxes: dict[Mailbox, None] = {}
+        self._inspector = Inspector(time.monotonic)
+        self._looking = threading.Lock()
         self._turns = Turns(self._queues, self._mailboxes, batch, slow_ms, self.manual)
         self._threads = [
             threading.Thread(target=self._work, name=f"{self.name}.{n}", daemon=True)
@@ -350,26 +353,19 @@ class Dispatcher:
         """How many actors are alive here."""
         return len(self._mailboxes)
 
-    def each(self) -> list[dict[str, Any]]:
-        """One row of plain values an actor: name, kind, state, mailbox, handled, restarts …"""
-        rows = []
-        for mailbox in list(self._mailboxes):
-            key = mailbox.supervision[1] if mailbox.supervision is not None else mailbox.name
-            state = "waiting for restart" if mailbox.suspended else "alive"
-            rows.append(
-                {
-                    "name": key,
-                    "kind": mailbox.stats.kind,
-                    "state": "stopping" if mailbox.closed else state,
-                    "mailbox": len(mailbox),
-                    "mailbox_max": mailbox.high,
-                    "handled": mailbox.handled,
-                    "restarts": mailbox.restarts,
-                    "dropped": mailbox.dropped,
-                    "rejected": mailbox.rejected,
-                }
-            )
-        return rows
+    def inspect(self, sort: Sort = "rate", limit: int = 50) -> dict[str, Any]:
+        """The kinds of actors here, and the first `limit` actors by `sort`; see `Inspector.look`.
+
+        Raises:
+            UsageError: `sort` is none of `inspection.SORTS`, or `limit` not in 1 … `MOST_ROWS`.
+        """
+        if sort not in SORTS:
+            raise UsageError(f"actors can't be sorted by {sort!r}", f"one of: {', '.join(SORTS)}")
+        if not 1 <= limit <= MOST_ROWS:
+            raise UsageError(f"{limit} rows are not told", f"between 1 and {MOST_ROWS:,}")
+        kinds, mailboxes = list(self._kinds.values()), list(self._mailboxes)
+        with self._looking:
+            return self._inspector.look(mailboxes, kinds, snapshot(kinds, mailboxes), sort, limit)
 
     def metrics(self) -> dict[str, KindSnapshot]:
         """What each kind of actor has done so far, by class name."""

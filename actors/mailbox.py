@@ -122,6 +122,7 @@ class Mailbox:
         "level",
         "longest_handler",
         "longest_ns",
+        "looked",
         "queue",
         "ref",
         "rejected",
@@ -154,6 +155,7 @@ class Mailbox:
         self.closed = False
         self.high = 0
         self.handled = 0
+        self.looked = 0
         self.longest_ns = 0
         self.longest_handler = ""
         self.last_error = ""

@@ -55,6 +55,7 @@ class KindStats:
     depth_max: int = 0
     dropped: int = 0
     rejected: int = 0
+    looked: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def took(self, name: str, ns: int, slow_ns: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -125,6 +126,73 @@ def test_nobody_starves_below_a_flood_of_urgent_work() -> None:
     flood.tell(0)
     manual.pump()
     assert 0 < log.index(("idle", "at last")) <= PATIENCE * len(Level) + 1
+    manual.close()
+
+
+def test_a_flooding_actor_does_not_starve_its_equals() -> None:
+    with Dispatcher(workers=0, batch=8) as dispatcher:
+        log: list[Any] = []
+
+        class Flood(Scribe):
+            def on_receive(self, message: int) -> None:
+                super().on_receive(message)
+                if len(log) < 4_000:
+                    for _ in range(2):
+                        self.actor_ref.tell(message + 1)
+
+        class Modest(Scribe):
+            def on_receive(self, message: int) -> None:
+                super().on_receive(message)
+                if message < 20:
+                    self.actor_ref.tell(message + 1)
+
+        flood = dispatcher.start(Flood, log, "flood")
+        modest = [dispatcher.start(Modest, log, f"modest {n}") for n in range(5)]
+        for ref in (flood, *modest):
+            ref.tell(0)
+        dispatcher.pump()
+        for n in range(5):
+            at = [i for i, (who, _) in enumerate(log) if who == f"modest {n}"]
+            assert len(at) == 21
+            # Between two of its messages lies a turn of each of the others at the most.
+            assert max(b - a for a, b in itertools.pairwise(at)) <= 5 * 8 + 1
+
+
+def test_an_urgent_actor_that_needs_an_idle_ones_answer_is_not_kept_from_it_by_those_between() -> (
+    None
+):
+    manual = Dispatcher(workers=0, batch=1)
+    log: list[Any] = []
+
+    class Between(GreenActor):
+        level = Level.NORMAL
+
+        def on_receive(self, message: int) -> None:
+            log.append(message)
+            if message < 10 * PATIENCE * len(Level):
+                self.actor_ref.tell(message + 1)
+
+    class Keeper(GreenActor):
+        level = Level.BACKGROUND
+
+        def on_receive(self, message: pykka.ActorRef[Any]) -> None:
+            message.tell("the key")
+
+    class Wants(GreenActor):
+        level = Level.STEP
+
+        def on_receive(self, message: Any) -> None:
+            if message == "go":
+                keeper.tell(self.actor_ref)
+            else:
+                log.append(message)
+
+    keeper, between, wants = (manual.start(kind) for kind in (Keeper, Between, Wants))
+    manual.pump()
+    between.tell(0)
+    wants.tell("go")
+    manual.pump()
+    assert 0 < log.index("the key") <= PATIENCE * len(Level) + 1
     manual.close()
 
 
