@@ -18,6 +18,7 @@ from actors.errors import ActorError
 from actors.mailbox import Mailbox, MailboxSpec, Scheduler
 from actors.reference import GreenRef, Stopped
 from actors.registry import install
+from actors.waiting import WAITS
 
 __all__ = [
     "ActorDied",
@@ -117,11 +118,18 @@ class GreenFuture(pykka.ThreadingFuture[T]):
         """As `pykka.Future.get`.
 
         Raises:
-            WouldDeadlock: called by a handler for an actor of the handler's own dispatcher.
+            WouldDeadlock: called by a handler for an actor of the handler's own dispatcher, or of
+                another whose threads wait, through others or not, for the handler's own.
         """
-        if self._result is None and self.asked is not None:
-            self.asked.dispatcher.before_wait(self, self.asked, timeout)
-        return super().get(timeout=timeout)
+        asked = self.asked
+        if self._result is not None or asked is None:
+            return super().get(timeout=timeout)
+        if here.mailbox is None or here.dispatcher is None:
+            asked.dispatcher.before_wait(self, asked, timeout)
+            return super().get(timeout=timeout)
+        with WAITS.wait(here.dispatcher, here.mailbox, asked, self):
+            asked.dispatcher.before_wait(self, asked, timeout)
+            return super().get(timeout=timeout)
 
     def done(self) -> bool:
         """Whether `get` would return or raise at once."""

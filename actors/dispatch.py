@@ -78,6 +78,7 @@ class Dispatcher:
         self.name = f"{name}-{next(_numbers)}"
         self.clock = clock
         self.manual = workers == 0
+        self.capacity = max(1, workers)
         self._timers = Timers(timers)
         self._queues = RunQueues(len(Level), self._timers, clock)
         self.ready: Callable[[Mailbox], None] = self._queues.push
@@ -283,6 +284,7 @@ class Dispatcher:
                     mailbox = self._queues.pop()
                     if mailbox is not None:
                         handled += self._turns.run(mailbox)
+                        here.mailbox = None
                     elif not self._queues and not self._pool.run_one():
                         break
             finally:

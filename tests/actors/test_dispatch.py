@@ -267,6 +267,68 @@ def test_a_handler_may_wait_for_an_actor_of_another_dispatcher(threaded: Dispatc
         assert threaded.start(Waiter).ask(far, timeout=WAIT) == "far"
 
 
+@pytest.mark.parametrize("how", ["attribute", "call", "join", "stop", "get_all"])
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_every_way_of_waiting_is_detected(how: str, workers: int) -> None:
+    class Waiter(GreenActor):
+        def on_receive(self, message: pykka.ActorRef[Any]) -> Any:
+            proxy = message.proxy()
+            if how == "attribute":
+                return proxy.name.get(timeout=WAIT)
+            if how == "call":
+                return proxy.on_receive("x").get(timeout=WAIT)
+            if how == "stop":
+                return message.stop(timeout=WAIT)
+            if how == "join":
+                return proxy.name.join(proxy.log).get(timeout=WAIT)
+            return pykka.get_all([proxy.name, proxy.log], timeout=WAIT)
+
+    with Dispatcher(workers) as dispatcher:
+        scribe, waiter = dispatcher.start(Scribe, [], "scribe"), dispatcher.start(Waiter)
+        with pytest.raises(WouldDeadlock) as caught:
+            waiter.ask(scribe, timeout=WAIT)
+        for ref in (waiter, scribe):
+            assert ref.actor_urn in caught.value.message
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_ring_of_waits_over_several_dispatchers_is_detected_and_named(workers: int) -> None:
+    class Passes(GreenActor):
+        def on_receive(self, message: list[pykka.ActorRef[Any]]) -> Any:
+            return message[0].ask(message[1:], timeout=WAIT) if message else "the end"
+
+    with Dispatcher(workers) as one, Dispatcher(workers) as two, Dispatcher(workers) as three:
+        first, other = one.start(Passes), one.start(Passes)
+        second, third = two.start(Passes), three.start(Passes)
+        assert first.ask([second, third], timeout=WAIT) == "the end"
+        for back in (first, other):
+            with pytest.raises(WouldDeadlock) as caught:
+                first.ask([second, third, back], timeout=WAIT)
+            for ref in (first, second, third, back):
+                assert ref.actor_urn in caught.value.message
+        assert first.ask([third], timeout=WAIT) == "the end"
+
+
+def test_a_free_thread_of_the_awaited_dispatcher_makes_a_wait_no_deadlock() -> None:
+    class Passes(GreenActor):
+        def on_receive(self, message: list[pykka.ActorRef[Any]]) -> Any:
+            return message[0].ask(message[1:], timeout=WAIT) if message else "the end"
+
+    with Dispatcher(2) as wide, Dispatcher(1) as narrow:
+        first, other, far = wide.start(Passes), wide.start(Passes), narrow.start(Passes)
+        assert first.ask([far, other], timeout=WAIT) == "the end"
+
+
+def test_blocking_work_in_manual_mode_may_wait_for_an_actor(manual: Dispatcher) -> None:
+    log: list[Any] = []
+    scribe = manual.start(Scribe, log)
+    manual.pump()
+    manual.run_blocking(lambda: scribe.ask("?", timeout=WAIT), scribe, "asked")
+    scribe.tell("before")
+    manual.pump()
+    assert log == ["before", "?", Finished("asked", "?")]
+
+
 def test_a_handler_may_neither_pump_nor_close_its_dispatcher(manual: Dispatcher) -> None:
     class Meddler(GreenActor):
         def on_receive(self, message: str) -> Any:
