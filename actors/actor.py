@@ -6,16 +6,19 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Collection
+import uuid
+from collections.abc import Callable
 from enum import IntEnum
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 import pykka
-from pykka._envelope import Envelope
 
 from actors.errors import ActorError
 from actors.mailbox import Mailbox, MailboxSpec, Scheduler
+from actors.reference import GreenRef, Stopped
+from actors.registry import install
+from actors.waiting import WAITS
 
 __all__ = [
     "ActorDied",
@@ -115,11 +118,18 @@ class GreenFuture(pykka.ThreadingFuture[T]):
         """As `pykka.Future.get`.
 
         Raises:
-            WouldDeadlock: called by a handler for an actor of the handler's own dispatcher.
+            WouldDeadlock: called by a handler for an actor of the handler's own dispatcher, or of
+                another whose threads wait, through others or not, for the handler's own.
         """
-        if self._result is None and self.asked is not None:
-            self.asked.dispatcher.before_wait(self, self.asked, timeout)
-        return super().get(timeout=timeout)
+        asked = self.asked
+        if self._result is not None or asked is None:
+            return super().get(timeout=timeout)
+        if here.mailbox is None or here.dispatcher is None:
+            asked.dispatcher.before_wait(self, asked, timeout)
+            return super().get(timeout=timeout)
+        with WAITS.wait(here.dispatcher, here.mailbox, asked, self):
+            asked.dispatcher.before_wait(self, asked, timeout)
+            return super().get(timeout=timeout)
 
     def done(self) -> bool:
         """Whether `get` would return or raise at once."""
@@ -167,10 +177,12 @@ class GreenActor(pykka.Actor):
             self.actor_stopped = adopted.ref.actor_stopped
             self._actor_ref = adopted.ref
             return
-        super().__init__()
-        inbox = self._inbox()
+        # In Pykka's stead: its own reference and event are larger, and slower to tell.
+        self.actor_urn = uuid.uuid4().urn
+        self.actor_inbox = inbox = self._create_actor_inbox()
+        self.actor_stopped = Stopped()
+        self._actor_ref = inbox.ref = GreenRef(self)
         inbox.actor = self
-        inbox.ref = self._actor_ref
 
     def _create_actor_inbox(self) -> Mailbox:  # type: ignore[override]
         dispatcher = here.starting or here.dispatcher or _default()
@@ -196,16 +208,14 @@ class GreenActor(pykka.Actor):
 
     def _stop(self) -> None:
         inbox = self._inbox()
-        inbox.closed = True
-        if inbox.registered:
-            inbox.registered = False
-            unregister([self._actor_ref])
+        inbox.close()
+        pykka.ActorRegistry.unregister(self._actor_ref)
         self.actor_stopped.set()
         logger.debug("Stopped %s", self)
         try:
             self.on_stop()
         except Exception as error:
-            inbox.stats.failed(error)
+            inbox.failed(error)
             self._handle_failure(*sys.exc_info())
 
     def _handle_failure(
@@ -214,9 +224,7 @@ class GreenActor(pykka.Actor):
         exception_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        inbox = self._inbox()
-        inbox.closed = True
-        inbox.registered = False
+        self._inbox().close()
         super()._handle_failure(exception_type, exception_value, traceback)
 
     def on_receive(self, message: Any) -> Any:
@@ -238,23 +246,7 @@ def tell_first(ref: pykka.ActorRef[Any], message: Any) -> None:
         raise pykka.ActorDeadError(f"{ref} not found")
     inbox = ref.actor_inbox
     assert isinstance(inbox, Mailbox)
-    inbox.put_first(Envelope(message))
+    inbox.put_first(message)
 
 
-def unregister(refs: Collection[pykka.ActorRef[Any]]) -> None:
-    """Take references out of Pykka's registry, many at the cost of one.
-
-    Pykka searches its list from the front for each, which makes stopping n actors cost n². One is
-    searched from the back here, since the last started is usually the first stopped.
-    """
-    registry = pykka.ActorRegistry
-    with registry._actor_refs_lock:
-        if len(refs) == 1:
-            (gone,) = refs
-            for index in range(len(registry._actor_refs) - 1, -1, -1):
-                if registry._actor_refs[index] is gone:
-                    del registry._actor_refs[index]
-                    return
-        elif refs:
-            urns = {ref.actor_urn for ref in refs}
-            registry._actor_refs[:] = [r for r in registry._actor_refs if r.actor_urn not in urns]
+install()

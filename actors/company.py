@@ -10,7 +10,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from actors.dispatch import Dispatcher
 from actors.errors import MailboxFull
 from actors.facts import about, public
 from actors.headless import HeadlessRun, VirtualClock
+from actors.inspection import Sort
 from actors.ledger import Ledger, StoreLike
 from actors.messages import (
     Join,
@@ -427,9 +428,9 @@ class Company:
             "kinds": {name: asdict(kind) for name, kind in self.dispatcher.metrics().items()},
         }
 
-    def inspect(self) -> Sequence[Mapping[str, Any]]:
-        """One row of plain values an actor."""
-        return self.dispatcher.each()
+    def inspect(self, sort: Sort = "rate", limit: int = 50) -> Mapping[str, Any]:
+        """The kinds of actors and the busiest actors, as `Dispatcher.inspect` tells them."""
+        return self.dispatcher.inspect(sort, limit)
 
     def incidents(self) -> tuple[Incident, ...]:
         """The last failures and what was done about them, oldest first."""

@@ -25,11 +25,11 @@ from actors.actor import (
     here,
     receives,
     tell_first,
-    unregister,
     use_default,
 )
 from actors.blocking import BlockingPool
 from actors.errors import ActorError, DispatcherClosed, WouldDeadlock
+from actors.inspection import MOST_ROWS, SORTS, Inspector, Sort
 from actors.mailbox import Mailbox, create
 from actors.metrics import KindSnapshot, KindStats, snapshot
 from actors.runqueue import RunQueues
@@ -78,13 +78,17 @@ class Dispatcher:
         self.name = f"{name}-{next(_numbers)}"
         self.clock = clock
         self.manual = workers == 0
+        self.capacity = max(1, workers)
         self._timers = Timers(timers)
         self._queues = RunQueues(len(Level), self._timers, clock)
+        self.ready: Callable[[Mailbox], None] = self._queues.push
         self._pool = BlockingPool(0 if self.manual else pool, pool_limit)
         self._closed = False
         self._pumping = threading.RLock()
         self._kinds: dict[str, KindStats] = {}
-        self._mailboxes: dict[int, Mailbox] = {}
+        self._mailboxes: dict[Mailbox, None] = {}
+        self._inspector = Inspector(time.monotonic)
+        self._looking = threading.Lock()
         self._turns = Turns(self._queues, self._mailboxes, batch, slow_ms, self.manual)
         self._threads = [
             threading.Thread(target=self._work, name=f"{self.name}.{n}", daemon=True)
@@ -121,6 +125,7 @@ class Dispatcher:
         if before is not None:
             before(actor.actor_ref)
         pykka.ActorRegistry.register(actor.actor_ref)
+        logger.debug("Starting %s", actor)
         actor._start_actor_loop()
         return actor.actor_ref
 
@@ -149,7 +154,7 @@ class Dispatcher:
         mailbox.restarts += 1
         with mailbox.stats.lock:
             mailbox.stats.restarts += 1
-        self.ready(mailbox)
+        self._queues.push(mailbox)
 
     def recycle(self, ref: pykka.ActorRef[Any]) -> None:
         """Have a supervised actor suspended before its next message, and its supervisor told."""
@@ -160,10 +165,8 @@ class Dispatcher:
         """End a suspended actor for good: who waits for its answers gets `ActorDeadError`."""
         mailbox = ref.actor_inbox
         if isinstance(mailbox, Mailbox) and mailbox.suspended and not mailbox.closed:
-            mailbox.closed = True
-            if mailbox.registered:
-                mailbox.registered = False
-                unregister([ref])
+            mailbox.close()
+            pykka.ActorRegistry.unregister(ref)
             ref.actor_stopped.set()
             self._turns.retire(mailbox)
 
@@ -180,9 +183,8 @@ class Dispatcher:
 
     def admit(self, mailbox: Mailbox) -> None:
         """Take in a new actor and schedule its `on_start`."""
-        mailbox.registered = True
-        self._mailboxes[id(mailbox)] = mailbox
-        self.ready(mailbox)
+        self._mailboxes[mailbox] = None
+        self._queues.push(mailbox)
 
     def _stats(self, kind: str) -> KindStats:
         return self._kinds.setdefault(kind, KindStats(kind))
@@ -210,10 +212,6 @@ class Dispatcher:
             self._queues.wake()
 
     # -- scheduling ------------------------------------------------------------------------------
-
-    def ready(self, mailbox: Mailbox) -> None:
-        """Queue a mailbox whose turn the caller has won."""
-        self._queues.push(mailbox)
 
     def may_wait(self) -> bool:
         """Whether the calling thread may block until an actor here has made room."""
@@ -286,6 +284,7 @@ class Dispatcher:
                     mailbox = self._queues.pop()
                     if mailbox is not None:
                         handled += self._turns.run(mailbox)
+                        here.mailbox = None
                     elif not self._queues and not self._pool.run_one():
                         break
             finally:
@@ -307,26 +306,19 @@ class Dispatcher:
             how many had not stopped after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
-        mailboxes = [box for box in self._mailboxes.values() if box.registered]
-        for mailbox in mailboxes:
-            mailbox.registered = False
-        unregister([box.ref for box in mailboxes if box.ref is not None])
-        for mailbox in reversed(mailboxes):
-            if mailbox.ref is None:
-                continue
-            if mailbox.suspended:
-                self.abandon(mailbox.ref)
-            elif mailbox.ref.is_alive():
-                mailbox.ref.stop(block=False)
+        for mailbox in reversed(list(self._mailboxes)):
+            if not mailbox.suspended and not mailbox.closed:
+                mailbox.stop()
         while self._mailboxes and time.monotonic() < deadline:
-            if self.manual:
-                if not self.pump():
-                    self.wait(0.02)
-            else:
-                time.sleep(0.002)
-            for mailbox in list(self._mailboxes.values()):
+            for mailbox in list(self._mailboxes):
                 if mailbox.suspended and mailbox.ref is not None:
                     self.abandon(mailbox.ref)
+            # Seldom among many: each look costs as much as there are actors.
+            pause = max(0.002, len(self._mailboxes) * 2e-6)
+            if not self.manual:
+                time.sleep(pause)
+            elif not self.pump():
+                self.wait(0.02)
         return len(self._mailboxes)
 
     def close(self, timeout: float = 10.0) -> int:
@@ -363,30 +355,23 @@ class Dispatcher:
         """How many actors are alive here."""
         return len(self._mailboxes)
 
-    def each(self) -> list[dict[str, Any]]:
-        """One row of plain values an actor: name, kind, state, mailbox, handled, restarts …"""
-        rows = []
-        for mailbox in list(self._mailboxes.values()):
-            key = mailbox.supervision[1] if mailbox.supervision is not None else mailbox.name
-            state = "waiting for restart" if mailbox.suspended else "alive"
-            rows.append(
-                {
-                    "name": key,
-                    "kind": mailbox.stats.kind,
-                    "state": "stopping" if mailbox.closed else state,
-                    "mailbox": len(mailbox),
-                    "mailbox_max": mailbox.high,
-                    "handled": mailbox.handled,
-                    "restarts": mailbox.restarts,
-                    "dropped": mailbox.dropped,
-                    "rejected": mailbox.rejected,
-                }
-            )
-        return rows
+    def inspect(self, sort: Sort = "rate", limit: int = 50) -> dict[str, Any]:
+        """The kinds of actors here, and the first `limit` actors by `sort`; see `Inspector.look`.
+
+        Raises:
+            UsageError: `sort` is none of `inspection.SORTS`, or `limit` not in 1 … `MOST_ROWS`.
+        """
+        if sort not in SORTS:
+            raise UsageError(f"actors can't be sorted by {sort!r}", f"one of: {', '.join(SORTS)}")
+        if not 1 <= limit <= MOST_ROWS:
+            raise UsageError(f"{limit} rows are not told", f"between 1 and {MOST_ROWS:,}")
+        kinds, mailboxes = list(self._kinds.values()), list(self._mailboxes)
+        with self._looking:
+            return self._inspector.look(mailboxes, kinds, snapshot(kinds, mailboxes), sort, limit)
 
     def metrics(self) -> dict[str, KindSnapshot]:
         """What each kind of actor has done so far, by class name."""
-        return snapshot(list(self._kinds.values()), list(self._mailboxes.values()))
+        return snapshot(list(self._kinds.values()), list(self._mailboxes))
 
 
 _default: Dispatcher | None = None

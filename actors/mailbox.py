@@ -2,8 +2,11 @@
 
 Putting is free of locks in the common case: `deque.append` and the try-lock `turn` are atomic.
 Whoever wins `turn` hands the mailbox to the dispatcher; the worker gives it back after draining
-and looks once more, so that no message is left behind. The bound may be passed by at most one
-message for each thread that tells at the same instant.
+and looks once more, so that no message is left behind. `idle` says that the turn may be had: it is
+raised before the turn is given back, so a teller that finds it down is seen by that last look.
+The bound may be passed by at most one message for each thread that tells at the same instant.
+
+A message that is only told lies in the queue as it is, one that is asked in Pykka's envelope.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ __all__ = ["PYKKA_MESSAGES", "Mailbox", "MailboxSpec", "Policy", "Scheduler"]
 PYKKA_MESSAGES: frozenset[type[Any]] = frozenset(
     {_ActorStop, ProxyCall, ProxyGetAttr, ProxySetAttr}
 )
+
+
+_making = threading.Lock()
 
 
 class Policy(Enum):
@@ -72,7 +78,11 @@ class Scheduler(Protocol):
     @property
     def clock(self) -> Callable[[], float]: ...
 
-    def ready(self, mailbox: Mailbox) -> None: ...
+    @property
+    def capacity(self) -> int: ...
+
+    @property
+    def ready(self) -> Callable[[Mailbox], None]: ...
 
     def admit(self, mailbox: Mailbox) -> None: ...
 
@@ -94,23 +104,33 @@ class Scheduler(Protocol):
 
 
 class Mailbox:
-    """An actor's inbox (`pykka`'s `put`, `get`, `empty`) on a shared dispatcher."""
+    """An actor's inbox (`pykka`'s `put`, `get`, `empty`) on a shared dispatcher.
+
+    `room` is the depth below which a teller may append to `queue` without asking: the bound while
+    the actor lives, 0 once it is dead or where the policy looks at each message. `high` is the
+    deepest that a turn of the actor, or a refusal, has found the queue.
+    """
 
     __slots__ = (
-        "_first",
-        "_queue",
         "actor",
         "begun",
         "closed",
         "dispatcher",
         "dropped",
+        "first",
         "handled",
         "high",
+        "idle",
+        "last_error",
         "level",
+        "longest_handler",
+        "longest_ns",
+        "looked",
+        "queue",
         "ref",
-        "registered",
         "rejected",
         "restarts",
+        "room",
         "spec",
         "stats",
         "supervision",
@@ -123,25 +143,30 @@ class Mailbox:
     ) -> None:
         self.dispatcher = dispatcher
         self.spec = spec
+        self.room = spec.limit
         self.level = level
         self.stats = stats
         self.turn = threading.Lock()
         # Held until the actor is started: messages told in __init__ must wait for on_start.
         self.turn.acquire()
+        self.idle = False
         self.actor: Any = None
         self.ref: pykka.ActorRef[Any] | None = None
         self.supervision: tuple[pykka.ActorRef[Any], str] | None = None
         self.begun = False
-        self.registered = False
         self.suspended = False
         self.closed = False
         self.high = 0
         self.handled = 0
+        self.looked = 0
+        self.longest_ns = 0
+        self.longest_handler = ""
+        self.last_error = ""
         self.restarts = 0
         self.dropped = 0
         self.rejected = 0
-        self._queue: deque[Envelope[Any]] = deque()
-        self._first: deque[Envelope[Any]] = deque()
+        self.queue: deque[Any] = deque()
+        self.first: deque[Any] | None = None
 
     @property
     def name(self) -> str:
@@ -149,30 +174,35 @@ class Mailbox:
         return str(self.ref) if self.ref is not None else self.stats.kind
 
     def __len__(self) -> int:
-        return len(self._queue) + len(self._first)
+        return len(self.queue) + len(self.first or ())
 
     def empty(self) -> bool:
-        return not (self._queue or self._first)
+        return not (self.queue or self.first)
 
     def get(self) -> Envelope[Any]:
-        """Take the next envelope.
+        """Take the next envelope, as Pykka's own actors do.
 
         Raises:
             IndexError: the mailbox is empty; it never blocks.
         """
-        envelope = self.pop()
-        if envelope is None:
-            raise IndexError("empty mailbox")
-        return envelope
+        item = self.take()
+        return item if type(item) is Envelope else Envelope(item)
 
-    def pop(self) -> Envelope[Any] | None:
-        """Take the next envelope, urgent ones first; None when empty."""
-        if self._first:
-            return self._first.popleft()
-        try:
-            return self._queue.popleft()
-        except IndexError:
-            return None
+    def take(self) -> Any:
+        """Take the next message or envelope, urgent ones first.
+
+        Raises:
+            IndexError: the mailbox is empty.
+        """
+        return self.first.popleft() if self.first else self.take_queued()
+
+    def take_queued(self) -> Any:
+        """Take the next that is not urgent.
+
+        Raises:
+            IndexError: there is none.
+        """
+        return self.queue.popleft()
 
     def put(self, envelope: Envelope[Any], /) -> None:
         """Queue an envelope and have the actor scheduled.
@@ -180,34 +210,68 @@ class Mailbox:
         Raises:
             MailboxFull: the bound is reached and the policy refuses the message.
         """
-        if envelope.reply_to is not None:
-            envelope.reply_to.asked = self  # type: ignore[attr-defined]
-        depth = len(self._queue)
-        if depth >= self.spec.limit:
-            self._make_room(envelope)
-        self._queue.append(envelope)
-        if depth >= self.high:
-            self.high = depth + 1
+        if envelope.reply_to is None:
+            self.put_item(envelope.message)
+            return
+        envelope.reply_to.asked = self  # type: ignore[attr-defined]
+        self.put_item(envelope)
+
+    def put_item(self, item: Any) -> None:
+        """Queue a message that is told, or the envelope of one that is asked.
+
+        Raises:
+            MailboxFull: the bound is reached and the policy refuses the message.
+        """
+        if len(self.queue) >= self.spec.limit:
+            self._make_room(item)
+        self.queue.append(item)
         self.wake()
 
-    def put_first(self, envelope: Envelope[Any]) -> None:
-        """Queue an envelope before all ordinary ones; the lane has the mailbox's own bound."""
-        if len(self._first) >= self.spec.limit:
+    def put_first(self, message: Any) -> None:
+        """Queue a message before all ordinary ones; the lane has the mailbox's own bound.
+
+        Raises:
+            MailboxFull: the lane is full.
+        """
+        if self.first is None:
+            with _making:
+                if self.first is None:
+                    self.first = deque()
+        if len(self.first) >= self.spec.limit:
             self._refuse()
-        if envelope.reply_to is not None:
-            envelope.reply_to.asked = self  # type: ignore[attr-defined]
-        self._first.append(envelope)
+        self.first.append(message)
         self.wake()
 
     def wake(self) -> None:
         """Have the actor scheduled unless it is already, or answer for the dead."""
         if self.turn.acquire(False):
+            self.idle = False
             self.dispatcher.ready(self)
         elif self.closed:
             self.drain()
 
-    def _make_room(self, envelope: Envelope[Any]) -> None:
-        if type(envelope.message) is _ActorStop:
+    def stop(self) -> None:
+        """Have the actor stop when it has handled what lies before; nobody waits for it."""
+        self.put_item(_ActorStop())
+
+    def close(self) -> None:
+        """Take nothing more without asking: the actor is dead."""
+        self.closed = True
+        self.room = 0
+
+    def failed(self, error: BaseException) -> None:
+        """Note a failure of the actor, here and for its kind; the text of the last is kept, bounded."""
+        self.last_error = self.stats.failed(error)
+
+    def took(self, name: str, ns: int, slow_ns: int) -> None:
+        """Note a handler's run that was the actor's longest so far, or over the bound."""
+        if ns > self.longest_ns:
+            self.longest_ns = ns
+            self.longest_handler = name
+        self.stats.took(name, ns, slow_ns)
+
+    def _make_room(self, item: Any) -> None:
+        if _is_stop(item):
             return
         if self.spec.policy is Policy.DROP_OLDEST:
             self._drop_oldest()
@@ -215,42 +279,52 @@ class Mailbox:
             self._refuse()
 
     def _drop_oldest(self) -> None:
-        stops: list[Envelope[Any]] = []
+        self.high = self.spec.limit
+        stops: list[Any] = []
         while True:
             try:
-                oldest = self._queue.popleft()
+                oldest = self.queue.popleft()
             except IndexError:
                 break
-            if type(oldest.message) is not _ActorStop:
-                self.lose(oldest)
+            if not _is_stop(oldest):
+                self._lose(oldest)
                 break
             stops.append(oldest)
-        self._queue.extendleft(reversed(stops))
+        self.queue.extendleft(reversed(stops))
 
     def _refuse(self) -> None:
         self.rejected += 1
+        self.high = max(self.high, self.spec.limit)
         raise MailboxFull(
             f"the mailbox of {self.name} holds its {self.spec.limit} messages",
             "tell it less often, or later",
         )
 
-    def lose(self, envelope: Envelope[Any]) -> None:
-        """Count a dropped envelope and tell whoever waits for its answer."""
+    def _lose(self, item: Any) -> None:
+        """Count a dropped message and tell whoever waits for its answer."""
         self.dropped += 1
-        if envelope.reply_to is not None:
+        if type(item) is Envelope and item.reply_to is not None:
             error = MailboxFull(f"{self.name} dropped the message for a newer one")
-            envelope.reply_to.set_exception((MailboxFull, error, None))
+            item.reply_to.set_exception((MailboxFull, error, None))
 
     def drain(self) -> None:
         """Answer everything that waits in a dead actor's mailbox, as Pykka does."""
-        while (envelope := self.pop()) is not None:
-            if envelope.reply_to is None:
+        while True:
+            try:
+                item = self.take()
+            except IndexError:
+                return
+            if type(item) is not Envelope or item.reply_to is None:
                 continue
-            if isinstance(envelope.message, _ActorStop):
-                envelope.reply_to.set(None)
+            if _is_stop(item):
+                item.reply_to.set(None)
             else:
                 error = pykka.ActorDeadError(f"{self.name} stopped before handling the message")
-                envelope.reply_to.set_exception((pykka.ActorDeadError, error, None))
+                item.reply_to.set_exception((pykka.ActorDeadError, error, None))
+
+
+def _is_stop(item: Any) -> bool:
+    return type(item.message if type(item) is Envelope else item) is _ActorStop
 
 
 class LatestMailbox(Mailbox):
@@ -262,34 +336,35 @@ class LatestMailbox(Mailbox):
         self, dispatcher: Scheduler, spec: MailboxSpec, level: int, stats: KindStats
     ) -> None:
         super().__init__(dispatcher, spec, level, stats)
+        self.room = 0
         self._lock = threading.Lock()
         self._keyed: dict[object, Envelope[Any]] = {}
 
-    def pop(self) -> Envelope[Any] | None:
+    def take_queued(self) -> Any:
         with self._lock:
-            envelope = super().pop()
-            if envelope is not None and self._keyed and envelope.reply_to is None:
-                key = self.spec.key(envelope.message)
-                if key is not None and self._keyed.get(key) is envelope:
+            item = self.queue.popleft()
+            if self._keyed and type(item) is Envelope and item.reply_to is None:
+                key = self.spec.key(item.message)
+                if self._keyed.get(key) is item:
                     del self._keyed[key]
-            return envelope
+            return item
 
-    def put(self, envelope: Envelope[Any], /) -> None:
-        key = self.spec.key(envelope.message) if envelope.reply_to is None else None
+    def put_item(self, item: Any) -> None:
+        key = self.spec.key(item) if type(item) is not Envelope else None
         if key is None:
-            super().put(envelope)
+            super().put_item(item)
             return
         with self._lock:
             queued = self._keyed.get(key)
             if queued is not None:
-                queued.message = envelope.message
+                queued.message = item
                 self.dropped += 1
                 return
-            if len(self._queue) >= self.spec.limit:
+            if len(self.queue) >= self.spec.limit:
                 self._refuse()
-            self._keyed[key] = envelope
-            self._queue.append(envelope)
-            self.high = max(self.high, len(self._queue))
+            # Only what may be replaced needs something around it that can be written to.
+            self._keyed[key] = envelope = Envelope(item)
+            self.queue.append(envelope)
         self.wake()
 
 
@@ -305,15 +380,15 @@ class BlockingMailbox(Mailbox):
         self._room = threading.Condition()
         self._waiting = 0
 
-    def pop(self) -> Envelope[Any] | None:
-        envelope = super().pop()
-        if self._waiting and envelope is not None:
+    def take_queued(self) -> Any:
+        item = self.queue.popleft()
+        if self._waiting:
             with self._room:
                 self._room.notify()
-        return envelope
+        return item
 
-    def _make_room(self, envelope: Envelope[Any]) -> None:
-        if type(envelope.message) is _ActorStop:
+    def _make_room(self, item: Any) -> None:
+        if _is_stop(item):
             return
         if not self.dispatcher.may_wait():
             self._refuse()
@@ -321,7 +396,7 @@ class BlockingMailbox(Mailbox):
         with self._room:
             self._waiting += 1
             try:
-                while len(self._queue) >= self.spec.limit and not self.closed:
+                while len(self.queue) >= self.spec.limit and not self.closed:
                     left = deadline - time.monotonic()
                     if left <= 0 or not self._room.wait(left):
                         self._refuse()

@@ -42,7 +42,7 @@ class KindSnapshot:
 
 @dataclass(slots=True)
 class KindStats:
-    """The running counts of one kind; updated once a turn under its lock."""
+    """The running counts of one kind; `handled`, `dropped` and `rejected` are those of its dead actors."""
 
     kind: str
     handled: int = 0
@@ -55,6 +55,7 @@ class KindStats:
     depth_max: int = 0
     dropped: int = 0
     rejected: int = 0
+    looked: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def took(self, name: str, ns: int, slow_ns: int) -> None:
@@ -69,15 +70,17 @@ class KindStats:
                 count, longest = self.slow.get(name, (0, 0))
                 self.slow[name] = (count + 1, max(longest, ns))
 
-    def failed(self, error: BaseException) -> None:
-        """Note a failure; the text of the last one is kept, bounded."""
+    def failed(self, error: BaseException) -> str:
+        """Note a failure; the text of the last one is kept, bounded, and returned."""
         with self.lock:
             self.failures += 1
             self.last_error = f"{type(error).__name__}: {error}"[:300]
+            return self.last_error
 
-    def retired(self, depth: int, dropped: int, rejected: int) -> None:
+    def retired(self, handled: int, depth: int, dropped: int, rejected: int) -> None:
         """Keep what a closing mailbox has counted."""
         with self.lock:
+            self.handled += handled
             self.depth_max = max(self.depth_max, depth)
             self.dropped += dropped
             self.rejected += rejected
@@ -88,6 +91,9 @@ class Counted(Protocol):
 
     @property
     def stats(self) -> KindStats: ...
+
+    @property
+    def handled(self) -> int: ...
 
     @property
     def high(self) -> int: ...
@@ -113,8 +119,8 @@ def snapshot(kinds: Iterable[KindStats], mailboxes: Iterable[Counted]) -> dict[s
             result[stats.kind] = KindSnapshot(
                 kind=stats.kind,
                 alive=len(boxes),
-                handled=stats.handled,
-                depth_max=max([stats.depth_max, *(box.high for box in boxes)]),
+                handled=stats.handled + sum(box.handled for box in boxes),
+                depth_max=max([stats.depth_max, *(max(box.high, len(box)) for box in boxes)]),
                 queued=sum(len(box) for box in boxes),
                 longest_ms=stats.longest_ns / 1e6,
                 longest_handler=stats.longest_handler,

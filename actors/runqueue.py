@@ -31,7 +31,7 @@ class RunQueues:
         self.dead_letters = 0
         self._timers = timers
         self._clock = clock
-        self._sleepers = 0
+        self.sleepers = 0
         self._turns = 0
         self._favoured = 0
 
@@ -41,7 +41,7 @@ class RunQueues:
     def push(self, mailbox: Mailbox) -> None:
         """Queue a mailbox whose turn the caller has won."""
         self.levels[mailbox.level].append(mailbox)
-        if self._sleepers:
+        if self.sleepers:
             self.wake()
 
     def wake(self) -> None:
@@ -51,14 +51,14 @@ class RunQueues:
 
     def pop(self) -> Mailbox | None:
         """The next mailbox to have a turn; None when there is none now."""
-        if len(self._timers):
+        if self._timers.heap:
             self._fire()
         self._turns += 1
-        if self._turns % PATIENCE == 0:
+        if not self._turns % PATIENCE:
             self._favoured = (self._favoured + 1) % len(self.levels)
-            if self.levels[self._favoured]:
+            if favoured := self.levels[self._favoured]:
                 try:
-                    return self.levels[self._favoured].popleft()
+                    return favoured.popleft()
                 except IndexError:
                     return None  # another worker was quicker; the caller looks again
         for queue in self.levels:
@@ -84,7 +84,7 @@ class RunQueues:
         """Wait for work, a timer or `timeout` seconds; the caller holds `cond`."""
         # Counting sleepers before looking is what makes `push` free of locks: either it sees the
         # sleeper and wakes it, or the sleeper sees the mailbox.
-        self._sleepers += 1
+        self.sleepers += 1
         try:
             if self:
                 return
@@ -95,4 +95,4 @@ class RunQueues:
             if timeout is None or timeout > 0:
                 self.cond.wait(timeout)
         finally:
-            self._sleepers -= 1
+            self.sleepers -= 1

@@ -40,18 +40,18 @@ class Timers:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._heap: list[Timer] = []
+        self.heap: list[Timer] = []
         self._order = itertools.count()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self.heap)
 
     @property
     def next_due(self) -> float | None:
         """When the first timer is due, on the dispatcher's clock; None without timers."""
         try:
-            return self._heap[0].due
+            return self.heap[0].due
         except IndexError:
             return None
 
@@ -62,21 +62,21 @@ class Timers:
             TooManyTimers: the bound is reached, cancelled ones not counted.
         """
         with self._lock:
-            if len(self._heap) >= self._limit:
-                self._heap = [timer for timer in self._heap if not timer.cancelled]
-                heapq.heapify(self._heap)
-                if len(self._heap) >= self._limit:
+            if len(self.heap) >= self._limit:
+                self.heap[:] = [timer for timer in self.heap if not timer.cancelled]
+                heapq.heapify(self.heap)
+                if len(self.heap) >= self._limit:
                     raise TooManyTimers(f"{self._limit} timers are pending", "cancel some")
             timer = Timer(due, next(self._order), ref, message)
-            heapq.heappush(self._heap, timer)
+            heapq.heappush(self.heap, timer)
             return timer
 
     def due(self, now: float) -> list[Timer]:
         """Take out what is due at `now`, in order."""
         taken: list[Timer] = []
         with self._lock:
-            while self._heap and self._heap[0].due <= now:
-                timer = heapq.heappop(self._heap)
+            while self.heap and self.heap[0].due <= now:
+                timer = heapq.heappop(self.heap)
                 if not timer.cancelled:
                     taken.append(timer)
         return taken
@@ -84,4 +84,4 @@ class Timers:
     def clear(self) -> None:
         """Forget all of them."""
         with self._lock:
-            self._heap.clear()
+            self.heap.clear()

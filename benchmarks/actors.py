@@ -1,4 +1,4 @@
-"""Messages a second to many actors: the shared dispatcher beside Pykka's thread an actor, in one run."""
+"""Actors: messages a second beside Pykka's thread an actor; how many live at once, their size, their end."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ import gc
 import json
 import os
 import platform
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
+import psutil
 import pykka
 
 from actors.dispatch import Dispatcher, GreenActor
 
 MESSAGES = 100_000
-ROUNDS = 3
+ROUNDS = 5
+CROWD = 100_000
 
 
 class _Gate:
@@ -75,14 +79,117 @@ def _tells(start: Callable[[int, _Gate], pykka.ActorRef[Any]], actors: int, mess
     return share * actors / took
 
 
-def run(*, scale: float = 1.0) -> dict[str, Any]:
-    """Tell 100 and 1,000 actors in turn, from one thread; the median of three rounds each.
+class _Answers(GreenActor):
+    """One of a crowd: answers a number with its own."""
 
-    Both sides take turns within each round. Returns {bench, machine, results: [{metric, unit, value,
-    peer, peer_value, ratio, at_least}]}; `scale` shortens or lengthens the run.
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def on_receive(self, message: Any) -> int:
+        _, collector = message
+        collector.tell(self.number)
+        return self.number
+
+
+class _Collects(GreenActor):
+    """Takes the crowd's answers, each of which must come once."""
+
+    def __init__(self, count: int, done: threading.Event) -> None:
+        super().__init__()
+        self.heard = bytearray(count)
+        self._left = count
+        self._done = done
+
+    def on_receive(self, message: int) -> None:
+        self.heard[message] += 1
+        self._left -= 1
+        if not self._left:
+            self._done.set()
+
+
+def _crowd(count: int) -> dict[str, float]:
+    """Start `count` actors in this process, have each told and answer once, and stop them all.
+
+    Returns bytes an actor (resident memory grown, with the references held in a list) before and
+    after the answers, and seconds: `starting`, `answering`, `stopping` all at once.
+    """
+    process = psutil.Process()
+    with Dispatcher(workers=1) as dispatcher:
+        done = threading.Event()
+        # A warm process: what the first actors and the first asked message bring is no actor's own.
+        for ref in [dispatcher.start(_Answers, n) for n in range(1_000)]:
+            ref.stop(timeout=60)
+        collector = dispatcher.start(_Collects, count, done)
+        gc.collect()
+        before = process.memory_info().rss
+        began = time.perf_counter()
+        refs = [dispatcher.start(_Answers, n) for n in range(count)]
+        started = time.perf_counter()
+        while dispatcher.metrics()["_Answers"].alive < count:
+            time.sleep(0.01)
+        gc.collect()
+        born = process.memory_info().rss
+        asked = time.perf_counter()
+        for ref in refs:
+            ref.tell(("who", collector))
+        if not done.wait(300):
+            raise RuntimeError(f"not all of {count} actors answered")
+        answered = time.perf_counter()
+        heard = collector.proxy().heard.get(timeout=60)
+        if set(heard) != {1}:
+            raise RuntimeError("an actor answered twice")
+        gc.collect()
+        lived = process.memory_info().rss
+        del ref, collector
+        stopping = time.perf_counter()
+        left = dispatcher.stop_all(timeout=600)
+        stopped = time.perf_counter()
+        if left or pykka.ActorRegistry.get_all():
+            raise RuntimeError(f"{left} actors did not stop")
+        alive = sum(ref.is_alive() for ref in refs)
+        if alive:
+            raise RuntimeError(f"{alive} actors say that they live")
+    return {
+        "born": (born - before) / count,
+        "lived": (lived - before) / count,
+        "starting": started - began,
+        "answering": answered - asked,
+        "stopping": stopped - stopping,
+    }
+
+
+def _apart(count: int) -> dict[str, float]:
+    """`_crowd` in a process of its own, whose memory nothing has touched before."""
+    _say(f"actors: a crowd of {count:,}")
+    code = f"import json; from benchmarks.actors import _crowd; print(json.dumps(_crowd({count})))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, timeout=1800
+    )
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(*, scale: float = 1.0) -> dict[str, Any]:
+    """Tell 100 and 1,000 actors in turn, from one thread; then let 100,000 live at once.
+
+    Tells: both sides take turns within each of five rounds; the values are medians, the ratio is
+    the median of the rounds' ratios. The crowd: each actor is told and answers once. Its memory is what the
+    process's resident size has grown by, an actor: the actor object with one attribute, its
+    mailbox, its reference (held), URN, registry entry and dispatcher entry. The time to stop is
+    measured for a tenth of the crowd and for all of it; it grows in proportion when ten times as
+    many take ten times as long.
+
+    Returns {bench, machine, results: [{metric, unit, value, peer, peer_value, ratio, at_least |
+    at_most}]}; `scale` shortens or lengthens the telling, and shortens the crowd when below 1.
     """
     messages = max(10_000, int(MESSAGES * scale))
-    results = []
+    crowd = max(2_000, int(CROWD * min(1.0, scale)))
+    results: list[dict[str, Any]] = []
     with Dispatcher(workers=1) as dispatcher:
 
         def green(share: int, gate: _Gate) -> pykka.ActorRef[Any]:
@@ -91,23 +198,47 @@ def run(*, scale: float = 1.0) -> dict[str, Any]:
         def threaded(share: int, gate: _Gate) -> pykka.ActorRef[Any]:
             return _Threaded.start(share, gate)
 
-        for actors, at_least in ((100, 1.0), (1_000, 10.0)):
-            ours, peers = [], []
+        for actors, at_least in ((100, 4.0), (1_000, 50.0)):
+            _say(f"actors: tells to {actors:,}, {ROUNDS} rounds a side")
+            rounds = []
             for _ in range(ROUNDS):
-                ours.append(_tells(green, actors, messages))
-                peers.append(_tells(threaded, actors, messages))
-            value, peer = sorted(ours)[ROUNDS // 2], sorted(peers)[ROUNDS // 2]
+                # Ours needs more messages for a run as long as the peer's: a tenth of a second tells little.
+                ours = _tells(green, actors, messages * 4)
+                rounds.append((ours, _tells(threaded, actors, messages)))
+            middle = ROUNDS // 2
             results.append(
                 {
                     "metric": f"messages told to {actors:,} actors",
                     "unit": "1/s",
-                    "value": round(value),
+                    "value": round(sorted(ours for ours, _ in rounds)[middle]),
                     "peer": "pykka.ThreadingActor",
-                    "peer_value": round(peer),
-                    "ratio": round(value / peer, 2),
+                    "peer_value": round(sorted(peer for _, peer in rounds)[middle]),
+                    "ratio": round(sorted(ours / peer for ours, peer in rounds)[middle], 2),
                     "at_least": at_least,
                 }
             )
+    few, many = _apart(crowd // 10), _apart(crowd)
+    results += [
+        {
+            "metric": "actors alive at once, each told and answering once",
+            "unit": "actors",
+            "value": crowd,
+        }
+        | ({"at_least": CROWD} if crowd >= CROWD else {}),
+        _figure("resident memory an actor, before its first message", "B", many["born"]),
+        _figure("resident memory an actor, after its answer", "B", many["lived"], at_most=4096),
+        _figure(f"starting {crowd:,} actors", "s", many["starting"]),
+        _figure(f"telling {crowd:,} actors and hearing each", "s", many["answering"]),
+        _figure(f"stopping {crowd // 10:,} actors", "s", few["stopping"]),
+        _figure(f"stopping {crowd:,} actors", "s", many["stopping"]),
+        # 10 is in proportion, 100 in its square; between lie caches and the collector of garbage.
+        _figure(
+            "stopping ten times as many takes so many times as long",
+            "×",
+            many["stopping"] / few["stopping"],
+            at_most=20,
+        ),
+    ]
     return {
         "bench": "actors",
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores,"
@@ -116,17 +247,27 @@ def run(*, scale: float = 1.0) -> dict[str, Any]:
     }
 
 
+def _figure(metric: str, unit: str, value: float, **bound: float) -> dict[str, Any]:
+    return {
+        "metric": metric,
+        "unit": unit,
+        "value": round(value, 2 if value < 100 else None),
+    } | bound
+
+
 def main() -> None:
     """Print the measurement, as a table or with `--json`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--scale", type=float, default=1.0)
     arguments = parser.parse_args()
-    found = run()
+    found = run(scale=arguments.scale)
     if arguments.json:
         print(json.dumps(found, indent=2))
         return
     for one in found["results"]:
-        print(f"{one['metric']}: {one['value']}/s, {one['ratio']} times {one['peer_value']}/s")
+        beside = f", {one['ratio']} times {one['peer_value']}/s" if "peer" in one else ""
+        print(f"{one['metric']}: {one['value']} {one['unit']}{beside}")
 
 
 if __name__ == "__main__":

@@ -8,16 +8,17 @@ import logging
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from actors.inspection import MOST_ROWS, Sort
 from engine_bridge.errors import ERROR_MEANINGS, address_error
 from engine_bridge.feed import Feed
 from engine_bridge.gateway import Gateway
@@ -101,9 +102,11 @@ def create_app(house: House) -> FastAPI:
         return {**stage.status(), "bridge": dict(house.status())}
 
     @app.get("/api/actors")
-    async def actors() -> dict[str, Any]:
-        """Every actor, one row each."""
-        return {"actors": [dict(row) for row in stage.inspect()]}
+    async def actors(
+        sort: Sort = "rate", limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = 50
+    ) -> dict[str, Any]:
+        """The kinds of actors, and the busiest actors, one row each."""
+        return dict(stage.inspect(sort, limit))
 
     @app.get("/api/world")
     async def world() -> dict[str, Any]:

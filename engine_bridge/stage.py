@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from actors.inspection import Sort
 from models.request import NO_PREFERENCE, Preference
 
 if TYPE_CHECKING:
@@ -125,5 +126,6 @@ class Stage(Protocol):
     def status(self) -> Mapping[str, Any]:
         """Plain values for operators; numbers in it become metrics. At least `ready` bool, `tick` int."""
 
-    def inspect(self) -> Sequence[Mapping[str, Any]]:
-        """One row of plain values an actor: `name`, `kind`, `state`, `mailbox`, `handled`, `restarts` …"""
+    def inspect(self, sort: Sort, limit: int) -> Mapping[str, Any]:
+        """`actors`: a row of plain values for each of the first `limit` actors by `sort`, with its name, kind,
+        state, mailbox and what it did; `kinds`: the same for each kind; `alive`: how many there are."""

@@ -107,6 +107,7 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
         "minds": status["minds_did"],
         "coordinator": status["coordinator_did"],
         "counts": status["counts"],
+        "actors": company.inspect()["kinds"],
         "out": str(request.out),
     }
 

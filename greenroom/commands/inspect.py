@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
+from actors.inspection import MOST_ROWS, Sort
 from engine_bridge.client import AsyncClient
 from foundation.errors import UsageError
 from greenroom import console
@@ -24,11 +28,27 @@ def inspect(
     url: Annotated[str, typer.Option(help="the game socket")] = "ws://127.0.0.1:8765",
     http: pages.Http = pages.DEFAULT,
     token: console.Token = None,
+    sort: Annotated[
+        Sort, typer.Option(help="actors: the first are those with the most of this, or by name")
+    ] = "rate",
+    limit: Annotated[
+        int, typer.Option(min=1, max=MOST_ROWS, help="actors: so many rows at the most")
+    ] = 20,
+    over: Annotated[
+        float,
+        typer.Option(
+            min=0, max=60, help="actors: rates over so many seconds; 0: since somebody last looked"
+        ),
+    ] = 1.0,
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Look into a running world or a folder."""
     if what == "actors":
-        _show_actors(pages.call(f"{http}/api/actors", token), json)
+        page = f"{http}/api/actors?{urlencode({'sort': sort, 'limit': limit})}"
+        if over:
+            pages.call(page, token)
+            time.sleep(over)
+        _show_actors(pages.call(page, token), sort, json)
     elif what == "entity":
         if entity is None:
             raise UsageError("which entity?", "greenroom inspect entity ID")
@@ -52,13 +72,28 @@ def _show_values(values: dict[str, Any], json: bool) -> None:
     console.people.print(table)
 
 
-def _show_actors(answer: Any, json: bool) -> None:
+def _show_actors(answer: Any, sort: str, json: bool) -> None:
     if json:
         console.machine(answer)
         return
-    rows = answer["actors"]
-    columns = list(rows[0]) if rows else ["name"]
-    table = Table(*columns, box=None)
+    kinds, rows = answer["kinds"], answer["actors"]
+    console.people.print(f"{answer['alive']:,} actors; rates over {answer['over_s']:g} s")
+    console.people.print(_table(kinds))
+    console.people.print(f"\nthe first {len(rows)} by {sort}")
+    console.people.print(_table(rows))
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    """A column for each value that differs from nothing in some row."""
+    columns = [key for key in (rows[0] if rows else {}) if any(row[key] for row in rows)]
+    table = Table(box=None)
+    for column in columns:
+        number = all(isinstance(row[column], int | float) for row in rows)
+        table.add_column(column.replace("_", " "), justify="right" if number else "left")
     for row in rows:
-        table.add_row(*(str(row.get(column, "")) for column in columns))
-    console.people.print(table)
+        table.add_row(*(escape(_text(row[column])) for column in columns))
+    return table
+
+
+def _text(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else str(value)

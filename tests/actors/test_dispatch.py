@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +28,7 @@ from actors.errors import (
     WouldDeadlock,
 )
 from actors.mailbox import MailboxSpec, Policy
+from actors.reference import GreenRef
 from actors.runqueue import PATIENCE
 from foundation.errors import LimitError, UsageError
 
@@ -127,6 +129,73 @@ def test_nobody_starves_below_a_flood_of_urgent_work() -> None:
     manual.close()
 
 
+def test_a_flooding_actor_does_not_starve_its_equals() -> None:
+    with Dispatcher(workers=0, batch=8) as dispatcher:
+        log: list[Any] = []
+
+        class Flood(Scribe):
+            def on_receive(self, message: int) -> None:
+                super().on_receive(message)
+                if len(log) < 4_000:
+                    for _ in range(2):
+                        self.actor_ref.tell(message + 1)
+
+        class Modest(Scribe):
+            def on_receive(self, message: int) -> None:
+                super().on_receive(message)
+                if message < 20:
+                    self.actor_ref.tell(message + 1)
+
+        flood = dispatcher.start(Flood, log, "flood")
+        modest = [dispatcher.start(Modest, log, f"modest {n}") for n in range(5)]
+        for ref in (flood, *modest):
+            ref.tell(0)
+        dispatcher.pump()
+        for n in range(5):
+            at = [i for i, (who, _) in enumerate(log) if who == f"modest {n}"]
+            assert len(at) == 21
+            # Between two of its messages lies a turn of each of the others at the most.
+            assert max(b - a for a, b in itertools.pairwise(at)) <= 5 * 8 + 1
+
+
+def test_an_urgent_actor_that_needs_an_idle_ones_answer_is_not_kept_from_it_by_those_between() -> (
+    None
+):
+    manual = Dispatcher(workers=0, batch=1)
+    log: list[Any] = []
+
+    class Between(GreenActor):
+        level = Level.NORMAL
+
+        def on_receive(self, message: int) -> None:
+            log.append(message)
+            if message < 10 * PATIENCE * len(Level):
+                self.actor_ref.tell(message + 1)
+
+    class Keeper(GreenActor):
+        level = Level.BACKGROUND
+
+        def on_receive(self, message: pykka.ActorRef[Any]) -> None:
+            message.tell("the key")
+
+    class Wants(GreenActor):
+        level = Level.STEP
+
+        def on_receive(self, message: Any) -> None:
+            if message == "go":
+                keeper.tell(self.actor_ref)
+            else:
+                log.append(message)
+
+    keeper, between, wants = (manual.start(kind) for kind in (Keeper, Between, Wants))
+    manual.pump()
+    between.tell(0)
+    wants.tell("go")
+    manual.pump()
+    assert 0 < log.index("the key") <= PATIENCE * len(Level) + 1
+    manual.close()
+
+
 def test_an_urgent_message_goes_before_those_already_queued(manual: Dispatcher) -> None:
     log: list[Any] = []
     ref = manual.start(Scribe, log)
@@ -196,6 +265,68 @@ def test_a_handler_may_wait_for_an_actor_of_another_dispatcher(threaded: Dispatc
         log: list[Any] = []
         far = other.start(Scribe, log)
         assert threaded.start(Waiter).ask(far, timeout=WAIT) == "far"
+
+
+@pytest.mark.parametrize("how", ["attribute", "call", "join", "stop", "get_all"])
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_every_way_of_waiting_is_detected(how: str, workers: int) -> None:
+    class Waiter(GreenActor):
+        def on_receive(self, message: pykka.ActorRef[Any]) -> Any:
+            proxy = message.proxy()
+            if how == "attribute":
+                return proxy.name.get(timeout=WAIT)
+            if how == "call":
+                return proxy.on_receive("x").get(timeout=WAIT)
+            if how == "stop":
+                return message.stop(timeout=WAIT)
+            if how == "join":
+                return proxy.name.join(proxy.log).get(timeout=WAIT)
+            return pykka.get_all([proxy.name, proxy.log], timeout=WAIT)
+
+    with Dispatcher(workers) as dispatcher:
+        scribe, waiter = dispatcher.start(Scribe, [], "scribe"), dispatcher.start(Waiter)
+        with pytest.raises(WouldDeadlock) as caught:
+            waiter.ask(scribe, timeout=WAIT)
+        for ref in (waiter, scribe):
+            assert ref.actor_urn in caught.value.message
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_ring_of_waits_over_several_dispatchers_is_detected_and_named(workers: int) -> None:
+    class Passes(GreenActor):
+        def on_receive(self, message: list[pykka.ActorRef[Any]]) -> Any:
+            return message[0].ask(message[1:], timeout=WAIT) if message else "the end"
+
+    with Dispatcher(workers) as one, Dispatcher(workers) as two, Dispatcher(workers) as three:
+        first, other = one.start(Passes), one.start(Passes)
+        second, third = two.start(Passes), three.start(Passes)
+        assert first.ask([second, third], timeout=WAIT) == "the end"
+        for back in (first, other):
+            with pytest.raises(WouldDeadlock) as caught:
+                first.ask([second, third, back], timeout=WAIT)
+            for ref in (first, second, third, back):
+                assert ref.actor_urn in caught.value.message
+        assert first.ask([third], timeout=WAIT) == "the end"
+
+
+def test_a_free_thread_of_the_awaited_dispatcher_makes_a_wait_no_deadlock() -> None:
+    class Passes(GreenActor):
+        def on_receive(self, message: list[pykka.ActorRef[Any]]) -> Any:
+            return message[0].ask(message[1:], timeout=WAIT) if message else "the end"
+
+    with Dispatcher(2) as wide, Dispatcher(1) as narrow:
+        first, other, far = wide.start(Passes), wide.start(Passes), narrow.start(Passes)
+        assert first.ask([far, other], timeout=WAIT) == "the end"
+
+
+def test_blocking_work_in_manual_mode_may_wait_for_an_actor(manual: Dispatcher) -> None:
+    log: list[Any] = []
+    scribe = manual.start(Scribe, log)
+    manual.pump()
+    manual.run_blocking(lambda: scribe.ask("?", timeout=WAIT), scribe, "asked")
+    scribe.tell("before")
+    manual.pump()
+    assert log == ["before", "?", Finished("asked", "?")]
 
 
 def test_a_handler_may_neither_pump_nor_close_its_dispatcher(manual: Dispatcher) -> None:
@@ -400,31 +531,47 @@ def test_a_new_instance_moves_in_behind_the_same_reference_and_mailbox(manual: D
     assert manual.metrics()["Fragile"].restarts == 1
 
 
-def test_stopping_many_actors_does_not_search_the_registry_for_each(manual: Dispatcher) -> None:
-    class Refs(list[Any]):
-        steps = 0
+@pytest.mark.parametrize("order", ["first started first", "last started first"])
+def test_stopping_many_actors_one_by_one_does_not_search_the_registry_for_each(
+    manual: Dispatcher, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    class Compared:
+        compared = 0
 
-        def __getitem__(self, index: Any) -> Any:
-            Refs.steps += 1
-            return super().__getitem__(index)
+        def __eq__(self, other: object) -> bool:
+            Compared.compared += 1
+            return self is other
 
-        def __iter__(self) -> Iterator[Any]:
-            Refs.steps += len(self)
-            return super().__iter__()
+        __hash__ = object.__hash__
 
-    log: list[Any] = []
-    kept = pykka.ActorRegistry._actor_refs
-    pykka.ActorRegistry._actor_refs = Refs(kept)
-    try:
-        refs = [manual.start(Scribe, log) for _ in range(300)]
-        assert pykka.ActorRegistry.stop_all() == [True] * len(refs)
-        refs += [manual.start(Scribe, log) for _ in range(300)]
-        assert manual.stop_all() == 0
-        assert Refs.steps <= 4 * len(refs)
-        assert pykka.ActorRegistry._actor_refs == kept
-    finally:
-        pykka.ActorRegistry._actor_refs = kept
+    class Ref(Compared, GreenRef[Any]):
+        pass
+
+    monkeypatch.setattr("actors.actor.GreenRef", Ref)
+    before = pykka.ActorRegistry.get_all()
+    refs = [manual.start(Scribe, []) for _ in range(300)]
+    assert pykka.ActorRegistry.get_all() == before + refs
+    Compared.compared = 0
+    for ref in refs if order == "first started first" else reversed(refs):
+        ref.stop()
+    assert Compared.compared <= 4 * len(refs)
+    assert pykka.ActorRegistry.get_all() == before
     assert not any(ref.is_alive() for ref in refs)
+
+
+def test_stopping_all_goes_from_the_last_started_to_the_first(manual: Dispatcher) -> None:
+    log: list[Any] = []
+
+    class Leaves(Scribe):
+        def on_stop(self) -> None:
+            log.append(self.name)
+
+    for n in range(50):
+        manual.start(Leaves, log, str(n))
+    manual.pump()
+    assert manual.stop_all() == 0
+    assert log == [str(n) for n in reversed(range(50))]
+    assert not pykka.ActorRegistry.get_by_class(Leaves)
 
 
 def test_a_closed_dispatcher_has_no_living_actors_and_starts_none() -> None:

@@ -39,7 +39,7 @@ def test_a_day_of_kills_leaves_nobody_stuck(
     def trouble(world: Any) -> None:
         nonlocal kills
         if world.tick % 40 == 0:
-            everyone = [box.ref for box in list(c.dispatcher._mailboxes.values())]
+            everyone = [box.ref for box in list(c.dispatcher._mailboxes)]
             victim = chance.choice([ref for ref in everyone if ref is not c._boss])
             victim.tell(Kill())
             kills += 1

@@ -83,6 +83,9 @@ def test_status_joins_the_stages_and_the_bridges(pages: Callable[..., str]) -> N
 def test_actors_world_and_entities_are_shown(pages: Callable[..., str]) -> None:
     base = pages()
     assert body(get(f"{base}/api/actors"))["actors"][0]["name"] == "director"
+    assert body(get(f"{base}/api/actors?sort=restarts&limit=3"))["sort"] == "restarts"
+    assert get(f"{base}/api/actors?sort=beauty")[0] == 422
+    assert get(f"{base}/api/actors?limit=100000")[0] == 422
     assert body(get(f"{base}/api/world"))["width"] == 64
     assert body(get(f"{base}/api/entities/100"))["name"] == "Villager 0"
     status, _, text = get(f"{base}/api/entities/5")

@@ -202,6 +202,25 @@ def test_what_can_not_be_done_is_told_with_its_mend_and_changes_nothing(
     assert (ladder(server)["rungs"][0]["label"], ladder(server)["order"]) == before
 
 
+def test_the_actors_of_a_running_world_are_told_busiest_first(server: Any) -> None:
+    words = ["inspect", "actors", "--http", server.http, "--limit", "3", "--over", "0.5"]
+    result = CliRunner().invoke(app, [*words, "--json"])
+    assert result.exit_code == 0, result.output
+    seen = json.loads(result.stdout)
+    rates = [row["rate"] for row in seen["actors"]]
+    assert len(rates) == 3 < seen["alive"]
+    assert rates == sorted(rates, reverse=True)
+    director = next(kind for kind in seen["kinds"] if kind["kind"] == "Director")
+    assert director["handled"] > 0
+    assert director["rate"] > 0
+    assert director["longest_handler"] != ""
+    by_name = CliRunner().invoke(app, [*words, "--sort", "name"])
+    assert by_name.exit_code == 0
+    assert "the first 3 by name" in by_name.output
+    assert "Director" in by_name.output
+    assert CliRunner().invoke(app, [*words, "--sort", "beauty"]).exit_code == 2
+
+
 def test_nobody_there_is_wrong_usage() -> None:
     result = CliRunner().invoke(app, ["models", "use", "list", "--http", "http://127.0.0.1:9"])
     assert result.exit_code == 2 and "greenroom demo" in result.stderr

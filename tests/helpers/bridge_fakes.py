@@ -294,8 +294,9 @@ class FakeStage:
     def status(self) -> Mapping[str, Any]:
         return {"ready": self.ready, "tick": self.tick, "metronome": {"p99_ms": 1.5}}
 
-    def inspect(self) -> Sequence[Mapping[str, Any]]:
-        return [{"name": "director", "kind": "director", "state": "alive", "mailbox": 0}]
+    def inspect(self, sort: str, limit: int) -> Mapping[str, Any]:
+        rows = [{"name": "director", "kind": "director", "state": "alive", "mailbox": 0}]
+        return {"alive": 1, "kinds": [], "actors": rows[:limit], "sort": sort}
 
     def _frame(
         self,
