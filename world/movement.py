@@ -11,7 +11,7 @@ from world import maths
 from world.entities import Ints, Rows
 from world.events import Event
 from world.maths import TILE, clip
-from world.paths import AHEAD, Paths, clear
+from world.paths import AHEAD, NO_WAY, Paths, clear
 from world.state import State
 from world.tiles import COST, WALKABLE
 
@@ -91,8 +91,7 @@ def _plan(state: State, paths: Paths, rows: Rows) -> None:
     straight |= (x // TILE == gx // TILE) & (y // TILE == gy // TILE)
     c.way_x[rows] = np.where(straight, gx, x)
     c.way_y[rows] = np.where(straight, gy, y)
-    for row in rows[lost & ~straight].tolist():
-        _give_up(state, row)
+    _give_up(state, rows[lost & ~straight])
     around = rows[~straight & ~lost]
     if around.size:
         _follow(state, paths, around)
@@ -101,21 +100,14 @@ def _plan(state: State, paths: Paths, rows: Rows) -> None:
 def _follow(state: State, paths: Paths, rows: Rows) -> None:
     """Give waypoints along the field of each one's goal: the farthest of the next cells in sight."""
     c, width = state.columns, state.width
-    starts = (c.y[rows] // TILE * width + c.x[rows] // TILE).tolist()
-    goals = (c.goal_y[rows] // TILE * width + c.goal_x[rows] // TILE).tolist()
-    ways: list[list[int]] = []
-    at: list[int] = []
-    for i, (start, goal) in enumerate(zip(starts, goals, strict=True)):
-        cells = paths.ahead(start, goal)
-        if cells:
-            at.append(i)
-            ways.append(cells + cells[-1:] * (AHEAD - len(cells)))
-        else:
-            _give_up(state, int(rows[i]))
-    if not at:
+    starts = c.y[rows] // TILE * width + c.x[rows] // TILE
+    goals = c.goal_y[rows] // TILE * width + c.goal_x[rows] // TILE
+    cells_ahead = paths.ahead(starts, goals)
+    lost = cells_ahead[:, 0] == NO_WAY
+    _give_up(state, rows[lost])
+    rows, cells_ahead = rows[~lost], cells_ahead[~lost]
+    if not rows.size:
         return
-    rows = rows[at]
-    cells_ahead = np.array(ways, dtype=np.int64)
     spot_x = cells_ahead % width * TILE + _HALF
     spot_y = cells_ahead // width * TILE + _HALF
     x, y = np.repeat(c.x[rows], AHEAD), np.repeat(c.y[rows], AHEAD)
@@ -129,8 +121,7 @@ def _follow(state: State, paths: Paths, rows: Rows) -> None:
     c.way_x[rows] = spot_x[line, best]
     c.way_y[rows] = spot_y[line, best]
     held = (c.way_x[rows] == c.x[rows]) & (c.way_y[rows] == c.y[rows])
-    for row in rows[held].tolist():
-        _give_up(state, row)
+    _give_up(state, rows[held])
 
 
 def _stop(state: State, rows: Rows) -> None:
@@ -144,16 +135,20 @@ def _stop(state: State, rows: Rows) -> None:
         state.write("action", players, 0)
 
 
-def _give_up(state: State, row: int) -> None:
+def _give_up(state: State, rows: Rows) -> None:
+    """Let bodies stand where they are; they look for something else to do in a second."""
+    if not rows.size:
+        return
     c = state.columns
-    c.goal_x[row] = c.way_x[row] = c.x[row]
-    c.goal_y[row] = c.way_y[row] = c.y[row]
-    c.pace[row] = 0
-    c.stuck[row] = 0
-    if c.player[row]:
-        state.put(row, action=0)
-    else:
-        state.put(row, action_until=0, next_decision=state.tick + 20)
+    c.goal_x[rows] = c.way_x[rows] = c.x[rows]
+    c.goal_y[rows] = c.way_y[rows] = c.y[rows]
+    c.pace[rows] = 0
+    c.stuck[rows] = 0
+    state.touch_hot(rows)
+    played = c.player[rows] == 1
+    state.write("action", rows[played], 0)
+    state.write("action_until", rows[~played], 0)
+    state.write("next_decision", rows[~played], state.tick + 20)
 
 
 def _enter(state: State, rows: Rows, events: list[Event]) -> None:
