@@ -37,13 +37,13 @@ def crowded(npcs: int, things: int, seed: int = 7, side: int = SIDE) -> Compiled
         for n, (x, y) in enumerate(_middles(max(1, npcs // 100), side, draw))
     ]
     groups: dict[int, GroupInfo] = {}
+    wilds = np.argwhere(WALKABLE[tiles])
     spawns = [
-        _being(n, side, towns[n // 20 % len(towns)], places, groups, draw) for n in range(npcs)
+        _being(n, towns[n // 20 % len(towns)], places, groups, wilds, draw) for n in range(npcs)
     ]
-    open_y, open_x = np.nonzero(WALKABLE[tiles])
     for n in range(things):
-        at = draw.below(open_x.size)
-        spawns.append(Spawn(_THINGS[n % len(_THINGS)], *_unit(int(open_x[at]), int(open_y[at]))))
+        y, x = wilds[draw.below(len(wilds))].tolist()
+        spawns.append(Spawn(_THINGS[n % len(_THINGS)], *_unit(x, y)))
     return CompiledScene(
         name="crowded",
         size=(side, side),
@@ -120,10 +120,10 @@ def _town(
 
 def _being(
     n: int,
-    side: int,
     town: _Town,
     places: dict[str, Place],
     groups: dict[int, GroupInfo],
+    wilds: NDArray[np.int64],
     draw: Draw,
 ) -> Spawn:
     species = _SHARES[n % len(_SHARES)]
@@ -131,11 +131,11 @@ def _being(
         # Out on the land, a pack at one spot.
         pack = n // len(_SHARES) // _PACK
         spot = Draw(7, "pack" if species == "wolf" else "herd", pack)
-        px, py = spot.between(20, side - 20), spot.between(20, side - 20)
+        y, x = wilds[spot.below(len(wilds))].tolist()
         if species == "deer":
-            return Spawn("deer" if n % 3 else "hare", *_unit(px, py))
+            return Spawn("deer" if n % 3 else "hare", *_unit(x, y))
         groups.setdefault(pack + 1, GroupInfo(f"pack {pack}", "wolf"))
-        return Spawn("wolf", *_unit(px, py), group=pack + 1)
+        return Spawn("wolf", *_unit(x, y), group=pack + 1)
     home = town.houses[draw.below(len(town.houses))]
     work = town.works[draw.below(len(town.works))]
     at = places[work if species == "sheep" else home]
