@@ -5,19 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from world import maths
-from world.entities import Ints, Rows
+from world.entities import Rows
 from world.events import Event
-from world.maths import TILE, clip
+from world.kernels.stride import stride
+from world.maths import TILE
 from world.paths import AHEAD, NO_WAY, Paths, clear
 from world.state import State
 from world.tiles import COST, WALKABLE
 
 MAX_STUCK: Final = 12
 _HALF: Final = TILE // 2
-_MAX_STEP: Final = TILE - 1
 
 
 def walk(state: State, paths: Paths, events: list[Event]) -> None:
@@ -26,53 +24,20 @@ def walk(state: State, paths: Paths, events: list[Event]) -> None:
     rows = c.pace[: c.high].nonzero()[0]
     if not rows.size:
         return
-    x, y = c.x[rows], c.y[rows]
-    waiting = (x == c.way_x[rows]) & (y == c.way_y[rows])
+    waiting = (c.x[rows] == c.way_x[rows]) & (c.y[rows] == c.way_y[rows])
     if waiting.any():
         _plan(state, paths, rows[waiting])
-        going = c.pace[rows] > 0
-        rows, x, y = rows[going], x[going], y[going]
+        rows = rows[c.pace[rows] > 0]
         if not rows.size:
             return
-    dx, dy = c.way_x[rows] - x, c.way_y[rows] - y
-    distance = maths.isqrt(dx * dx + dy * dy)
-    ground = state.tiles[y // TILE, x // TILE]
-    step = c.speed[rows] * c.pace[rows] // (50 * COST[ground])
-    step = np.minimum(clip(step, 1, _MAX_STEP), distance)
-    whole = np.maximum(distance, 1)
-    half = whole >> 1
-    nx = x + (dx * step + half) // whole
-    ny = y + (dy * step + half) // whole
-    arrives = step == distance
-    nx = np.where(arrives, c.way_x[rows], nx)
-    ny = np.where(arrives, c.way_y[rows], ny)
-    wading = ~WALKABLE[ground]
-    free = WALKABLE[state.tiles[ny // TILE, nx // TILE]] | wading
-    if not free.all():
-        _slide(state, rows, x, y, nx, ny, ~free)
-    crossed = (nx // TILE != x // TILE) | (ny // TILE != y // TILE)
-    c.x[rows] = nx
-    c.y[rows] = ny
+    crossed = np.zeros(rows.size, dtype=np.bool_)
+    stride(
+        rows.astype(np.int64), c.x, c.y, c.way_x, c.way_y, c.speed, c.pace, c.stuck,
+        state.tiles, WALKABLE, COST, crossed,
+    )  # fmt: skip
     state.touch_hot(rows)
     if crossed.any():
         _enter(state, rows[crossed], events)
-
-
-def _slide(
-    state: State, rows: Rows, x: Ints, y: Ints, nx: Ints, ny: Ints, blocked: NDArray[np.bool_]
-) -> None:
-    """Where the step is blocked, keep the part of it along x or y that is free, in place."""
-    at = blocked.nonzero()[0]
-    tiles = state.tiles
-    free_x = WALKABLE[tiles[y[at] // TILE, nx[at] // TILE]] & (nx[at] != x[at])
-    free_y = WALKABLE[tiles[ny[at] // TILE, x[at] // TILE]] & (ny[at] != y[at]) & ~free_x
-    nx[at] = np.where(free_x, nx[at], x[at])
-    ny[at] = np.where(free_y, ny[at], y[at])
-    c = state.columns
-    c.stuck[rows[at]] += 1
-    held = at[~free_x & ~free_y]
-    c.way_x[rows[held]] = x[held]
-    c.way_y[rows[held]] = y[held]
 
 
 def _plan(state: State, paths: Paths, rows: Rows) -> None:
