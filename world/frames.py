@@ -101,14 +101,16 @@ class Frames:
     def _values(self, name: str, rows: Rows) -> NDArray[Any]:
         c = self._state.columns
         if name != "flags":
-            return c.data[INDEX[name]][rows].astype(_TYPES[name])
-        flags = (
+            values: NDArray[Any] = c.data[INDEX[name]][rows].astype(_TYPES[name])
+            return values
+        flags: NDArray[Any] = (
             FLAG_PLAYER * (c.player[rows] == 1)
             + FLAG_DEAD * (c.died[rows] >= 0)
             + FLAG_SPEAKS * self._state.rules.tables.speaks[c.species[rows]]
             + FLAG_DOWNED * (c.downed_until[rows] >= 0)
         )
-        return flags.astype(np.uint8)
+        flags = flags.astype(np.uint8)
+        return flags
 
 
 def _shut(values: NDArray[Any]) -> NDArray[Any]:

@@ -17,7 +17,7 @@ class Index:
         self._state = state
         self._at = -1
         self._squares = Squares(state.max_x, state.max_y)
-        self._minded: NDArray[np.bool_] = state.rules.tables.relations.any(axis=(0, 1))
+        self._minded = np.any(state.rules.tables.relations, axis=(0, 1))
 
     def _fresh(self) -> None:
         state = self._state
@@ -58,7 +58,8 @@ class Index:
         """Rows on their feet of a group."""
         self._fresh()
         first, last = np.searchsorted(self._groups, (group, group + 1))
-        return self._grouped[first:last]
+        found: Rows = self._grouped[first:last]
+        return found
 
     def leader(self, group: int) -> int:
         """The row of who leads a group now: whom the scene named, or the lowest id; -1 for none."""

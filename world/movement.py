@@ -6,15 +6,18 @@ from typing import Final
 
 import numpy as np
 
+from world import maths
 from world.entities import Rows
 from world.events import Event
 from world.kernels.stride import stride
-from world.maths import TILE
+from world.maths import TILE, Purpose
 from world.paths import AHEAD, NO_WAY, Paths, clear
 from world.state import State
 from world.tiles import COST, WALKABLE
 
 MAX_STUCK: Final = 12
+MAX_LED: Final = 256
+"""Bodies that are told the way around something in one tick."""
 _HALF: Final = TILE // 2
 
 
@@ -58,6 +61,10 @@ def _plan(state: State, paths: Paths, rows: Rows) -> None:
     c.way_y[rows] = np.where(straight, gy, y)
     _give_up(state, rows[lost & ~straight])
     around = rows[~straight & ~lost]
+    if around.size > MAX_LED:
+        # The others stand for this tick; a draw decides, so that none stands for long.
+        turn = maths.keyed_array(state.seed, c.id[around], state.tick, Purpose.WAY)
+        around = around[np.argsort(turn)[:MAX_LED]]
     if around.size:
         _follow(state, paths, around)
 

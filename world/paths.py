@@ -49,11 +49,11 @@ class _Field:
 
     @property
     def right(self) -> int:
-        return self.left + self.costs.shape[1]
+        return self.left + int(self.costs.shape[1])
 
     @property
     def bottom(self) -> int:
-        return self.top + self.costs.shape[0]
+        return self.top + int(self.costs.shape[0])
 
     def joined(self, other: _Field) -> _Field:
         """Both in one box; where both know a cost it is the same."""

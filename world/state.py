@@ -201,7 +201,8 @@ class State:
         changed = self._rows.folded
         rows = changed.nonzero()[0]
         changed[rows] = False
-        return rows[self.columns.id[rows] != 0]
+        used: Rows = rows[self.columns.id[rows] != 0]
+        return used
 
     def full_hash(self) -> int:
         """The same number from nothing but the state itself."""

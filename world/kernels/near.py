@@ -75,3 +75,28 @@ def nearest(
         best[i] = candidates[found] if found >= 0 else NOBODY
         least[i] = closest
         count[i] = seen
+
+
+@njit(cache=True)
+def within(
+    x: Cells, y: Cells, identity: Cells, high: int, row: int, reach: int
+) -> tuple[Cells, Cells]:
+    """The rows below `high` in use that lie within `reach` units of `row`, without it, and their squared distances."""
+    found = np.empty(64, dtype=np.int64)
+    distance = np.empty(64, dtype=np.int64)
+    size = 0
+    for other in range(high):
+        dx = x[other] - x[row]
+        if dx > reach or dx < -reach or identity[other] == 0 or other == row:
+            continue
+        dy = y[other] - y[row]
+        away = dx * dx + dy * dy
+        if away > reach * reach:
+            continue
+        if size == found.size:
+            found = np.append(found, found)
+            distance = np.append(distance, distance)
+        found[size] = other
+        distance[size] = away
+        size += 1
+    return found[:size], distance[:size]

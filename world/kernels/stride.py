@@ -16,7 +16,7 @@ _MOST: Final = _TILE - 1
 
 
 @njit(cache=True)
-def _root(square: int) -> int:
+def _root(square: np.int64) -> np.int64:
     """Whole square roots of 0..2**52, as `maths.isqrt` has them."""
     root = np.int64(math.sqrt(np.float64(square)))
     if root * root > square:
