@@ -103,14 +103,14 @@ class Frames:
         if name != "flags":
             values: NDArray[Any] = c.data[INDEX[name]][rows].astype(_TYPES[name])
             return values
-        flags: NDArray[Any] = (
+        flags: NDArray[np.int64] = (
             FLAG_PLAYER * (c.player[rows] == 1)
             + FLAG_DEAD * (c.died[rows] >= 0)
             + FLAG_SPEAKS * self._state.rules.tables.speaks[c.species[rows]]
             + FLAG_DOWNED * (c.downed_until[rows] >= 0)
         )
-        flags = flags.astype(np.uint8)
-        return flags
+        shown: NDArray[np.uint8] = flags.astype(np.uint8)
+        return shown
 
 
 def _shut(values: NDArray[Any]) -> NDArray[Any]:
