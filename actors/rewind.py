@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from actors.errors import ActorError
 from world.inputs import Input
 from world.ruleset import Ruleset
@@ -21,8 +23,9 @@ class Rewind:
         self.mark(world)
 
     def mark(self, world: World) -> dict[str, Any]:
-        """Keep this state as the one to go back to, and return it."""
+        """Keep this state as the one to go back to, and return it; its arrays refuse writing from now on."""
         self._state = world.get_state()
+        _shut(self._state)
         self._steps: list[tuple[tuple[Input, ...], int]] = []
         return self._state
 
@@ -48,3 +51,12 @@ class Rewind:
                     "load the last checkpoint",
                 )
         return world
+
+
+def _shut(state: Any) -> None:
+    """Let the arrays of a state refuse writing, so that storage needs no copy of them."""
+    for value in state.values() if isinstance(state, dict) else ():
+        _shut(value)
+        while isinstance(value, np.ndarray):
+            value.setflags(write=False)
+            value = value.base

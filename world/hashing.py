@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from world.entities import HOT, INDEX, NAMES, Columns
+from world.kernels import mixing
 from world.maths import MASK, Words, mix, mix_array
 
 _HOT_INDEX: Final = np.array([INDEX[n] for n in HOT], dtype=np.intp)
@@ -21,21 +22,20 @@ _COLD_INDEX: Final = np.array([i for n, i in INDEX.items() if n not in HOT], dty
 _ID: Final = INDEX["id"]
 _SALTS: Final[Words] = np.array([mix(0xC01D + i * 0x9E37) for i in range(len(NAMES))], np.uint64)
 _HALF_SALT: Final = {"hot": np.uint64(mix(0xA)), "cold": np.uint64(mix(0xB))}
-_M1: Final = np.uint64(0xBF58476D1CE4E5B9)
-_M2: Final = np.uint64(0x94D049BB133111EB)
-_S29, _S32 = np.uint64(29), np.uint64(32)
 
 
 def _half(columns: Columns, rows: NDArray[np.intp], index: NDArray[np.intp], half: str) -> Words:
-    words: Words = columns.data[index[:, None], rows].view(np.uint64)
-    words ^= _SALTS[index][:, None]
-    words *= _M1
-    words ^= words >> _S29
-    words *= _M2
-    words ^= words >> _S32
-    total: Words = words.sum(axis=0, dtype=np.uint64)
-    total ^= mix_array(columns.id[rows].view(np.uint64) ^ _HALF_SALT[half])
-    return mix_array(total)
+    out = np.empty(rows.size, dtype=np.uint64)
+    mixing.rows(
+        columns.data.view(np.uint64),
+        rows.astype(np.int64),
+        index,
+        _SALTS,
+        _ID,
+        _HALF_SALT[half],
+        out,
+    )
+    return out
 
 
 def hot_hashes(columns: Columns, rows: NDArray[np.intp]) -> Words:
@@ -54,13 +54,17 @@ def total(words: Words) -> int:
 
 
 class RowHashes:
-    """Follows a `Columns`: mark rows as they change, `fold()` when the sum is asked for."""
+    """Follows a `Columns`: mark rows as they change, `fold()` when the sum is asked for.
+
+    `folded` flags the rows that changed up to the last fold, for whoever clears it: the frames.
+    """
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
         self._sum = 0
         self._hot: Words = np.zeros(0, np.uint64)
         self._cold: Words = np.zeros(0, np.uint64)
+        self.folded: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.hot_dirty: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.cold_dirty: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.grown()
@@ -74,6 +78,7 @@ class RowHashes:
         if more > 0:
             self._hot = np.pad(self._hot, (0, more))
             self._cold = np.pad(self._cold, (0, more))
+            self.folded = np.pad(self.folded, (0, more))
             self.hot_dirty = np.pad(self.hot_dirty, (0, more))
             self.cold_dirty = np.pad(self.cold_dirty, (0, more))
 
@@ -95,6 +100,7 @@ class RowHashes:
                 self._sum = (self._sum + total(new) - total(kept[rows])) & MASK
                 kept[rows] = new
                 dirty[rows] = False
+                self.folded[rows] = True
         return self._sum
 
     def full(self) -> int:

@@ -6,15 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from world.entities import Ints, Rows
+from world.squares import Squares
 from world.state import State
 
 
 class Index:
-    """Answers from a cache that follows `State.membership`."""
+    """Answers from a cache that follows `State.membership`. All rows come in the order of their ids."""
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._at = -1
+        self._squares = Squares(state.max_x, state.max_y)
+        self._minded = np.any(state.rules.tables.relations, axis=(0, 1))
 
     def _fresh(self) -> None:
         state = self._state
@@ -25,10 +28,19 @@ class Index:
         n = c.high
         up = (c.id[:n] != 0) & (c.died[:n] < 0) & (c.downed_until[:n] < 0)
         self._up = up.nonzero()[0]
-        self._species: dict[int, Rows] = {}
+        self._here = np.zeros(c.capacity, dtype=np.bool_)
+        self._here[:n] = up & (self._minded[c.species[:n]] | (c.group[:n] > 0))
         self._unions: dict[bytes, Rows] = {}
-        self._leaders: dict[int, int] | None = None
-        self._members: dict[int, Rows] = {}
+        self._leaders: dict[int, int] = {}
+        grouped = self._up[c.group[self._up] > 0]
+        self._grouped = grouped[np.lexsort((c.id[grouped], c.group[grouped]))]
+        self._groups = c.group[self._grouped]
+
+    def squares(self) -> Squares:
+        """Where all stand who are anybody's threat, foe, prey or mate, as of now."""
+        self._fresh()
+        self._squares.follow(self._state.columns, self._here)
+        return self._squares
 
     def of_species(self, codes: NDArray[np.bool_]) -> Rows:
         """Rows on their feet of the species whose flag is set in `codes` (bool per species)."""
@@ -36,41 +48,40 @@ class Index:
         key = codes.tobytes()
         found = self._unions.get(key)
         if found is None:
-            found = self._up[codes[self._state.columns.species[self._up]]]
+            c = self._state.columns
+            found = self._up[codes[c.species[self._up]]]
+            found = found[np.argsort(c.id[found])]
             self._unions[key] = found
         return found
 
     def members(self, group: int) -> Rows:
         """Rows on their feet of a group."""
         self._fresh()
-        found = self._members.get(group)
-        if found is None:
-            found = self._up[self._state.columns.group[self._up] == group]
-            self._members[group] = found
+        first, last = np.searchsorted(self._groups, (group, group + 1))
+        found: Rows = self._grouped[first:last]
         return found
 
     def leader(self, group: int) -> int:
         """The row of who leads a group now: whom the scene named, or the lowest id; -1 for none."""
         self._fresh()
-        if self._leaders is None:
-            self._leaders = {}
         if group not in self._leaders:
             self._leaders[group] = self._find_leader(group)
         return self._leaders[group]
 
     def _find_leader(self, group: int) -> int:
-        rows = self.members(group)
-        if not group or not rows.size:
+        rows = self.members(group) if group > 0 else self._up[:0]
+        if not rows.size:
             return -1
-        ids = self._state.columns.id[rows]
         info = self._state.groups.get(group)
         if info is not None and info.leader:
+            ids = self._state.columns.id[rows]
             for row, entity in zip(rows.tolist(), ids.tolist(), strict=True):
                 if self._state.names.get(entity) == info.leader:
                     return int(row)
-        return int(rows[int(np.argmin(ids))])
+        return int(rows[0])
 
     def leaders(self, rows: Rows) -> Ints:
         """The leader's row for each row, -1 for loners."""
-        groups = self._state.columns.group[rows].tolist()
-        return np.fromiter((self.leader(g) for g in groups), dtype=np.int64, count=len(groups))
+        groups, which = np.unique(self._state.columns.group[rows], return_inverse=True)
+        found = [self.leader(group) for group in groups.tolist()]
+        return np.array(found, dtype=np.int64)[which]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from world.commit import Commit
 from world.effects import Bear
 from world.entities import NEVER
@@ -17,7 +19,7 @@ def pass_on(state: State, commit: Commit) -> None:
     due = (
         (c.next_decision[:n] <= state.tick) & ((c.died[:n] >= 0) | (c.downed_until[:n] >= 0))
     ).nonzero()[0]
-    for row in due.tolist():
+    for row in due[np.argsort(c.id[due])].tolist():
         if c.died[row] >= 0:
             commit.remove(int(c.id[row]))
         elif c.downed_until[row] <= state.tick:

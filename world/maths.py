@@ -42,6 +42,7 @@ class Purpose(IntEnum):
     BIRTH = 9
     LIKING = 10
     STUCK = 11
+    WAY = 12
     PLUGIN = 1000
 
 

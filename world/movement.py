@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from world import maths
-from world.entities import Ints, Rows
+from world.entities import Rows
 from world.events import Event
-from world.maths import TILE, clip
-from world.paths import AHEAD, Paths, clear
+from world.kernels.stride import stride
+from world.maths import TILE, Purpose
+from world.paths import AHEAD, NO_WAY, Paths, clear
 from world.state import State
 from world.tiles import COST, WALKABLE
 
 MAX_STUCK: Final = 12
+MAX_LED: Final = 256
+"""Bodies that are told the way around something in one tick."""
 _HALF: Final = TILE // 2
-_MAX_STEP: Final = TILE - 1
 
 
 def walk(state: State, paths: Paths, events: list[Event]) -> None:
@@ -26,53 +27,20 @@ def walk(state: State, paths: Paths, events: list[Event]) -> None:
     rows = c.pace[: c.high].nonzero()[0]
     if not rows.size:
         return
-    x, y = c.x[rows], c.y[rows]
-    waiting = (x == c.way_x[rows]) & (y == c.way_y[rows])
+    waiting = (c.x[rows] == c.way_x[rows]) & (c.y[rows] == c.way_y[rows])
     if waiting.any():
         _plan(state, paths, rows[waiting])
-        going = c.pace[rows] > 0
-        rows, x, y = rows[going], x[going], y[going]
+        rows = rows[c.pace[rows] > 0]
         if not rows.size:
             return
-    dx, dy = c.way_x[rows] - x, c.way_y[rows] - y
-    distance = maths.isqrt(dx * dx + dy * dy)
-    ground = state.tiles[y // TILE, x // TILE]
-    step = c.speed[rows] * c.pace[rows] // (50 * COST[ground])
-    step = np.minimum(clip(step, 1, _MAX_STEP), distance)
-    whole = np.maximum(distance, 1)
-    half = whole >> 1
-    nx = x + (dx * step + half) // whole
-    ny = y + (dy * step + half) // whole
-    arrives = step == distance
-    nx = np.where(arrives, c.way_x[rows], nx)
-    ny = np.where(arrives, c.way_y[rows], ny)
-    wading = ~WALKABLE[ground]
-    free = WALKABLE[state.tiles[ny // TILE, nx // TILE]] | wading
-    if not free.all():
-        _slide(state, rows, x, y, nx, ny, ~free)
-    crossed = (nx // TILE != x // TILE) | (ny // TILE != y // TILE)
-    c.x[rows] = nx
-    c.y[rows] = ny
+    crossed = np.zeros(rows.size, dtype=np.bool_)
+    stride(
+        rows.astype(np.int64), c.x, c.y, c.way_x, c.way_y, c.speed, c.pace, c.stuck,
+        state.tiles, WALKABLE, COST, crossed,
+    )  # fmt: skip
     state.touch_hot(rows)
     if crossed.any():
         _enter(state, rows[crossed], events)
-
-
-def _slide(
-    state: State, rows: Rows, x: Ints, y: Ints, nx: Ints, ny: Ints, blocked: NDArray[np.bool_]
-) -> None:
-    """Where the step is blocked, keep the part of it along x or y that is free, in place."""
-    at = blocked.nonzero()[0]
-    tiles = state.tiles
-    free_x = WALKABLE[tiles[y[at] // TILE, nx[at] // TILE]] & (nx[at] != x[at])
-    free_y = WALKABLE[tiles[ny[at] // TILE, x[at] // TILE]] & (ny[at] != y[at]) & ~free_x
-    nx[at] = np.where(free_x, nx[at], x[at])
-    ny[at] = np.where(free_y, ny[at], y[at])
-    c = state.columns
-    c.stuck[rows[at]] += 1
-    held = at[~free_x & ~free_y]
-    c.way_x[rows[held]] = x[held]
-    c.way_y[rows[held]] = y[held]
 
 
 def _plan(state: State, paths: Paths, rows: Rows) -> None:
@@ -91,9 +59,12 @@ def _plan(state: State, paths: Paths, rows: Rows) -> None:
     straight |= (x // TILE == gx // TILE) & (y // TILE == gy // TILE)
     c.way_x[rows] = np.where(straight, gx, x)
     c.way_y[rows] = np.where(straight, gy, y)
-    for row in rows[lost & ~straight].tolist():
-        _give_up(state, row)
+    _give_up(state, rows[lost & ~straight])
     around = rows[~straight & ~lost]
+    if around.size > MAX_LED:
+        # The others stand for this tick; a draw decides, so that none stands for long.
+        turn = maths.keyed_array(state.seed, c.id[around], state.tick, Purpose.WAY)
+        around = around[np.argsort(turn)[:MAX_LED]]
     if around.size:
         _follow(state, paths, around)
 
@@ -101,21 +72,14 @@ def _plan(state: State, paths: Paths, rows: Rows) -> None:
 def _follow(state: State, paths: Paths, rows: Rows) -> None:
     """Give waypoints along the field of each one's goal: the farthest of the next cells in sight."""
     c, width = state.columns, state.width
-    starts = (c.y[rows] // TILE * width + c.x[rows] // TILE).tolist()
-    goals = (c.goal_y[rows] // TILE * width + c.goal_x[rows] // TILE).tolist()
-    ways: list[list[int]] = []
-    at: list[int] = []
-    for i, (start, goal) in enumerate(zip(starts, goals, strict=True)):
-        cells = paths.ahead(start, goal)
-        if cells:
-            at.append(i)
-            ways.append(cells + cells[-1:] * (AHEAD - len(cells)))
-        else:
-            _give_up(state, int(rows[i]))
-    if not at:
+    starts = c.y[rows] // TILE * width + c.x[rows] // TILE
+    goals = c.goal_y[rows] // TILE * width + c.goal_x[rows] // TILE
+    cells_ahead = paths.ahead(starts, goals)
+    lost = cells_ahead[:, 0] == NO_WAY
+    _give_up(state, rows[lost])
+    rows, cells_ahead = rows[~lost], cells_ahead[~lost]
+    if not rows.size:
         return
-    rows = rows[at]
-    cells_ahead = np.array(ways, dtype=np.int64)
     spot_x = cells_ahead % width * TILE + _HALF
     spot_y = cells_ahead // width * TILE + _HALF
     x, y = np.repeat(c.x[rows], AHEAD), np.repeat(c.y[rows], AHEAD)
@@ -129,8 +93,7 @@ def _follow(state: State, paths: Paths, rows: Rows) -> None:
     c.way_x[rows] = spot_x[line, best]
     c.way_y[rows] = spot_y[line, best]
     held = (c.way_x[rows] == c.x[rows]) & (c.way_y[rows] == c.y[rows])
-    for row in rows[held].tolist():
-        _give_up(state, row)
+    _give_up(state, rows[held])
 
 
 def _stop(state: State, rows: Rows) -> None:
@@ -144,16 +107,20 @@ def _stop(state: State, rows: Rows) -> None:
         state.write("action", players, 0)
 
 
-def _give_up(state: State, row: int) -> None:
+def _give_up(state: State, rows: Rows) -> None:
+    """Let bodies stand where they are; they look for something else to do in a second."""
+    if not rows.size:
+        return
     c = state.columns
-    c.goal_x[row] = c.way_x[row] = c.x[row]
-    c.goal_y[row] = c.way_y[row] = c.y[row]
-    c.pace[row] = 0
-    c.stuck[row] = 0
-    if c.player[row]:
-        state.put(row, action=0)
-    else:
-        state.put(row, action_until=0, next_decision=state.tick + 20)
+    c.goal_x[rows] = c.way_x[rows] = c.x[rows]
+    c.goal_y[rows] = c.way_y[rows] = c.y[rows]
+    c.pace[rows] = 0
+    c.stuck[rows] = 0
+    state.touch_hot(rows)
+    played = c.player[rows] == 1
+    state.write("action", rows[played], 0)
+    state.write("action_until", rows[~played], 0)
+    state.write("next_decision", rows[~played], state.tick + 20)
 
 
 def _enter(state: State, rows: Rows, events: list[Event]) -> None:

@@ -66,7 +66,8 @@ class Reflexes:
         if scared.size:
             state.write("fear", scared, np.minimum(1000, c.fear[scared] + 20))
         told = state.rules.tables.speaks[c.species[rows]] | (c.group[rows] > 0)
-        for i in (((now > 0) != (before > 0)) & told).nonzero()[0].tolist():
+        changed = (((now > 0) != (before > 0)) & told).nonzero()[0]
+        for i in changed[np.argsort(c.id[rows[changed]])].tolist():
             entity = int(c.id[rows[i]])
             if now[i]:
                 tiles = isqrt(int(view.sense.threat_d2[rows[i]])) // TILE
@@ -253,6 +254,8 @@ class Reflexes:
         c = state.columns
         hurt = damage(self._view, rows, victims)
         state.write("cooldown_until", rows, state.tick + STRIKE_COOLDOWN)
+        order = np.argsort(c.id[rows])
+        rows, victims, hurt = rows[order], victims[order], hurt[order]
         for row, victim, amount in zip(rows.tolist(), victims.tolist(), hurt.tolist(), strict=True):
             if state.on_feet(victim) and state.on_feet(row):
                 self._commit.harm(int(c.id[victim]), amount, int(c.id[row]))

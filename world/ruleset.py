@@ -18,6 +18,8 @@ from world.errors import RulesetError
 Ints = NDArray[np.int64]
 Rows = NDArray[np.intp]
 
+STEPPING: Final = 2
+"""The version of how a step is lived by the rules: another one makes another world of the same journal."""
 MAX_SPECIES: Final = 1024
 MAX_CONSIDERATIONS: Final = 1024
 MAX_NAME: Final = 32
@@ -170,11 +172,15 @@ class Species:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tables:
-    """A ruleset as arrays, indexed by species and activity codes."""
+    """A ruleset as arrays, indexed by species and activity codes.
+
+    `relations` is bool[3, species, species]: `threatens`, `hostile` and `eats` one after the other.
+    """
 
     hostile: NDArray[np.bool_]
     eats: NDArray[np.bool_]
     threatens: NDArray[np.bool_]
+    relations: NDArray[np.bool_]
     uses: NDArray[np.bool_]
     faction: Ints
     hunger: Ints
@@ -255,12 +261,12 @@ class Ruleset:
         )
 
     def digest(self) -> str:
-        """32 hex digits over every name and number of the rules and over `version`.
+        """32 hex digits over every name and number of the rules, over `version` and `STEPPING`.
 
         What is only told to minds is no rule: a journal holds what they answered.
         """
         h = hashlib.blake2b(digest_size=16)
-        h.update(repr(self.version).encode())
+        h.update(repr((self.version, STEPPING)).encode())
         for s in self.species_list:
             numbers = [(f, getattr(s, f)) for f in s.__dataclass_fields__ if f not in _NO_RULES]
             h.update(repr((numbers, s.on_use is not None)).encode())
@@ -373,10 +379,12 @@ def _tables(
     def bools(values: Iterable[bool]) -> NDArray[np.bool_]:
         return np.fromiter(values, dtype=np.bool_)
 
+    threatens = hostile.T | eats.T
     return Tables(
         hostile=hostile,
         eats=eats,
-        threatens=hostile.T | eats.T,
+        threatens=threatens,
+        relations=np.stack((threatens, hostile, eats)),
         uses=uses,
         faction=ints(factions.index(s.faction) for s in kinds),
         hunger=ints(s.hunger for s in kinds),

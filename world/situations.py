@@ -9,6 +9,7 @@ import numpy as np
 from world import clock, maths
 from world.entities import Ints, Rows
 from world.frame import Near, Situation
+from world.kernels import near
 from world.maths import TILE
 from world.state import State
 from world.tiles import Tile
@@ -37,7 +38,7 @@ def situation(state: State, view: View, entity: int, radius: int) -> Situation |
     if row < 0:
         return None
     c, rules = state.columns, state.rules
-    near = _near(state, view, row, radius)
+    around = _near(state, view, row, radius)
     x, y = int(c.x[row]), int(c.y[row])
     group = int(c.group[row])
     info = state.groups.get(group)
@@ -55,7 +56,7 @@ def situation(state: State, view: View, entity: int, radius: int) -> Situation |
         mood=mood_word(state, row),
         mood_value=int(c.mood[row]),
         action=rules.activity_names[int(c.action[row])],
-        near=near,
+        near=around,
         trouble=_trouble(state, view, row),
         hp=int(c.hp[row]),
         max_hp=int(c.max_hp[row]),
@@ -76,13 +77,9 @@ def situation(state: State, view: View, entity: int, radius: int) -> Situation |
 
 def _within(state: State, row: int, radius: int) -> tuple[Rows, Ints]:
     c = state.columns
-    n = c.high
-    d2 = (c.x[:n] - c.x[row]) ** 2 + (c.y[:n] - c.y[row]) ** 2
-    seen = (d2 <= radius * radius) & (c.id[:n] != 0)
-    seen[row] = False
-    rows = np.flatnonzero(seen)
-    order = np.lexsort((c.id[rows], d2[rows]))
-    return rows[order], maths.isqrt(d2[rows[order]])
+    rows, d2 = near.within(c.x, c.y, c.id, c.high, row, radius)
+    order = np.lexsort((c.id[rows], d2))
+    return rows[order], maths.isqrt(d2[order])
 
 
 def _near(state: State, view: View, row: int, radius: int) -> tuple[Near, ...]:
@@ -163,12 +160,12 @@ def _beasts(state: State, view: View, row: int, species: str, pack: Rows) -> str
     first = int(pack[0])
     place = _place(state, first)[1]
     article = "an" if species[0] in "aeiou" else "a"
-    near = view.distance2(row, first) < (12 * TILE) ** 2
-    if species == "vampire" and not near:
+    close = view.distance2(row, first) < (12 * TILE) ** 2
+    if species == "vampire" and not close:
         return "a vampire in the dark"
     if len(pack) == 1:
-        return f"{article} {species} nearby" if near else f"{article} {species} at {place}"
+        return f"{article} {species} nearby" if close else f"{article} {species} at {place}"
     many = "wolves" if species == "wolf" else f"{species}s"
     asleep = bool((c.action[pack] == state.rules.activity_code["rest"]).all())
     verb = "sleep" if asleep else "howl" if species == "wolf" else "prowl"
-    return f"{many} nearby" if near else f"{many} {verb} near {place}"
+    return f"{many} nearby" if close else f"{many} {verb} near {place}"

@@ -1,4 +1,4 @@
-"""Who is near whom: exact squared distances, by brute force for few and by cells for many."""
+"""Who is near whom: exact squared distances to the nearest of many."""
 
 from __future__ import annotations
 
@@ -7,51 +7,32 @@ from typing import Final
 import numpy as np
 
 from world.entities import Ints, Rows
+from world.kernels import near
+from world.kernels.near import FAR, NOBODY
+from world.maths import TILE
 
-NOBODY: Final = -1
-FAR: Final = 2**62
-BRUTE = 50_000
-"""Pairs up to which all distances are taken at once."""
+__all__ = ["FAR", "NOBODY", "nearest"]
+
+_LEAST_CELL: Final = 8 * TILE
+_MOST_CELLS: Final = 2**20
 
 
 def nearest(x: Ints, y: Ints, rows: Rows, candidates: Rows, reach: Ints) -> tuple[Ints, Ints, Ints]:
     """For each of `rows`: the nearest candidate within `reach` units, how far, and how many.
 
     `x`, `y` are whole columns, `reach` is one number a row. Returns int64 arrays of rows' length: the candidate's row or NOBODY, the squared
-    distance or FAR, and the count. Nobody is near itself. Ties go to the lower row.
+    distance or FAR, and the count. Nobody is near itself. Ties go to the candidate that is named first.
     """
     size = rows.size
     best = np.full(size, NOBODY, dtype=np.int64)
     least = np.full(size, FAR, dtype=np.int64)
     count = np.zeros(size, dtype=np.int64)
-    if not size or not candidates.size:
-        return best, least, count
-    if size * candidates.size <= BRUTE:
-        return _brute(x, y, rows, candidates, reach)
-    low_x = int(min(x[rows].min(), x[candidates].min()))
-    low_y = int(min(y[rows].min(), y[candidates].min()))
-    cell = max(1, int(reach.max()))
-    own_x, own_y = (x[rows] - low_x) // cell, (y[rows] - low_y) // cell
-    their_x, their_y = (x[candidates] - low_x) // cell, (y[candidates] - low_y) // cell
-    keys = own_x * 2**24 + own_y
-    for key in np.unique(keys):
-        at = np.flatnonzero(keys == key)
-        cx, cy = key // 2**24, key % 2**24
-        close = (np.abs(their_x - cx) <= 1) & (np.abs(their_y - cy) <= 1)
-        found = candidates[close]
-        if found.size:
-            best[at], least[at], count[at] = _brute(x, y, rows[at], found, reach[at])
+    if size and candidates.size:
+        cell = max(_LEAST_CELL, int(reach.max()) // 2)
+        while (int(x.max()) // cell + 1) * (int(y.max()) // cell + 1) > _MOST_CELLS:
+            cell *= 2
+        near.nearest(
+            x, y, rows.astype(np.int64), candidates.astype(np.int64), reach.astype(np.int64),
+            cell, best, least, count,
+        )  # fmt: skip
     return best, least, count
-
-
-def _brute(x: Ints, y: Ints, rows: Rows, candidates: Rows, reach: Ints) -> tuple[Ints, Ints, Ints]:
-    dx = x[rows][:, None] - x[candidates]
-    dy = y[rows][:, None] - y[candidates]
-    d2 = dx * dx + dy * dy
-    seen = d2 <= (reach * reach)[:, None]
-    seen &= rows[:, None] != candidates
-    d2 = np.where(seen, d2, FAR)
-    at = np.argmin(d2, axis=1)
-    least = d2[np.arange(rows.size), at]
-    best = np.where(least < FAR, candidates[at], NOBODY).astype(np.int64)
-    return best, least, seen.sum(axis=1)

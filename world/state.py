@@ -196,6 +196,14 @@ class State:
             self._small_hash,
         )
 
+    def take_changed(self) -> Rows:
+        """The rows that changed between the last two times this was asked, up to the last hash; of those in use."""
+        changed = self._rows.folded
+        rows = changed.nonzero()[0]
+        changed[rows] = False
+        used: Rows = rows[self.columns.id[rows] != 0]
+        return used
+
     def full_hash(self) -> int:
         """The same number from nothing but the state itself."""
         names = hashing.texts_hash(self.names, _NAMES)
@@ -317,12 +325,18 @@ class State:
     def _make_place_grid(self) -> NDArray[np.int64]:
         grid = np.full((self.height, self.width), -1, dtype=np.int64)
         best = np.full((self.height, self.width), NEVER, dtype=np.int64)
-        ys, xs = np.mgrid[0 : self.height, 0 : self.width].astype(np.int64) * TILE + TILE // 2
         for i, place in enumerate(self.place_list):
-            d2 = (xs - place.x) ** 2 + (ys - place.y) ** 2
-            closer = (d2 <= place.radius * place.radius) & (d2 < best)
-            grid[closer] = i
-            best[closer] = d2[closer]
+            left, right = (place.x - place.radius) // TILE, (place.x + place.radius) // TILE
+            top, bottom = (place.y - place.radius) // TILE, (place.y + place.radius) // TILE
+            box = np.s_[max(0, top) : bottom + 1, max(0, left) : right + 1]
+            height, width = grid[box].shape
+            ys, xs = np.mgrid[
+                max(0, top) : max(0, top) + height, max(0, left) : max(0, left) + width
+            ]
+            d2 = (xs * TILE + TILE // 2 - place.x) ** 2 + (ys * TILE + TILE // 2 - place.y) ** 2
+            closer = (d2 <= place.radius * place.radius) & (d2 < best[box])
+            grid[box][closer] = i
+            best[box][closer] = d2[closer]
         return grid
 
 

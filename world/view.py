@@ -25,16 +25,15 @@ class Senses:
     Only rows that decide in this tick hold fresh values. `*_row` is a row or NOBODY, `*_d2` the
     squared distance in units or FAR. `threat`: the nearest that would harm it. `foe`: the nearest
     it is hostile to. `prey`: the nearest it eats. `mates`: of its group, on their feet, close by.
-    `foes`: how many that would harm it.
+    `foes`: how many that would harm it. `nearest` and `distance` are the rows and squares of all three.
+    Of two as near the lower id is the nearest.
     """
 
     def __init__(self, capacity: int) -> None:
-        self.threat_row = np.full(capacity, NOBODY, dtype=np.int64)
-        self.threat_d2 = np.full(capacity, FAR, dtype=np.int64)
-        self.foe_row = np.full(capacity, NOBODY, dtype=np.int64)
-        self.foe_d2 = np.full(capacity, FAR, dtype=np.int64)
-        self.prey_row = np.full(capacity, NOBODY, dtype=np.int64)
-        self.prey_d2 = np.full(capacity, FAR, dtype=np.int64)
+        self.nearest = np.full((3, capacity), NOBODY, dtype=np.int64)
+        self.distance = np.full((3, capacity), FAR, dtype=np.int64)
+        self.threat_row, self.foe_row, self.prey_row = self.nearest
+        self.threat_d2, self.foe_d2, self.prey_d2 = self.distance
         self.mates = np.zeros(capacity, dtype=np.int64)
         self.foes = np.zeros(capacity, dtype=np.int64)
 

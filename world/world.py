@@ -60,6 +60,7 @@ class World:
         self._commit = Commit(state, self._view, self._events)
         self._rules = Rules(state, self._view, self._commit)
         self._paths = Paths(state.nav)
+        self._frames = frames.Frames(state)
         self._reflexes = reflexes.Reflexes(state, self._view, self._commit)
         self._last_events: tuple[Event, ...] = ()
         self._last_hash: int | None = None
@@ -263,7 +264,7 @@ class World:
 
     def frame(self, full: bool = False) -> Frame:
         """The public columns after the last step; `full` adds all names and all tiles."""
-        return frames.frame(self._state, self._last_events, full)
+        return self._frames.frame(self._last_events, full)
 
     def situation(self, entity: int, radius: int = 16 * TILE) -> Situation | None:
         """What the entity can know of its moment; None if there is no such entity."""

@@ -8,10 +8,17 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from world.paths import NO_WAY, Paths, clear
+from world.paths import AHEAD, NO_WAY, SIGHT, Paths, clear
 from world.tiles import COST, WALKABLE, Tile
 
 KINDS = (Tile.GRASS, Tile.GRASS, Tile.FOREST, Tile.MUD, Tile.WALL, Tile.WATER)
+
+
+def ahead(paths: Paths, start: int, goal: int) -> list[int]:
+    """One way; empty where there is none."""
+    (cells,) = paths.ahead(np.array([start]), np.array([goal])).tolist()
+    assert len(cells) == AHEAD
+    return [] if cells[0] == NO_WAY else cells
 
 
 def _slow(nav: np.ndarray, goal: int) -> dict[int, int]:
@@ -59,11 +66,13 @@ def test_distances_are_the_shortest_and_ways_follow_them(nav, data) -> None:
     paths = Paths(nav)
     assert paths.cost(start, goal) == truth.get(start, NO_WAY)
     if start not in truth:
-        assert paths.ahead(start, goal) == []
+        assert ahead(paths, start, goal) == []
         return
     cell, walked = start, 0
     while cell != goal:
-        for step in paths.ahead(cell, goal):
+        for step in ahead(paths, cell, goal):
+            if cell == goal:
+                break
             y, x = divmod(cell, nav.shape[1])
             ny, nx = divmod(step, nav.shape[1])
             slant = abs(ny - y) + abs(nx - x) == 2
@@ -83,18 +92,18 @@ def test_what_was_asked_before_changes_no_answer(nav, data) -> None:
     start, goal = data.draw(pick), data.draw(pick)
     seasoned = Paths(nav, budget=200)
     for a, b in asked:
-        seasoned.ahead(a, b)
+        ahead(seasoned, a, b)
     warmed = Paths(nav)
     warmed.warm([goal])
-    expected = Paths(nav).ahead(start, goal)
-    assert seasoned.ahead(start, goal) == expected
-    assert warmed.ahead(start, goal) == expected
+    expected = ahead(Paths(nav), start, goal)
+    assert ahead(seasoned, start, goal) == expected
+    assert ahead(warmed, start, goal) == expected
 
 
 def test_kept_fields_stay_within_the_budget() -> None:
     paths = Paths(np.full((20, 20), Tile.GRASS, dtype=np.uint8), budget=8_000)
     for goal in range(50):
-        paths.ahead(399, goal)
+        ahead(paths, 399, goal)
         assert paths.bytes <= 8_000
     paths.warm(list(range(400)))
     assert 0 < paths.bytes <= 8_000
@@ -105,8 +114,42 @@ def test_nobody_walks_to_a_wall_and_the_stranded_find_the_shore() -> None:
     nav[2, 2] = Tile.WALL
     nav[0, 0] = Tile.WATER
     paths = Paths(nav)
-    assert paths.ahead(0, 12) == []
-    assert paths.ahead(0, 24)[0] in (1, 5, 6)
+    assert ahead(paths, 0, 12) == []
+    assert ahead(paths, 0, 24)[0] in (1, 5, 6)
+
+
+def test_many_are_led_at_once_as_each_alone() -> None:
+    rng = np.random.default_rng(5)
+    nav = rng.choice(np.array(KINDS, dtype=np.uint8), size=(60, 90))
+    starts, goals = rng.integers(0, nav.size, 300), rng.integers(0, nav.size, 300)
+    goals[:100] = goals[0]
+    together = Paths(nav).ahead(starts, goals)
+    alone = [Paths(nav).ahead(starts[i : i + 1], goals[i : i + 1])[0] for i in range(300)]
+    assert np.array_equal(together, alone)
+    assert 30 < (together[:, 0] == NO_WAY).sum() < 270
+
+
+def test_a_way_across_a_map_looks_at_little_beside_it() -> None:
+    nav = np.full((300, 300), Tile.GRASS, dtype=np.uint8)
+    paths = Paths(nav)
+    cells = ahead(paths, 150 * 300 + 20, 150 * 300 + 280)
+    assert cells == [150 * 300 + 21 + k for k in range(AHEAD)]
+    assert paths.bytes < 300 * 300
+
+
+@settings(max_examples=60, deadline=None)
+@given(maps(), st.lists(st.tuples(*[st.integers(0, 2**16)] * 4), min_size=1, max_size=8))
+def test_a_line_is_clear_where_every_point_of_it_is(nav, lines) -> None:
+    height, width = nav.shape
+    x, y, to_x, to_y = (np.array(column) for column in zip(*lines, strict=True))
+    x, to_x = x % (width * 256), to_x % (width * 256)
+    y, to_y = y % (height * 256), to_y % (height * 256)
+    expected = []
+    for a, b, c, d in zip(x.tolist(), y.tolist(), to_x.tolist(), to_y.tolist(), strict=True):
+        spots = [(a + (c - a) * k // 48, b + (d - b) * k // 48) for k in range(1, 49)]
+        free = all(WALKABLE[nav[py // 256, px // 256]] for px, py in spots)
+        expected.append(free and (c - a) ** 2 + (d - b) ** 2 <= SIGHT * SIGHT)
+    assert clear(nav, x, y, to_x, to_y).tolist() == expected
 
 
 def test_a_line_through_a_wall_is_not_clear() -> None:

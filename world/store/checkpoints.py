@@ -39,6 +39,7 @@ _START = struct.Struct("<6sHQ")
 _EXT_ARRAY = 1
 _EXT_TUPLE = 2
 _KINDS = "biufSU"
+_SCALARS = {type(None), bool, int, float, str, bytes}
 
 
 class CheckpointDamaged(StorageError):
@@ -59,7 +60,7 @@ class Frozen:
 
 
 def freeze(state: Mapping[str, Any]) -> Frozen:
-    """Copy `state`: arrays by value, the rest packed.
+    """Copy `state`: arrays by value but for those that nobody can write any more, the rest packed.
 
     Takes nested dicts (keys text or int), lists, tuples, None, bool, int (64 bits), float, str,
     bytes, numpy arrays and numpy numbers (which come back as Python's). Raises `StorageError` naming
@@ -94,7 +95,8 @@ def _plain(value: Any, arrays: list[NDArray[Any]], where: str, depth: int) -> An
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in _KINDS:
             raise StorageError(f"{where} is an array of {value.dtype}, which can't be stored")
-        arrays.append(np.array(value, dtype=value.dtype.newbyteorder("<"), order="C", copy=True))
+        kept = None if _settled(value) else True
+        arrays.append(np.array(value, dtype=value.dtype.newbyteorder("<"), order="C", copy=kept))
         return msgpack.ExtType(_EXT_ARRAY, struct.pack("<I", len(arrays) - 1))
     if isinstance(value, np.generic) and value.dtype.kind in "biuf":
         return value.item()
@@ -103,12 +105,32 @@ def _plain(value: Any, arrays: list[NDArray[Any]], where: str, depth: int) -> An
             if not isinstance(key, str | int) or isinstance(key, bool):
                 raise StorageError(f"{where} has the key {key!r}; keys are text or integers")
         return {k: _plain(v, arrays, f"{where}[{k!r}]", depth + 1) for k, v in value.items()}
+    if isinstance(value, list) and _flat(value):
+        return value.copy()
     if isinstance(value, list | tuple):
         items = [_plain(v, arrays, f"{where}[{i}]", depth + 1) for i, v in enumerate(value)]
         if isinstance(value, tuple):
             return msgpack.ExtType(_EXT_TUPLE, msgpack.packb(items, use_bin_type=True))
         return items
     raise StorageError(f"{where} is a {type(value).__name__}, which can't be stored")
+
+
+def _settled(value: NDArray[Any]) -> bool:
+    """Whether nobody can write the array any more, nor what it is a part of."""
+    part: Any = value
+    while isinstance(part, np.ndarray):
+        if part.flags.writeable:
+            return False
+        part = part.base
+    return part is None
+
+
+def _flat(values: list[Any]) -> bool:
+    """Whether these are plain values as they are; what is not sure isn't."""
+    kinds = set(map(type, values))
+    if not kinds <= _SCALARS:
+        return False
+    return int not in kinds or all(-(1 << 63) <= v < 1 << 64 for v in values if type(v) is int)
 
 
 def write(

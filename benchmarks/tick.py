@@ -1,0 +1,181 @@
+"""A tick of a crowded world: ten thousand beings who move, fifty thousand entities, one thread.
+
+Measured is what the director does for the world alone: the step by the built-in rules, and the frame that clients
+are shown. A tick is missed when both together take more than 50 ms, its time at 20 Hz.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks._crowded import SIDE, crowded
+from benchmarks._machine import machine
+from plugins.manager import build_ruleset
+from world import movement, needs
+from world.clock import DAY_TICKS
+from world.inputs import Input
+from world.maths import TILE
+from world.tiles import WALKABLE
+from world.world import World
+
+NPCS: Final = 10_000
+ENTITIES: Final = 50_000
+TICKS: Final = 1_200
+TICK_MS: Final = 50.0
+SEVEN: Final = DAY_TICKS // 24
+"""The tick at which the first go to work."""
+_SENT: Final = 500
+_FAR: Final = 30 * TILE
+
+
+def run(*, scale: float = 1.0, seed: int = 7) -> dict[str, Any]:
+    """Live a minute of the crowded land twice and time each tick.
+
+    First by reflex alone, in the morning, when most go to work. Then with minds that send everybody who stands
+    somewhere within 30 tiles of home, so that nearly all are under way at once.
+    At scale 1 there are 10,000 NPCs and 50,000 entities on 1,024 x 1,024 tiles; `scale` changes the beings, the
+    land and the ticks with them. Returns {bench, machine, npcs, entities, hash, results: [{metric, unit, value, at_most}]}.
+    """
+    npcs = max(20, int(NPCS * scale))
+    entities = max(npcs, int(ENTITIES * scale))
+    side = int(np.clip(SIDE * np.sqrt(scale), 128, SIDE))
+    ticks = max(60, int(TICKS * min(1.0, scale)))
+    began = time.perf_counter()
+    scene = crowded(npcs, entities - npcs, seed, side)
+    world = World(scene, build_ruleset(), seed)
+    made = time.perf_counter() - began
+    results = [_row("making the land and all who live there", "s", made)]
+    _live(world, SEVEN if scale >= 1 else ticks, _nobody)
+    results += _figures("by reflex", *_live(world, ticks, _nobody))
+    minds = Minds(world, seed)
+    _live(world, npcs // _SENT + 40, minds.send)
+    results += _figures("all sent on their way", *_live(world, ticks, minds.send))
+    results += _parts(world, ticks // 4, minds.send)
+    return {
+        "bench": "tick",
+        "machine": machine(),
+        "npcs": npcs,
+        "entities": len(world.columns),
+        "hash": f"{world.hash():016x}",
+        "results": results,
+    }
+
+
+class Minds:
+    """Stand-ins for ten thousand minds: each that stands gets a place to go to, at most 500 a tick."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self._world = world
+        self._rng = np.random.default_rng(seed)
+        self._n = 0
+
+    def send(self) -> list[Input]:
+        """What they propose for the next tick."""
+        world = self._world
+        c, tables = world.columns, world.ruleset.tables
+        up = (c.id > 0) & (c.died < 0) & (c.downed_until < 0) & (c.pace == 0)
+        rows = (up & tables.alive[c.species]).nonzero()[0][:_SENT]
+        spread = self._rng.integers(-_FAR, _FAR, (2, rows.size))
+        x = np.clip(c.home_x[rows] + spread[0], 0, world.width * TILE - 1)
+        y = np.clip(c.home_y[rows] + spread[1], 0, world.height * TILE - 1)
+        fits = WALKABLE[world.tiles[y // TILE, x // TILE]]
+        sent = []
+        for entity, gx, gy in zip(
+            c.id[rows[fits]].tolist(), x[fits].tolist(), y[fits].tolist(), strict=True
+        ):
+            self._n += 1
+            sent.append(Input("move", entity, f"npc:{entity}", self._n, {"x": gx, "y": gy}))
+        return sent
+
+
+def _nobody() -> list[Input]:
+    return []
+
+
+def _live(
+    world: World, ticks: int, propose: Callable[[], list[Input]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Milliseconds that each step and each frame took, and how many were under way."""
+    steps, frames = np.zeros(ticks), np.zeros(ticks)
+    moving = np.zeros(ticks, dtype=np.int64)
+    gc.collect()
+    gc.freeze()
+    for k in range(ticks):
+        inputs = propose()
+        began = time.perf_counter()
+        world.step(inputs)
+        stepped = time.perf_counter()
+        world.frame()
+        frames[k] = (time.perf_counter() - stepped) * 1e3
+        steps[k] = (stepped - began) * 1e3
+        moving[k] = np.count_nonzero(world.columns.pace)
+    gc.unfreeze()
+    return steps, frames, moving
+
+
+def _figures(
+    how: str, steps: NDArray[np.float64], frames: NDArray[np.float64], moving: NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    whole = steps + frames
+    missed = int((whole > TICK_MS).sum())
+    return [
+        _row(f"{how}: step and frame, p99", "ms", _p(whole, 99)) | {"at_most": TICK_MS},
+        _row(f"{how}: step and frame, p50", "ms", _p(whole, 50)),
+        _row(f"{how}: step and frame, longest", "ms", float(whole.max())),
+        _row(f"{how}: ticks missed of {whole.size}", "ticks", missed) | {"at_most": 0},
+        _row(f"{how}: the step, p99", "ms", _p(steps, 99)),
+        _row(f"{how}: the frame, p99", "ms", _p(frames, 99)),
+        _row(f"{how}: under way, mean", "NPCs", float(moving.mean())),
+    ]
+
+
+def _parts(world: World, ticks: int, propose: Callable[[], list[Input]]) -> list[dict[str, Any]]:
+    """Where the time of further ticks goes, a mean for each part of a step."""
+    spent: dict[str, float] = defaultdict(float)
+
+    def timed(owner: Any, name: str, part: str) -> Callable[[], None]:
+        whole = getattr(owner, name)
+
+        def measured(*args: Any, **named: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return whole(*args, **named)
+            finally:
+                spent[part] += time.perf_counter() - began
+
+        setattr(owner, name, measured)
+        return lambda: setattr(owner, name, whole)
+
+    undo = [
+        timed(world._rules, "apply", "rules on what minds propose"),
+        timed(world._reflexes, "decide", "perceiving and deciding"),
+        timed(world._reflexes, "act", "chasing and striking"),
+        timed(movement, "walk", "walking and finding ways"),
+        timed(needs, "drift", "needs"),
+        timed(world._state, "hash", "the hash"),
+        timed(world, "frame", "the frame"),
+    ]
+    try:
+        _live(world, ticks, propose)
+    finally:
+        for again in undo:
+            again()
+    return [
+        _row(f"a tick's mean share: {part}", "ms", seconds / ticks * 1e3)
+        for part, seconds in spent.items()
+    ]
+
+
+def _p(values: NDArray[np.float64], percent: float) -> float:
+    return float(np.percentile(values, percent))
+
+
+def _row(metric: str, unit: str, value: float) -> dict[str, Any]:
+    return {"metric": metric, "unit": unit, "value": round(value, 2)}

@@ -1,0 +1,49 @@
+"""Scrambling the numbers of rows into one word each, for the state's hash."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from world.kernels.kinds import Cells, Words
+
+_K1 = np.uint64(0xBF58476D1CE4E5B9)
+_K2 = np.uint64(0x94D049BB133111EB)
+_S27, _S29, _S30, _S31, _S32 = (np.uint64(n) for n in (27, 29, 30, 31, 32))
+
+
+@njit(cache=True)
+def _mix(word: np.uint64) -> np.uint64:
+    word = (word ^ (word >> _S30)) * _K1
+    word = (word ^ (word >> _S27)) * _K2
+    return word ^ (word >> _S31)
+
+
+@njit(cache=True)
+def rows(
+    data: Words,
+    which: Cells,
+    columns: Cells,
+    salts: Words,
+    identity: int,
+    half: np.uint64,
+    out: Words,
+) -> None:
+    """Write a word for each of the rows `which`: the sum over `columns` of each number, salted and scrambled.
+
+    `data` is uint64[columns, rows], `salts` a word for each of its columns; the sum is scrambled again with the
+    row's number in column `identity` and `half`. All arithmetic is modulo 2**64.
+    """
+    out[:] = np.uint64(0)
+    for k in range(columns.size):
+        column = columns[k]
+        salt = salts[column]
+        for i in range(which.size):
+            word = data[column, which[i]] ^ salt
+            word *= _K1
+            word ^= word >> _S29
+            word *= _K2
+            word ^= word >> _S32
+            out[i] += word
+    for i in range(which.size):
+        out[i] = _mix(_mix(data[identity, which[i]] ^ half) ^ out[i])
