@@ -16,6 +16,7 @@ from greenroom.commands import (
     models,
     plugins,
     replay,
+    saves,
     serve,
     simulate,
     talk,
@@ -51,6 +52,9 @@ app.command("serve")(serve.serve)
 app.command("talk")(talk.talk)
 app.command("simulate")(simulate.simulate)
 app.command("replay")(replay.replay)
+app.command("snapshot")(saves.snapshot)
+app.command("branch")(saves.branch)
+app.command("load")(saves.load)
 app.command("generate")(generate.generate)
 app.command("bots")(bots.bots)
 app.command("bench")(bench.bench)

@@ -96,7 +96,7 @@ def check_room(source: Reader, near: Path) -> None:
     if free < needed:
         raise NoRoom(
             f"{near} has {free // MIB} MiB free, and {needed // MIB} MiB are needed",
-            "make room, or remove a snapshot: greenroom snapshot --remove NAME",
+            "make room, or remove a snapshot: greenroom snapshot NAME --remove",
         )
 
 

@@ -97,7 +97,7 @@ class Snapshots:
             if name not in known and len(known) >= self._options.snapshots_kept:
                 raise LimitError(
                     f"{len(known)} snapshots are kept, the most there may be",
-                    "remove one (greenroom snapshot --remove NAME), or raise world.snapshots",
+                    "remove one (greenroom snapshot NAME --remove), or raise world.snapshots",
                 )
             check_room(self._reader, self._folder)
             old, number = known.get(name, (None, 0))

@@ -394,6 +394,17 @@ class Store:
         with self._keeper.pinned():
             return branch(self.reader, target)
 
+    def check_loadable(self, source: Reader) -> None:
+        """Raises `StorageError` for a world of another scene or seed, `NoRoom` without room for it."""
+        here, there = self._meta, source.meta()
+        if (there.scene, there.seed) != (here.scene, here.seed):
+            raise StorageError(
+                f"{source.path} holds a world of scene {there.scene!r} and seed {there.seed}, "
+                f"not of {here.scene!r} and {here.seed}",
+                "serve it from a folder of its own",
+            )
+        check_room(source, self.path)
+
     def load(self, source: Reader) -> int:
         """Put the world of `source` in the place of this one, in a new epoch, and return that.
 
@@ -404,14 +415,8 @@ class Store:
         and `StorageError` when `source` is of another scene or seed or something can't be read or written.
         """
         with self._order:
+            self.check_loadable(source)
             there = source.meta()
-            if (there.scene, there.seed) != (self._meta.scene, self._meta.seed):
-                raise StorageError(
-                    f"{source.path} holds a world of scene {there.scene!r} and seed {there.seed}, "
-                    f"not of {self._meta.scene!r} and {self._meta.seed}",
-                    "serve it from a folder of its own",
-                )
-            check_room(source, self.path)
             self.flush()
             tick, link = source.end()
             epoch = max(self._meta.epoch, there.epoch) + 1
