@@ -10,6 +10,7 @@ import greenroom
 from greenroom.commands import (
     bench,
     bots,
+    diff,
     doctor,
     generate,
     inspect,
@@ -52,6 +53,7 @@ app.command("serve")(serve.serve)
 app.command("talk")(talk.talk)
 app.command("simulate")(simulate.simulate)
 app.command("replay")(replay.replay)
+app.command("diff")(diff.diff)
 app.command("snapshot")(saves.snapshot)
 app.command("branch")(saves.branch)
 app.command("load")(saves.load)

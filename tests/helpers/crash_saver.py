@@ -110,8 +110,8 @@ class Life:
     def branch(self, name: str) -> None:
         there = sorted(self.branches.glob("[a-z]*"))
         if len(there) >= BRANCHES:
-            gone = there[0].rename(self.branches / ".gone")
-            shutil.rmtree(gone)
+            shutil.rmtree(self.branches / ".gone", ignore_errors=True)
+            shutil.rmtree(there[0].rename(self.branches / ".gone"))
         name = f"{name}{self.chance.randrange(10**9)}"
         announce("branching", name, self.store.epoch, self.synced)
         made = self.store.branch(self.branches / name)

@@ -224,6 +224,12 @@ class Reader:
             entry = txn.get(number_key(tick), db=self._dbs.checkpoints)
         return None if entry is None else CheckpointInfo.unpack(entry).link
 
+    def hash_at(self, tick: int) -> int | None:
+        """The state's hash as journalled at `tick`; None when there is no such record."""
+        with self.transaction() as txn:
+            value = txn.get(number_key(tick), db=self._dbs.journal)
+        return None if value is None else TickRecord.unpack(split(value)[1]).hash
+
     def checkpoints(self) -> tuple[CheckpointInfo, ...]:
         """All kept checkpoints, oldest first."""
         with self.transaction() as txn, txn.cursor(self._dbs.checkpoints) as cursor:

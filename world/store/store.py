@@ -26,6 +26,7 @@ from world.store.layout import (
     HEAD_KEY,
     LAYOUT,
     LOCK_NAME,
+    NAMES,
     WORLD_KEY,
     Databases,
     check_layout,
@@ -53,8 +54,8 @@ from world.store.recovery import Recovery, recover
 from world.store.snapshots import Snapshots
 from world.store.writer import Job, Writer
 
-LOADED = ("journal", "conversations", "turn_order")
-"""The databases that a load replaces, beside the checkpoints: all that tells of the world's time."""
+LOADED = tuple(name for name in NAMES if name not in ("meta", "checkpoints", "calls"))
+"""The databases that a load replaces entry for entry: all that tells of the world's time."""
 LOAD_S = 120.0
 """How long the disk may take to make a loaded state durable."""
 
