@@ -116,8 +116,9 @@ def check(path: Path, said: Said, done: Counter[str]) -> None:
                 loading = ""
                 durable[int(epoch)] = int(tick)
         done[what] += 1
-    in_flight = said[-2][0] if len(said) > 1 else ""
-    done[f"killed in {in_flight}"] += in_flight in ("keeping", "branching", "loading")
+    deeds = [what for what, *_ in said if what not in ("synced", "started", "pid", "gone")]
+    in_flight = deeds[-1] if deeds and deeds[-1].endswith("ing") else "steps"
+    done[f"killed in {in_flight}"] += 1
     with Store.open(path) as store:
         last = check_whole(store.reader)
         announced = max(durable, default=0)
