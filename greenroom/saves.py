@@ -134,14 +134,15 @@ class Saves:
             self._store.check_loadable(reader)
             self._check_rules(name, reader)
             world = worlds.lived(reader, self._ruleset)
+            tick = world.tick  # read now: once it is taken up, the world is the director's alone
             if self._actors is None:
                 left = self._store.last_tick
                 epoch = self._store.load(reader)
             else:
                 world.warm()
                 left, epoch = self._exchange(self._actors, reader, world, name)
-        self._log("snapshot loaded", name=name, tick=world.tick, epoch=epoch, left=left)
-        return Loaded(name=name, tick=world.tick, epoch=epoch, left=left)
+        self._log("snapshot loaded", name=name, tick=tick, epoch=epoch, left=left)
+        return Loaded(name=name, tick=tick, epoch=epoch, left=left)
 
     def close(self) -> None:
         """Wait for what is under way; nothing more can be asked. Idempotent."""
