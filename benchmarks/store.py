@@ -27,9 +27,6 @@ ROUNDS = 5
 TICKS = 20_000
 HZ = 20
 LIVE_TICKS = 400
-CHECKPOINT_EVERY = 100
-HZ = 20
-LIVE_TICKS = 400
 """Ticks of the live run: 20 s, of which the slowest 4 lie above the p99."""
 LIVE_BYTES = 4_000
 """A live tick's record: some thirty inputs and events."""

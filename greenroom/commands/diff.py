@@ -1,86 +1,105 @@
-"""`greenroom diff`: the first tick in which two runs part, and why."""
+"""`greenroom diff`: where two runs part, and why."""
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from foundation.errors import UsageError
 from greenroom import console, worlds
 from greenroom.commands.replay import world_folder
 from plugins.manager import load_builtin_and_installed
-from world.diff import Difference
-from world.diff import diff as compare
-from world.store.reader import Reader
+from world.differences import Comparison, Difference, compare
+
+_WHAT = {
+    "start": "the states they set out from differ",
+    "inputs": "another input",
+    "events": "another event",
+    "hash": "another state",
+    "damage": "a damaged journal",
+}
 
 
 @console.command
 def diff(
-    a: Annotated[Path, typer.Argument(help="a RUN of simulate, or a world's data folder")],
-    b: Annotated[Path, typer.Argument(help="another: a second run, a branch, a snapshot's folder")],
+    first: Annotated[
+        Path, typer.Argument(help="a RUN of simulate, or a served world's data folder or branch")
+    ],
+    second: Annotated[Path, typer.Argument(help="the run to compare it with")],
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
-    """Find the first tick in which two runs differ: in what they were given or in what came of it."""
-    one, other = world_folder(a), world_folder(b)
-    if one.resolve() == other.resolve():
-        raise UsageError("both are the same folder", "name two")
+    """Name the first tick in which two runs differ, who differs there, and why; exit 1 if one does."""
     plugins = load_builtin_and_installed()
     ruleset = plugins.ruleset()
     console.switched_off(plugins.errors)
-    with contextlib.ExitStack() as stack:
-        left, right = (stack.enter_context(Reader.open(folder)) for folder in (one, other))
-        bar = stack.enter_context(console.progress())
+    with console.progress() as bar:
         task = bar.add_task("comparing", total=None, note="")
         found = compare(
-            left,
-            right,
+            world_folder(first),
+            world_folder(second),
             ruleset,
-            start=worlds.starter(ruleset),
-            on_progress=lambda tick, last: bar.update(task, completed=tick, total=last),
+            worlds.starter(ruleset),
+            lambda tick, last: bar.update(task, completed=tick, total=last),
         )
     if json:
-        console.machine({**asdict(found), "same": found.tick is None})
+        console.machine({**_plain(found), "same": found.difference is None})
     else:
-        _tell(found, a, b)
-    if found.tick is not None:
+        _show(found)
+    if found.difference is not None:
         raise typer.Exit(1)
 
 
-def _tell(found: Difference, a: Path, b: Path) -> None:
-    def say(text: str) -> None:
-        console.people.print(text, soft_wrap=True)
+def _plain(found: Comparison) -> dict[str, Any]:
+    runs = [
+        {
+            **asdict(run),
+            "meta": run.meta.model_dump(),
+            "identity": run.identity.model_dump() if run.identity is not None else None,
+        }
+        for run in found.runs
+    ]
+    return {**asdict(found), "runs": runs}
 
-    span = f"ticks {found.first_tick} to {found.last_tick}"
-    if found.tick is None:
-        say(f"[green]✓[/] {span}: the same inputs, events and hashes")
-        if found.last_a != found.last_b:
-            longer, last = (a, found.last_a) if found.last_a > found.last_b else (b, found.last_b)
-            say(f"  {escape(str(longer))} goes on to tick {last}")
-        return
-    say(f"[red]✗[/] they part at tick {found.tick}, in their {found.what} ({span} are in both)")
-    say(f"  why: {escape(found.why)}")
-    for made in found.made:
-        say(f"  {escape(made.what)}: a {escape(made.a[:40])}, b {escape(made.b[:40])}")
-    for name, only in (("a", found.only_a), ("b", found.only_b)):
-        for text in only:
-            say(f"  only in {name}: {escape(text)}")
-    if found.cells:
-        table = Table("entity", "name", "column", "a", "b", box=None)
-        for cell in found.cells:
-            whose = str(cell.entity) if cell.entity else "-"
-            table.add_row(
-                *(escape(text) for text in (whose, cell.name, cell.column, cell.a, cell.b))
-            )
+
+def _show(found: Comparison) -> None:
+    say = console.people.print
+    for label, run in zip("AB", found.runs, strict=True):
+        scene, seed = escape(run.meta.scene), run.meta.seed
+        span = f"ticks {run.first_tick} to {run.last_tick}"
         say(
-            f"  after tick {found.cells_tick} {found.cells_entities} entities differ, in "
-            f"{escape(', '.join(found.cells_columns[:12]))}; the first are:"
+            f"[bold]{label}[/] {escape(run.path)}: scene {scene}, seed {seed}, {span}",
+            soft_wrap=True,
         )
-        console.people.print(table)
-    for note in found.notes:
-        say(f"  [yellow]{escape(note)}[/]")
+    if found.related:
+        say(escape(found.related), soft_wrap=True)
+    if found.difference is None:
+        say(
+            f"[green]✓[/] the same from tick {found.first_tick} to {found.last_tick}, where one ends"
+        )
+        return
+    _show_difference(found.difference, found)
+
+
+def _show_difference(told: Difference, found: Comparison) -> None:
+    say = console.people.print
+    who = f", entity {told.entity}" if told.entity else ""
+    say(f"[red]✗[/] tick {told.tick}{who}: {_WHAT[told.what]} ({told.cause})")
+    say(f"  {escape(told.why)}", soft_wrap=True)
+    if found.state_tick is None:
+        say(f"  the states stay equal to tick {found.last_tick}: it changed nothing in the world")
+    elif found.state_tick != told.tick:
+        say(f"  the states are still equal then, and part at tick {found.state_tick}")
+    if not told.cells:
+        return
+    table = Table("entity", "", "column", "A", "B", box=None, padding=(0, 1))
+    for cell in told.cells:
+        entity = str(cell.entity) if cell.entity else "world"
+        a, b = (escape(str(value)) for value in cell.values)
+        table.add_row(entity, escape(cell.name), escape(cell.column), a, b)
+    say(table)
+    if told.cells_total > len(told.cells):
+        say(f"  and {told.cells_total - len(told.cells)} more values")
