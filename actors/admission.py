@@ -128,10 +128,16 @@ class Desk:
         return told
 
     def clear(self) -> list[Callable[[Outcome], None]]:
-        """Forget all that waits, as at the end of an epoch; returns who waited for an outcome."""
-        waiting = [*self._next, *(w for due in sorted(self._due) for w in self._due[due])]
-        asked = [w.on_outcome for w in waiting if w.on_outcome is not None]
+        """Forget all that waits, as at the end of an epoch; returns who waited for an outcome or a commit."""
+        asked = self.clear_proposals()
         asked += [on_outcome for _, on_outcome, _ in self._unsynced]
-        self._next, self._due, self._waiting = [], {}, 0
         self._unsynced.clear()
+        return asked
+
+    def clear_proposals(self) -> list[Callable[[Outcome], None]]:
+        """Forget what no step has taken; what one accepted is still told when it is durable."""
+        waiting = [*self._next, *(w for due in sorted(self._due) for w in self._due[due])]
+        asked = [w.on_commit for w in waiting if w.on_commit is not None]
+        asked += [w.on_outcome for w in waiting if w.on_outcome is not None]
+        self._next, self._due, self._waiting = [], {}, 0
         return asked

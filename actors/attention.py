@@ -138,6 +138,10 @@ class Attention:
         entities.sort(key=lambda e: (self._waiting[e][0], away[e], e))
         return [(e, self._waiting.pop(e)[1]) for e in entities[:most]]
 
+    def clear(self) -> None:
+        """Let go of all, as when another state was loaded."""
+        self._waiting.clear()
+
     def forget(self, entity: int) -> None:
         """Let go of an entity that has left."""
         self._waiting.pop(entity, None)

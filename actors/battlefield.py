@@ -137,6 +137,12 @@ class Alarms:
     def __len__(self) -> int:
         return len(self._until)
 
+    def clear(self) -> None:
+        """Nobody is on alert any more, as when another state was loaded."""
+        self._until.clear()
+        self._next_view.clear()
+        self._next_plan.clear()
+
     def notice(self, events: Iterable[Event], world: World, known: Collection[int]) -> None:
         """Put the groups of those who fight or see a foe on alert."""
         alarming = [event for event in events if event.kind in _ALARMING]

@@ -15,10 +15,12 @@ from actors.coordinator import CoordinatorMind
 from actors.dispatch import Dispatcher
 from actors.ledger import Ledger
 from actors.lines import persona_of, reflex_line
+from actors.messages import Abandon
 from actors.monster_group import GroupActor, GroupMind
 from actors.npc import Mind, MindCounts, NpcActor
 from actors.settings import CompanySettings
 from actors.supervision import ChildSpec, Supervisor, supervise
+from actors.telling import told
 from models.grammar import longest_tokens
 from models.prompts import Persona, PromptBook
 from models.request import Backend
@@ -90,6 +92,31 @@ class Casting:
             self.coordinator_mind.groups[group] = ref
             self.coordinator_mind.layers[group] = self._layers(species, group)
 
+    def recast(self, before: World) -> None:
+        """Make the minds those of the ledger's world, which took the place of `before`.
+
+        Who is the same being in both keeps its mind and lets go of what it was asked; others get a new
+        one or none. Memories in hand are dropped: the store has those of the world that was loaded.
+        """
+        ledger, world = self._ledger, self._ledger.world
+        self._conversations.clear()
+        for mind in self.group_minds.values():
+            mind.forget()
+        were, are = _beings(before), _beings(world)
+        for entity, ref in list(ledger.minds.items()):
+            if entity in are and were.get(entity) == are[entity]:
+                told(ref, Abandon())
+                continue
+            del ledger.minds[entity]
+            self.coordinator_mind.personas.pop(entity, None)
+            if ref.is_alive():
+                ref.stop(block=False)
+        for entity in are:
+            if entity not in ledger.minds:
+                fresh = self.recruit(entity)
+                if fresh is not None:
+                    ledger.minds[entity] = fresh
+
     def _group_of(self, mind: GroupMind) -> Callable[[], GroupActor]:
         return lambda: GroupActor(mind, self._director, self._settings)
 
@@ -154,6 +181,21 @@ class Casting:
             return "..."
         species = world.ruleset.species_list[int(world.columns.species[row])]
         return reflex_line(self.card(world, entity, species), species, situation, text, None)
+
+
+def _beings(world: World) -> dict[int, tuple[object, ...]]:
+    """Who everyone is, by id in order: two lives of a world may give one id to different beings."""
+    columns, names, personas = world.columns, world.names, world.personas
+    found: dict[int, tuple[object, ...]] = {}
+    for row in columns.live_rows().tolist():
+        entity = int(columns.id[row])
+        found[entity] = (
+            names.get(entity, ""),
+            personas.get(entity, ""),
+            int(columns.species[row]),
+            int(columns.group[row]),
+        )
+    return dict(sorted(found.items()))
 
 
 def warm(prompts: PromptBook) -> None:

@@ -29,6 +29,7 @@ from actors.headless import HeadlessRun, VirtualClock
 from actors.inspection import Sort
 from actors.ledger import Ledger, StoreLike
 from actors.messages import (
+    Hold,
     Join,
     Leave,
     Load,
@@ -37,6 +38,7 @@ from actors.messages import (
     OnOutcome,
     Outcome,
     Propose,
+    Release,
     Say,
     Subscribe,
     Synced,
@@ -133,6 +135,7 @@ class Company:
         )
         self.ledger.recruit = self.casting.recruit
         self.ledger.reflex = self.casting.reflex
+        self.ledger.recast = self.casting.recast
         self._about = about(world, server)
         self._children: dict[str, dict[str, Child]] = {"stage": {}, "minds": {}, "groups": {}}
         self._metronome: Metronome | None = None
@@ -375,8 +378,22 @@ class Company:
             listener.on_rejected("retry", "too much is waiting")
         return cancel
 
-    def load(self, world: World, on_outcome: OnOutcome | None = None) -> None:
-        """Go on with another state of a later epoch; answers of the present one are dropped."""
+    def hold(self, on_held: Callable[[], None]) -> bool:
+        """Step no more until `load` or `release`; all that is under way ends. False when too busy.
+
+        `on_held` is called, on the dispatcher's thread, when nothing more of this epoch reaches the store.
+        """
+        return self._tell(Hold(on_held))
+
+    def release(self) -> bool:
+        """Go on with the world as it stood when it was held. False when too busy."""
+        return self._tell(Release())
+
+    def load(self, world: World, on_outcome: OnOutcome | None = None, note: str = "") -> None:
+        """Go on with another state of a later epoch; answers of the present one are dropped.
+
+        `note` is journalled in the first tick of the new epoch.
+        """
 
         def loaded(outcome: Outcome) -> None:
             if outcome.accepted:
@@ -384,7 +401,8 @@ class Company:
             if on_outcome is not None:
                 on_outcome(outcome)
 
-        self._tell(Load(world, loaded))
+        if not self._tell(Load(world, loaded, note)) and on_outcome is not None:
+            on_outcome(self._busy())
 
     def status(self) -> Mapping[str, Any]:
         """Plain values for operators: readiness, pace, queues, counts, what each kind has done."""

@@ -238,6 +238,12 @@ class Conversations:
                 self._kept -= len(turns) - len(kept)
                 self._pairs[npc, player] = kept
 
+    def clear(self) -> None:
+        """Let go of all that is in memory, as when another state was loaded: the store knows that one's."""
+        with self._lock:
+            self._pairs.clear()
+            self._kept = 0
+
     def forget(self, npc: int) -> None:
         """Let go of what is in memory about an NPC, as when its epoch is abandoned."""
         with self._lock:

@@ -11,6 +11,7 @@ from actors.journal import Journal
 from actors.ledger import Ledger
 from actors.mailbox import MailboxSpec
 from actors.messages import (
+    Hold,
     Join,
     Leave,
     Load,
@@ -18,6 +19,7 @@ from actors.messages import (
     Note,
     Outcome,
     Propose,
+    Release,
     Step,
     Subscribe,
     Synced,
@@ -70,6 +72,9 @@ class Director(Prompter):
 
     def _step(self) -> None:
         ledger = self._ledger
+        if ledger.held:
+            ledger.counts["held_ticks"] += 1
+            return
         self._journal.hand_over()
         if self._journal.blocked:
             ledger.counts["stalled_ticks"] += 1
@@ -126,7 +131,11 @@ class Director(Prompter):
 
     @receives(Propose)
     def propose(self, message: Propose) -> None:
-        """Keep a proposal for its tick, or ask for a later try."""
+        """Keep a proposal for its tick, or ask for a later try; drop one of an abandoned epoch."""
+        if message.epoch and message.epoch != self._ledger.world.epoch:
+            self._ledger.counts["stale_proposals"] += 1
+            self._refuse(message.on_outcome, "too_late", "another state was loaded")
+            return
         self._take(message.input, message.on_outcome, due=message.due)
 
     @receives(Join)
@@ -181,19 +190,40 @@ class Director(Prompter):
             reason = f"epoch {world.epoch} is not after {ledger.world.epoch}"
             self._refuse(message.on_outcome, "stale_epoch", reason)
             return
+        self._end_epoch(ledger.desk.clear())
+        before, ledger.world = ledger.world, world
+        ledger.held = False
+        ledger.rewind.mark(world)
+        ledger.backlog.clear()
+        ledger.synced_tick = world.tick
+        ledger.group_info = dict(world.groups)
+        ledger.attention.clear()
+        ledger.alarms.clear()
+        ledger.recast(before)
+        if message.note:
+            ledger.desk.take(self._note(message.note))
+        self._told.one(message.on_outcome, Outcome(world.tick, True))
+
+    @receives(Hold)
+    def hold(self, message: Hold) -> None:
+        """Another state is about to be loaded: this one is stepped no more, and its epoch ends."""
+        self._ledger.held = True
+        self._end_epoch(self._ledger.desk.clear_proposals())
+        message.on_held()
+
+    @receives(Release)
+    def release(self, message: Release) -> None:
+        """Nothing was loaded after all."""
+        self._ledger.held = False
+
+    def _end_epoch(self, waiting: list[Callable[[Outcome], None]]) -> None:
+        ledger = self._ledger
         abandoned = Outcome(ledger.world.tick, False, "too_late", "another state was loaded")
-        for on_outcome in ledger.desk.clear():
+        for on_outcome in waiting:
             self._told.one(on_outcome, abandoned)
         for question in ledger.questions.close_all():
             if question.stream is not None:
                 question.stream.reject(abandoned.code, abandoned.reason)
-        ledger.world = world
-        ledger.rewind.mark(world)
-        ledger.backlog.clear()
-        ledger.synced_tick = world.tick
-        for entity in [entity for entity in ledger.minds if entity not in world.columns]:
-            self._dismiss(entity)
-        self._told.one(message.on_outcome, Outcome(world.tick, True))
 
     # -- those who watch -----------------------------------------------------------------------------------
 

@@ -47,7 +47,9 @@ class Ledger:
     """Outlives the director's restarts; touched on the dispatcher only.
 
     `recruit` starts a mind for an entity that may speak and has none; `reflex` gives a line for one
-    whose mind can't; `on_stepped` is called after each step. `thinks`: there is a model to ask.
+    whose mind can't; `recast` makes the minds those of another world than the one given; `on_stepped`
+    is called after each step. `thinks`: there is a model to ask. `held`: no step is taken, since
+    another state is being loaded.
     """
 
     def __init__(
@@ -82,6 +84,8 @@ class Ledger:
         self.builder: pykka.ActorRef[Any] | None = None
         self.recruit: Callable[[int], pykka.ActorRef[Any] | None] = lambda entity: None
         self.reflex: Callable[[World, int, str], str] = lambda world, entity, text: "..."
+        self.recast: Callable[[World], None] = lambda before: None
+        self.held = False
         self.on_stepped: Callable[[], None] = lambda: None
         self.n: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()

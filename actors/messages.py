@@ -59,11 +59,16 @@ class Synced:
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """To the director: admit an input, not before tick `due` (0: the next)."""
+    """To the director: admit an input, not before tick `due` (0: the next).
+
+    Who proposes because of what it saw says in which `epoch` that was; of another one than the world's
+    it is dropped. 0: whenever.
+    """
 
     input: Input
     on_outcome: OnOutcome | None = None
     due: int = 0
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +154,31 @@ class Overdue:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """To the director: go on with another world, of a later epoch."""
+    """To the director: go on with another world, of a later epoch; `note` is journalled there."""
 
     world: World
     on_outcome: OnOutcome | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """To the director: end all that is under way and step no more, until `Load` or `Release`.
+
+    `on_held` is called when nothing of this epoch will reach storage any more.
+    """
+
+    on_held: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """To the director: nothing was loaded; go on with the world as it stood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """To a mind: the epoch is over; let go of what it was asked and was thinking of."""
 
 
 @dataclass(frozen=True, slots=True)

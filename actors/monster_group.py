@@ -37,6 +37,11 @@ class GroupMind:
     own_orders: int = 0
     obeyed: int = 0
 
+    def forget(self) -> None:
+        """Let go of orders and plans: their epoch is over."""
+        self.tactic, self.focus, self.ordered = "none", 0, 0
+        self.plans.clear()
+
     def in_force(self, tick: int, epoch: int) -> BattleExecutionPlan | None:
         """The plan to follow at this tick."""
         for plan in reversed(self.plans):
@@ -75,7 +80,8 @@ class GroupActor(GreenActor):
         mind.own_orders += 1
         mind.n += 1
         body = self._order(tactic, focus, lasts)
-        self._tell(Propose(Input("order", 0, f"group:{mind.group}", mind.n, body)))
+        order = Input("order", 0, f"group:{mind.group}", mind.n, body)
+        self._tell(Propose(order, epoch=view.epoch))
 
     @receives(Obey)
     def obey(self, message: Obey) -> None:
@@ -88,7 +94,7 @@ class GroupActor(GreenActor):
         if plan.tactic != "retreat":
             for intent in [i for i in plan.intents if i.act == "flee"][:MAX_FLEEING]:
                 flee = Input("flee", intent.entity, proposer, token, {"from_": intent.target})
-                self._tell(Propose(flee, due=plan.start))
+                self._tell(Propose(flee, due=plan.start, epoch=plan.epoch))
         body = self._order(plan.tactic, plan.focus, max(1, plan.end - plan.start))
         order = Input("order", 0, proposer, token, body)
         self._tell(Answer(token, plan.epoch, order))

@@ -22,6 +22,7 @@ from actors.importance import weights
 from actors.lines import check, panel_of, persona_of, reflex_line
 from actors.mailbox import MailboxSpec, Policy
 from actors.messages import (
+    Abandon,
     Answer,
     Hear,
     ModelDone,
@@ -254,6 +255,17 @@ class NpcActor(GreenActor):
         self._end_speech(message.request_id, None)
         self._end_thought(message.request_id, None)
 
+    @receives(Abandon)
+    def abandon(self, message: Abandon) -> None:
+        """The epoch is over: whoever waited was told, and models need not go on."""
+        for speech_ in self._speeches.values():
+            self._withdraw(speech_)
+        for thought in self._thoughts.values():
+            self._withdraw(thought)
+        self._speeches.clear()
+        self._thoughts.clear()
+        self._mind.owed.clear()
+
     @receives(_Cancelled)
     def cancelled(self, message: _Cancelled) -> None:
         """Whoever spoke no longer wants the answer."""
@@ -298,12 +310,18 @@ class NpcActor(GreenActor):
         turn = Turn(speaker=hear.speaker_name, line=hear.text, reply=line)
         own = self._persona.name if self._persona is not None else ""
 
-        # Both also when the world refused the line (whoever asked has walked away): it was given.
+        # Both also when the world refused the line (whoever asked has walked away): it was given. Not
+        # so when it came too late: then another line was given, or that life of the world is over.
         def remember(outcome: Outcome) -> None:
+            if outcome.code == "too_late":
+                return
             conversations.remember(npc, hear.speaker_name, panel, turn, outcome.tick, source, own)
 
-        def tell(_outcome: Outcome) -> None:
-            hear.stream.finish()
+        def tell(outcome: Outcome) -> None:
+            if outcome.code == "too_late":
+                hear.stream.reject(outcome.code, outcome.reason)
+            else:
+                hear.stream.finish()
 
         hear.stream.ready(line, source, reply)
         said = self._mind.propose(hear.token, "say", {"to": hear.speaker, "text": line})

@@ -55,6 +55,12 @@ class Prompter(GreenActor):
         on_commit: OnOutcome | None = None,
     ) -> bool:
         ledger = self._ledger
+        if ledger.held:
+            ledger.counts["retry"] += 1
+            reason = "another state is being loaded"
+            self._refuse(on_commit, "retry", reason, proposal.entity)
+            self._refuse(on_outcome, "retry", reason, proposal.entity)
+            return False
         outside = proposal.proposer.startswith(("client:", "director:join"))
         behind = outside and not ledger.headless and ledger.behind
         taken = not behind and ledger.desk.take(proposal, on_outcome, due=due, on_commit=on_commit)

@@ -78,12 +78,13 @@ class TerrainBuilder(GreenActor):
                 n += 1
                 self._counts.flooded_cells += w * h
                 body = {"x": x, "y": y, "w": w, "h": h, "data": bytes([Tile.WATER]) * (w * h)}
-                self._tell(Propose(Input("tiles", 0, "builder", n, body), due=start + wave * every))
+                flooded = Input("tiles", 0, "builder", n, body)
+                self._tell(Propose(flooded, due=start + wave * every, epoch=broken.epoch))
         if not waves:
             self._tell(Answer(broken.token, broken.epoch))
             return
         ebb = start + len(waves) * every + EBB_TICKS
-        self._tell(Propose(self._say_rising(n + 2, 0), due=ebb))
+        self._tell(Propose(self._say_rising(n + 2, 0), due=ebb, epoch=broken.epoch))
         self._tell(Answer(broken.token, broken.epoch, self._say_rising(n + 1, 1)))
 
     @receives(Failed)

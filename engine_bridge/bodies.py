@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from engine_bridge import messages as m
 from engine_bridge.errors import RETRYABLE, ProtocolError
 from engine_bridge.feed import Feed
@@ -104,6 +106,22 @@ class Bodies:
         if session.entity:
             self._take_out(session.entity)
             session.entity = 0
+
+    def loaded(self, players: Mapping[int, str]) -> None:
+        """Another state was loaded, but none of its frames yet: whose body is in it keeps it.
+
+        Bodies of nobody leave.
+        """
+        strays = set(players)
+        for session in self._sessions:
+            # Two lives of a world may give one id to different beings: the name tells.
+            name = self._feed.names.get(session.entity)
+            if name is not None and players.get(session.entity) == name:
+                strays.discard(session.entity)
+            else:
+                session.entity = 0
+        for entity in sorted(strays):
+            self._take_out(entity)
 
     def retry(self) -> None:
         """Try again to take out the bodies that could not leave when they should have."""

@@ -116,6 +116,10 @@ class Gateway:
         self._sessions.detach(session, client, self._clock())
         self._in_flight.lost(session, client)
 
+    def loaded(self, players: Mapping[int, str]) -> None:
+        """Another state was loaded, with these players' bodies in it: ids and names."""
+        self._bodies.loaded(players)
+
     def expire(self) -> None:
         """What time brings: sessions that waited too long end, and requests without an answer."""
         for session in self._sessions.sweep(self._clock()):

@@ -25,6 +25,7 @@ from engine_bridge.gateway import Gateway
 from engine_bridge.ladder import Switchboard, add_ladder
 from engine_bridge.metrics import BridgeMetrics, StatusCollector
 from engine_bridge.origins import host_allowed, hostname, origin_allowed
+from engine_bridge.saves import Saves, add_saves
 from engine_bridge.sessions import Sessions
 from engine_bridge.settings import BridgeSettings
 from engine_bridge.stage import Stage
@@ -61,6 +62,9 @@ class House(Protocol):
 
     @property
     def models(self) -> Switchboard: ...
+
+    @property
+    def saves(self) -> Saves: ...
 
     def status(self) -> Mapping[str, Any]: ...
 
@@ -133,6 +137,7 @@ def create_app(house: House) -> FastAPI:
 
     add_requests(app, house)
     add_ladder(app, house.models, house.settings.max_frame)
+    add_saves(app, house.saves, house.settings.max_frame)
     if DASHBOARD.is_dir():
         app.mount("/", StaticFiles(directory=DASHBOARD, html=True), name="dashboard")
     app.add_middleware(Guard, house=house)

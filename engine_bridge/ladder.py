@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Final, Literal, Protocol
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field
 
-from engine_bridge.errors import ERROR_MEANINGS, ProtocolError
-from engine_bridge.visits import read_body
+from engine_bridge import calls
 from foundation.errors import GreenroomError, UsageError
 from foundation.strict import StrictModel
 from models.errors import BackendRefused
@@ -22,15 +21,6 @@ from models.errors import BackendRefused
 MOST_RUNGS: Final = 8
 Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 Purpose = Annotated[str, Field(pattern=r"^([a-z][a-z0-9_-]{0,31})?$")]
-_STATUS: Final = {
-    "bad_message": 400,
-    "too_large": 413,
-    "model_file": 422,
-    "model_fit": 422,
-    "limit": 503,
-    "model_unavailable": 503,
-}
-Body = TypeVar("Body", bound=BaseModel)
 
 
 class RungState(StrictModel):
@@ -170,7 +160,7 @@ def add_ladder(app: FastAPI, board: Switchboard, most_bytes: int) -> None:
         try:
             await asyncio.to_thread(act, *given)
         except GreenroomError as error:
-            return _problem(error)
+            return calls.refusal(error)
         return JSONResponse(board.ladder().model_dump(), status)
 
     @app.get("/api/models", response_model=Ladder)
@@ -178,13 +168,13 @@ def add_ladder(app: FastAPI, board: Switchboard, most_bytes: int) -> None:
         """The ladder of models: rungs, orders, and who answers what now."""
         return board.ladder()
 
-    @app.put("/api/models/order", openapi_extra=_takes(SetOrder), response_model=Ladder)
+    @app.put("/api/models/order", openapi_extra=calls.takes(SetOrder), response_model=Ladder)
     async def order(asked: Request) -> Response:
         """Set which rungs are tried, for one purpose or for all others."""
         try:
-            wanted = await _read(asked, SetOrder, most_bytes)
+            wanted = await calls.read(asked, SetOrder, most_bytes)
         except GreenroomError as error:
-            return _problem(error)
+            return calls.refusal(error)
         return await change(board.order, wanted.purpose, wanted.order)
 
     @app.delete("/api/models/order/{purpose}", response_model=Ladder)
@@ -193,48 +183,31 @@ def add_ladder(app: FastAPI, board: Switchboard, most_bytes: int) -> None:
         return await change(board.reset, purpose)
 
     @app.post(
-        "/api/models/rungs", openapi_extra=_takes(AddRung), response_model=Ladder, status_code=201
+        "/api/models/rungs",
+        openapi_extra=calls.takes(AddRung),
+        response_model=Ladder,
+        status_code=201,
     )
     async def add(asked: Request) -> Response:
         """Load a GGUF of the server's machine as a new rung; answers once it can be asked."""
         try:
-            wanted = await _read(asked, AddRung, most_bytes)
+            wanted = await calls.read(asked, AddRung, most_bytes)
         except GreenroomError as error:
-            return _problem(error)
+            return calls.refusal(error)
         return await change(board.add, wanted, status=201)
 
-    @app.put("/api/models/rungs/{label}", openapi_extra=_takes(SwitchRung), response_model=Ladder)
+    @app.put(
+        "/api/models/rungs/{label}", openapi_extra=calls.takes(SwitchRung), response_model=Ladder
+    )
     async def switch(label: str, asked: Request) -> Response:
         """Switch a rung off or on; what it has begun it ends."""
         try:
-            wanted = await _read(asked, SwitchRung, most_bytes)
+            wanted = await calls.read(asked, SwitchRung, most_bytes)
         except GreenroomError as error:
-            return _problem(error)
+            return calls.refusal(error)
         return await change(board.enable, label, wanted.on)
 
     @app.delete("/api/models/rungs/{label}", response_model=Ladder)
     async def remove(label: str) -> Response:
         """Remove a rung that holds a GGUF, once it has ended what it has begun."""
         return await change(board.remove, label)
-
-
-def _takes(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema()
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-async def _read(asked: Request, model: type[Body], most_bytes: int) -> Body:
-    text = await read_body(asked, most_bytes)
-    try:
-        return model.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        reason = f"{where}: {first['msg']}" if where else str(first["msg"])
-        raise ProtocolError("bad_message", reason[:300]) from error
-
-
-def _problem(error: GreenroomError) -> JSONResponse:
-    hint = error.hint or ERROR_MEANINGS.get(error.code, "")
-    told = {"code": error.code, "message": error.message, "hint": hint}
-    return JSONResponse(told, _STATUS.get(error.code, 409))

@@ -25,6 +25,7 @@ from engine_bridge.ladder import NoLadder, Switchboard
 from engine_bridge.metrics import BridgeMetrics
 from engine_bridge.origins import host_allowed, origin_allowed
 from engine_bridge.peer import SocketPeer
+from engine_bridge.saves import NoSaves, Saves
 from engine_bridge.sessions import Sessions
 from engine_bridge.settings import BridgeSettings
 from engine_bridge.stage import Stage
@@ -44,8 +45,8 @@ class Bridge:
 
     `start` returns once both ports listen and raises `AddressInUse` or `BridgeError` if they
     can't; `stop` closes every connection (4007) and returns when the thread is gone. Both may be
-    called from any thread, `start` once. `models` lets administration change the ladder of models;
-    whoever gives it ends what it is busy with before `stop`, which waits for that.
+    called from any thread, `start` once. `models` lets administration change the ladder of models, `saves`
+    keep and load the world; whoever gives them ends what they are busy with before `stop`, which waits.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class Bridge:
         stage: Stage,
         settings: BridgeSettings | None = None,
         models: Switchboard | None = None,
+        saves: Saves | None = None,
     ) -> None:
         self.settings = settings if settings is not None else BridgeSettings()
         self.metrics = BridgeMetrics()
         self.stage = stage
         self.models: Switchboard = models if models is not None else NoLadder()
+        self.saves: Saves = saves if saves is not None else NoSaves()
         self.sessions = Sessions(self.settings)
         self.feed = Feed(stage, self._wake)
         self.broadcast = Broadcast(self.feed, self.settings.quiet_ticks)
@@ -94,6 +97,13 @@ class Bridge:
         if loop is not None and stop is not None and not loop.is_closed():
             self._hop(stop.set)
         thread.join()
+
+    def loaded(self, players: Mapping[int, str]) -> None:
+        """Another state was loaded, with these players' bodies in it: ids and names.
+
+        A session keeps its body where it is among them; the others' are taken out of the world.
+        """
+        self._hop(lambda: self.gateway.loaded(players))
 
     @property
     def address(self) -> str:

@@ -18,10 +18,12 @@ from actors.settings import CompanySettings
 from engine_bridge.server import Bridge
 from engine_bridge.settings import BridgeSettings
 from greenroom import garbage, minds, worlds
+from greenroom.saves import Saves
 from greenroom.settings import Settings
 from greenroom.switchboard import Switchboard
 from models.errors import ModelError
 from world.inputs import Input
+from world.store.options import StoreOptions
 
 log = structlog.get_logger("greenroom")
 
@@ -83,9 +85,16 @@ class App:
             for n, entity in enumerate(strays):
                 self.company.propose(Input("despawn", entity, "app:stray", n, {}))
             board = self._switchboard()
-            self.bridge = Bridge(self.company, self._bridge_settings(), board)
+            saves = Saves(
+                self.opened.store,
+                self.opened.ruleset,
+                self.company,
+                on_loaded=lambda players: self.bridge.loaded(players),
+            )
+            self.bridge = Bridge(self.company, self._bridge_settings(), board, saves)
             self.bridge.start()
             undo.callback(self.bridge.stop)
+            undo.callback(saves.close)
             if board is not None:
                 # Before the bridge, which waits for the calls that are under way.
                 undo.callback(board.close)
@@ -126,6 +135,7 @@ class App:
             scene=wanted.scene if "scene" in given else None,
             seed=wanted.seed,
             npcs=wanted.npcs,
+            options=StoreOptions(snapshots_kept=wanted.snapshots),
         )
 
     def _company(self) -> Company:

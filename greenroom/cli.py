@@ -10,12 +10,14 @@ import greenroom
 from greenroom.commands import (
     bench,
     bots,
+    diff,
     doctor,
     generate,
     inspect,
     models,
     plugins,
     replay,
+    saves,
     serve,
     simulate,
     talk,
@@ -51,6 +53,10 @@ app.command("serve")(serve.serve)
 app.command("talk")(talk.talk)
 app.command("simulate")(simulate.simulate)
 app.command("replay")(replay.replay)
+app.command("diff")(diff.diff)
+app.command("snapshot")(saves.snapshot)
+app.command("branch")(saves.branch)
+app.command("load")(saves.load)
 app.command("generate")(generate.generate)
 app.command("bots")(bots.bots)
 app.command("bench")(bench.bench)

@@ -58,6 +58,8 @@ class WorldSettings(_Section):
     """The world's folder; `data/<scene>` if not given."""
     checkpoint_ticks: int = Field(1200, ge=20, le=1_000_000)
     """A checkpoint every so many ticks; 1,200 are a minute."""
+    snapshots: int = Field(16, ge=1, le=1024)
+    """Named snapshots kept; one more is refused."""
 
 
 class ModelSettings(_Section):

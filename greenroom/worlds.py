@@ -19,6 +19,7 @@ from world.store.layout import DATA_NAME
 from world.store.options import StoreOptions
 from world.store.reader import Reader
 from world.store.records import WorldMeta
+from world.store.recovery import recover
 from world.store.store import Store
 from world.world import World
 
@@ -121,6 +122,20 @@ def open_world(
             "what it built stays as it was (to begin anew, name another folder with --data)",
         )
     return OpenWorld(world, store, ready, ruleset, plugins, resumed, warnings)
+
+
+def lived(reader: Reader, ruleset: Ruleset) -> World:
+    """The world in a folder, stepped to its last durable tick with every hash compared.
+
+    Raises `StorageError`, `ReplayError`, `StateError`.
+    """
+    recovery = recover(reader, reader.end()[0], None)
+    if recovery.state is None:
+        world = starter(ruleset)(reader.meta())
+    else:
+        world = World.from_state(recovery.state, ruleset)
+    catch_up(world, recovery.records)
+    return world
 
 
 def _kept_meta(folder: Path) -> WorldMeta | None:

@@ -6,6 +6,7 @@
     ├── SceneError         scene            a scene file that can't be used: names file, key and mend
     ├── StorageError       storage          the world's folder can't be opened or written
     │   ├── NewerLayout    storage_newer    written by a newer Greenroom; refused
+    │   ├── NoRoom         storage_full     the disk has no room for a copy; nothing was begun
     │   ├── WorldBusy      storage_busy     another process holds this world
     │   └── VectorsDamaged vectors_damaged  frozen vectors that are not as they were written
     ├── VectorError        vector           a vector, key or filter that can't be stored or searched
@@ -35,6 +36,12 @@ class NewerLayout(StorageError):
     """The folder was written by a newer Greenroom."""
 
     code = "storage_newer"
+
+
+class NoRoom(StorageError):
+    """The disk has no room for what was to be written; nothing was begun."""
+
+    code = "storage_full"
 
 
 class WorldBusy(StorageError):

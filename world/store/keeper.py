@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import lmdb
 
 import world.store.checkpoints as checkpoints
-from world.store.layout import CHECKPOINTS_NAME, Databases, key_number, number_key
+from world.store.copies import link_or_copy
+from world.store.layout import (
+    CHECKPOINTS_NAME,
+    Databases,
+    key_number,
+    number_key,
+    sync_directory,
+)
 from world.store.options import StoreOptions
 from world.store.reader import Reader
 from world.store.records import CheckpointInfo
@@ -28,6 +37,25 @@ class Keeper:
         self._env = env
         self._dbs = dbs
         self._options = options
+        self._lock = threading.Lock()
+        self._pins = 0
+        self._leaving: list[Path] = []
+
+    @contextmanager
+    def pinned(self) -> Iterator[None]:
+        """Let no file go meanwhile: somebody copies those that an index names."""
+        with self._lock:
+            self._pins += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._pins -= 1
+                leaving, self._leaving = (
+                    (self._leaving, []) if not self._pins else ([], self._leaving)
+                )
+            for path in leaving:
+                path.unlink(missing_ok=True)
 
     def sweep(self, reader: Reader) -> None:
         """Remove files that no entry names: not entered yet, or let go, when a process died."""
@@ -43,7 +71,7 @@ class Keeper:
 
         Killed in between, the world stands as before, but for a file that `sweep` removes.
         """
-        path = self._free_name(info)
+        path = self.free_name(info)
         digests: list[bytes] = []
         yield from checkpoints.write(path, frozen, self._options.slice_bytes, digests.append)
         try:
@@ -59,11 +87,41 @@ class Keeper:
         if evicted:
             yield from self._trim(oldest)
 
-    def remove(self, info: CheckpointInfo) -> None:
-        """Delete the file of an entry that is gone."""
-        (self._folder / info.name).unlink(missing_ok=True)
+    def borrow(self, source: Reader) -> list[CheckpointInfo]:
+        """Link the checkpoints of another folder into this one; their entries, for this world's index.
 
-    def _free_name(self, info: CheckpointInfo) -> Path:
+        Until they are entered, `sweep` removes them. Raises `CheckpointDamaged` for one that is missing.
+        """
+        entries: list[CheckpointInfo] = []
+        for info in source.checkpoints():
+            path = self.free_name(info)
+            try:
+                link_or_copy(source.path / CHECKPOINTS_NAME / info.name, path)
+            except OSError as error:
+                self.discard(entries)
+                raise checkpoints.CheckpointDamaged(
+                    f"{info.name} of {source.path} can't be had: {error.strerror}"
+                ) from error
+            entries.append(replace(info, name=path.name))
+        sync_directory(self._folder)
+        return entries
+
+    def discard(self, entries: Iterable[CheckpointInfo]) -> None:
+        """Let files go that no index names."""
+        for entry in entries:
+            (self._folder / entry.name).unlink(missing_ok=True)
+
+    def remove(self, info: CheckpointInfo) -> None:
+        """Delete the file of an entry that is gone, now or when it is pinned no more."""
+        path = self._folder / info.name
+        with self._lock:
+            if self._pins:
+                self._leaving.append(path)
+                return
+        path.unlink(missing_ok=True)
+
+    def free_name(self, info: CheckpointInfo) -> Path:
+        """Where a file for the entry can be put."""
         stem = f"{info.tick:016d}-{info.epoch}"
         path, n = self._folder / f"{stem}.ckpt", 1
         while path.exists():

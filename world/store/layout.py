@@ -7,9 +7,10 @@
         world.mdb            the LMDB environment (and world.mdb-lock beside it)
         checkpoints/*.ckpt   columns and tiles, one file a checkpoint, written whole
         backups/layout-N…    made before a migration from layout N
+        snapshots/NAME.N/    a whole folder like this one, as it was at a tick, and snapshot.json
 
     database        key                                   value
-    meta            layout · world · head                 u32 · JSON of WorldMeta · [tick, link]
+    meta            layout · world · head · identity      u32 · JSON of WorldMeta · [tick, link] · JSON of Identity
     journal         tick (u64)                            link (8 bytes) + packed TickRecord
     checkpoints     tick (u64)                            packed CheckpointInfo
     conversations   npc (u64) + player (u8 length, UTF-8) + turn number (u64)   packed turn
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +37,7 @@ from world.errors import NewerLayout, StorageError
 from world.store.records import (
     GENESIS,
     CheckpointInfo,
+    Identity,
     WorldMeta,
     link_of,
     pack_map,
@@ -47,10 +50,12 @@ DATA_NAME = "world.mdb"
 LOCK_NAME = "world.lock"
 CHECKPOINTS_NAME = "checkpoints"
 BACKUPS_NAME = "backups"
+SNAPSHOTS_NAME = "snapshots"
 
 LAYOUT_KEY = b"layout"
 WORLD_KEY = b"world"
 HEAD_KEY = b"head"
+IDENTITY_KEY = b"identity"
 
 MAX_PLAYER_BYTES = 128
 
@@ -170,6 +175,26 @@ def initialise(env: lmdb.Environment, meta: WorldMeta) -> None:
     with env.begin(write=True) as txn:
         put_layout(txn, dbs, LAYOUT)
         txn.put(WORLD_KEY, meta.model_dump_json().encode("utf-8"), db=dbs.meta)
+        put_identity(txn, dbs, new_identity())
+
+
+def put_identity(txn: lmdb.Transaction[bytes], dbs: Databases, identity: Identity) -> None:
+    txn.put(IDENTITY_KEY, identity.model_dump_json().encode("utf-8"), db=dbs.meta)
+
+
+def new_identity() -> Identity:
+    """The identity of a world that comes from no other."""
+    return Identity(id=secrets.token_hex(8))
+
+
+def identify(env: lmdb.Environment) -> None:
+    """Give the world an identity where an earlier Greenroom gave it none."""
+    dbs = open_databases(env, create=True)
+    with env.begin(db=dbs.meta) as txn:
+        if txn.get(IDENTITY_KEY) is not None:
+            return
+    with env.begin(write=True) as txn:
+        put_identity(txn, dbs, new_identity())
 
 
 def sync_directory(path: Path) -> None:

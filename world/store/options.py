@@ -15,12 +15,14 @@ class StoreOptions(StrictModel):
 
     What happens at each bound: `queue_jobs`/`queue_bytes` refuse with `LimitError` (model calls are
     dropped and counted instead), `max_lag` sets `Store.overloaded`, `keep_checkpoints`,
-    `turns_per_pair`, `turns_total` and `calls_kept` let the oldest go, `max_map_bytes` stops writing
-    and is surfaced as `Store.error`.
+    `turns_per_pair`, `turns_total` and `calls_kept` let the oldest go, `snapshots_kept` refuses one
+    more, `max_map_bytes` stops writing and is surfaced as `Store.error`.
     """
 
     keep_checkpoints: int = Field(default=4, ge=1, le=1024)
     """Checkpoints kept; the journal reaches back to the oldest of them."""
+    snapshots_kept: int = Field(default=16, ge=1, le=1024)
+    """Named snapshots in the world's folder."""
     window_s: float = Field(default=0.01, ge=0.0, le=0.1)
     """Longest wait, in seconds, for company before a group is synced."""
     group_jobs: int = Field(default=1024, ge=1)

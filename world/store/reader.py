@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from world.store.layout import (
     CHECKPOINTS_NAME,
     DATA_NAME,
     HEAD_KEY,
+    IDENTITY_KEY,
     LAYOUT,
     WORLD_KEY,
     Databases,
@@ -34,6 +36,7 @@ from world.store.layout import (
 from world.store.records import (
     GENESIS,
     CheckpointInfo,
+    Identity,
     JournalDamage,
     TickRecord,
     WorldMeta,
@@ -41,6 +44,9 @@ from world.store.records import (
     split,
     unpack_value,
 )
+
+NONE_YET = -1
+"""The tick before the first, as a last tick."""
 
 CHUNK = 256
 """Records read in one transaction: a long one would keep the writer from re-using pages."""
@@ -52,7 +58,13 @@ class Gate:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._reading = 0
+        self._copying = 0
         self._shut = False
+
+    @property
+    def copying_now(self) -> bool:
+        """Whether somebody reads for long, so that growing would wait."""
+        return self._copying > 0
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -65,6 +77,18 @@ class Gate:
             with self._changed:
                 self._reading -= 1
                 self._changed.notify_all()
+
+    @contextmanager
+    def copying(self) -> Iterator[None]:
+        """Read for long: growing that can wait waits until it is over."""
+        with self._changed:
+            self._copying += 1
+        try:
+            with self.reading():
+                yield
+        finally:
+            with self._changed:
+                self._copying -= 1
 
     @contextmanager
     def shut(self) -> Iterator[None]:
@@ -160,6 +184,20 @@ class Reader:
                 f"{self.path}: the world's description is damaged: {error}"
             ) from error
 
+    def identity(self) -> Identity | None:
+        """Which world this is; None in a folder that no Greenroom has opened since there are identities."""
+        with self.transaction() as txn:
+            data = txn.get(IDENTITY_KEY, db=self._dbs.meta)
+        return None if data is None else Identity.model_validate_json(data)
+
+    def end(self) -> tuple[int, bytes]:
+        """The last tick and its link, from the newest checkpoint where there is no record; -1 at first."""
+        head = self.head()
+        if head is not None:
+            return head
+        kept = self.checkpoints()
+        return (kept[-1].tick, kept[-1].link) if kept else (NONE_YET, GENESIS)
+
     def head(self) -> tuple[int, bytes] | None:
         """The last journalled tick and its link; None before the first."""
         with self.transaction() as txn:
@@ -185,6 +223,12 @@ class Reader:
                 return split(value)[0]
             entry = txn.get(number_key(tick), db=self._dbs.checkpoints)
         return None if entry is None else CheckpointInfo.unpack(entry).link
+
+    def hash_at(self, tick: int) -> int | None:
+        """The state's hash as journalled at `tick`; None when there is no such record."""
+        with self.transaction() as txn:
+            value = txn.get(number_key(tick), db=self._dbs.journal)
+        return None if value is None else TickRecord.unpack(split(value)[1]).hash
 
     def checkpoints(self) -> tuple[CheckpointInfo, ...]:
         """All kept checkpoints, oldest first."""
@@ -312,6 +356,24 @@ class Reader:
                 count += 1
                 at = cursor.set_range(cursor.key()[:-8] + b"\xff" * 8)
         return count
+
+    def entries(self, name: str) -> Iterator[tuple[bytes, bytes]]:
+        """All of a named database, in order, read in one transaction for as long as it is consumed."""
+        with self.transaction() as txn, txn.cursor(getattr(self._dbs, name)) as cursor:
+            yield from cursor
+
+    def copy_database(self, file: Path) -> None:
+        """Write a consistent, compact copy of the database to `file`, synced. Raises `StorageError`.
+
+        It holds what was committed when the copy began; writing goes on meanwhile. On any thread.
+        """
+        try:
+            self._follow_map()
+            with self._gate.copying(), file.open("wb") as target:
+                self._env.copyfd(target.fileno(), compact=True)
+                os.fsync(target.fileno())
+        except (lmdb.Error, OSError) as error:
+            raise StorageError(f"{self.path} can't be copied: {error}") from error
 
     def info(self) -> dict[str, int]:
         """Bytes of LMDB's map and of the part that is used."""

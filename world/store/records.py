@@ -48,6 +48,20 @@ class WorldMeta(StrictModel):
     epoch: int = Field(default=1, ge=1)
 
 
+class Identity(StrictModel):
+    """Which world a folder holds, as told apart from its copies.
+
+    A branch has an `id` of its own and tells whence it came: the `parent`'s id, the `snapshot` it was
+    made from ("" for the world as it ran), and the `tick` and `epoch` that it parted at.
+    """
+
+    id: str = Field(min_length=1, max_length=64)
+    parent: str = Field(default="", max_length=64)
+    snapshot: str = Field(default="", max_length=64)
+    tick: int = Field(default=-1, ge=-1)
+    epoch: int = Field(default=0, ge=0)
+
+
 class Packs(Protocol):
     """Something that gives itself as msgpack-able data."""
 

@@ -7,7 +7,7 @@ and only then tells `on_synced`. What was told survives a kill at any instant.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ import lmdb
 import world.store.checkpoints as checkpoints
 from world.errors import StorageError
 from world.store.conversations import CallLog, Conversations
+from world.store.copies import branch, check_room
 from world.store.keeper import Keeper
 from world.store.layout import (
     CHECKPOINTS_NAME,
@@ -25,9 +26,11 @@ from world.store.layout import (
     HEAD_KEY,
     LAYOUT,
     LOCK_NAME,
+    NAMES,
     WORLD_KEY,
     Databases,
     check_layout,
+    identify,
     initialise,
     migrate,
     number_key,
@@ -39,19 +42,22 @@ from world.store.layout import (
 )
 from world.store.lock import WorldLock
 from world.store.options import StoreOptions
-from world.store.reader import Gate, Reader
+from world.store.reader import NONE_YET, Gate, Reader
 from world.store.records import (
-    GENESIS,
     CheckpointInfo,
+    Identity,
     TickRecord,
     WorldMeta,
     link_of,
 )
 from world.store.recovery import Recovery, recover
+from world.store.snapshots import Snapshots
 from world.store.writer import Job, Writer
 
-NONE_YET = -1
-"""The tick before the first, as a last tick."""
+LOADED = tuple(name for name in NAMES if name not in ("meta", "checkpoints", "calls"))
+"""The databases that a load replaces entry for entry: all that tells of the world's time."""
+LOAD_S = 120.0
+"""How long the disk may take to make a loaded state durable."""
 
 
 class Store:
@@ -77,7 +83,7 @@ class Store:
         self._meta = self.reader.meta()
         self._order = threading.Lock()
         self._closed = False
-        self._tick, self._link = self._end()
+        self._tick, self._link = self.reader.end()
         self._written_link = self._link
         self._hash: int | None = None
         self._keeper = Keeper(path, env, self._dbs, options)
@@ -85,13 +91,7 @@ class Store:
         self._writer = Writer(env, options, gate, self._tick, self._put_head)
         self._conversations = Conversations(self._dbs, self.reader, self._writer, options)
         self._calls = CallLog(self._dbs, self.reader, self._writer, options)
-
-    def _end(self) -> tuple[int, bytes]:
-        head = self.reader.head()
-        if head is not None:
-            return head
-        kept = self.reader.checkpoints()
-        return (kept[-1].tick, kept[-1].link) if kept else (NONE_YET, GENESIS)
+        self.snapshots = Snapshots(self.reader, options, self._keeper.pinned)
 
     # -- opening and closing -------------------------------------------------------------------
 
@@ -387,6 +387,68 @@ class Store:
                 self._writer.reset(tick)
         return meta.epoch
 
+    def branch(self, target: Path) -> Identity:
+        """Copy the world, as it is durable now, into the folder `target` as a world of its own.
+
+        Raises `UsageError` when there is something at `target`, `NoRoom`, `StorageError`.
+        """
+        with self._keeper.pinned():
+            return branch(self.reader, target)
+
+    def check_loadable(self, source: Reader) -> None:
+        """Raises `StorageError` for a world of another scene or seed, `NoRoom` without room for it."""
+        here, there = self._meta, source.meta()
+        if (there.scene, there.seed) != (here.scene, here.seed):
+            raise StorageError(
+                f"{source.path} holds a world of scene {there.scene!r} and seed {there.seed}, "
+                f"not of {here.scene!r} and {here.seed}",
+                "serve it from a folder of its own",
+            )
+        check_room(source, self.path)
+
+    def load(self, source: Reader) -> int:
+        """Put the world of `source` in the place of this one, in a new epoch, and return that.
+
+        Journal, checkpoints and conversations become those of `source`; the log of model calls stays,
+        since it tells of this machine. It is one transaction: killed at any instant, the folder holds
+        the one world or the other, whole. Whoever appends ticks stops before and goes on with the
+        state of `source`; the next record is that of the tick after its last. Raises `NoRoom`,
+        and `StorageError` when `source` is of another scene or seed or something can't be read or written.
+        """
+        with self._order:
+            self.check_loadable(source)
+            there = source.meta()
+            self.flush()
+            tick, link = source.end()
+            epoch = max(self._meta.epoch, there.epoch) + 1
+            meta = self._meta.model_copy(
+                update={"epoch": epoch, "npcs": there.npcs, "scene_digest": there.scene_digest}
+            )
+            before = self.reader.checkpoints()
+            entries = self._keeper.borrow(source)
+            given_up = threading.Event()
+
+            def apply(txn: lmdb.Transaction[bytes]) -> None:
+                if given_up.is_set():
+                    return
+                for name in LOADED:
+                    _replace(txn, getattr(self._dbs, name), source.entries(name))
+                named = ((number_key(info.tick), info.pack()) for info in entries)
+                _replace(txn, self._dbs.checkpoints, named)
+                self._put_meta(txn, meta)
+                txn.put(HEAD_KEY, pack_head(tick, link), db=self._dbs.meta)
+
+            try:
+                self._do(apply, LOAD_S)
+            finally:
+                given_up.set()
+            for info in before:
+                self._keeper.remove(info)
+            self._meta, self._tick, self._link, self._hash = meta, tick, link, None
+            self._written_link = link
+            self._writer.reset(tick)
+        return meta.epoch
+
     def update_meta(
         self,
         *,
@@ -410,11 +472,11 @@ class Store:
     def _put_meta(self, txn: lmdb.Transaction[bytes], meta: WorldMeta) -> None:
         txn.put(WORLD_KEY, meta.model_dump_json().encode("utf-8"), db=self._dbs.meta)
 
-    def _do(self, apply: Callable[[lmdb.Transaction[bytes]], None]) -> None:
+    def _do(self, apply: Callable[[lmdb.Transaction[bytes]], None], timeout: float = 60.0) -> None:
         """Have the storage thread do it, and wait until it is durable."""
         done = threading.Event()
         self._writer.submit(Job(apply, 0, committed=done.set), timeout=30.0)
-        if not self._writer.wait_for(done.is_set, 60.0):
+        if not self._writer.wait_for(done.is_set, timeout):
             raise StorageError("the change could not be stored") from self._writer.trouble
 
     # -- conversations and calls ---------------------------------------------------------------
@@ -447,6 +509,8 @@ def _prepare(path: Path, env: lmdb.Environment, create: WorldMeta | None) -> Pat
     """Bring the environment to the current layout; the backup's folder if it was an older one."""
     env.reader_check()  # frees the slots of readers that were killed
     layout = read_layout(env)
+    if layout == LAYOUT:
+        identify(env)
     if layout is None:
         if create is None:
             raise StorageError(f"{path} holds no world")
@@ -455,7 +519,19 @@ def _prepare(path: Path, env: lmdb.Environment, create: WorldMeta | None) -> Pat
         sync_directory(path.parent)
         return None
     check_layout(path, layout)
-    return migrate(path, env, layout) if layout < LAYOUT else None
+    if layout == LAYOUT:
+        return None
+    backup = migrate(path, env, layout)
+    identify(env)
+    return backup
+
+
+def _replace(
+    txn: lmdb.Transaction[bytes], db: lmdb._Database, entries: Iterable[tuple[bytes, bytes]]
+) -> None:
+    txn.drop(db, delete=False)
+    with txn.cursor(db) as cursor:
+        cursor.putmulti(entries, append=True)
 
 
 def _delete_after(txn: lmdb.Transaction[bytes], db: lmdb._Database, tick: int) -> None:

@@ -345,7 +345,7 @@ class Writer:
         info = self._env.info()
         size = info["map_size"]
         used = (info["last_pgno"] + 1) * self._env.stat()["psize"]
-        if not full and used * 4 < size * 3:
+        if not full and (used * 4 < size * 3 or self._gate.copying_now):
             return
         wanted = min(size * 2, self._options.max_map_bytes)
         if wanted <= size:
