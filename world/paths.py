@@ -192,5 +192,8 @@ def clear(tiles: NDArray[np.uint8], x: Ints, y: Ints, to_x: Ints, to_y: Ints) ->
     Lines longer than SIGHT are not clear. Points lie on the map.
     """
     free = np.zeros(x.size, dtype=np.bool_)
+    # Compiled once, for maps that refuse writing.
+    tiles = tiles.view()
+    tiles.setflags(write=False)
     sight.clear(tiles, WALKABLE, x, y, to_x, to_y, SIGHT, free)
     return free

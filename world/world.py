@@ -20,6 +20,7 @@ from world.frame import Frame, Situation
 from world.inputs import Accepted, Input, Rejection
 from world.maths import TILE
 from world.paths import Paths
+from world.rehearsal import rehearse
 from world.rules import Rules, in_order
 from world.ruleset import Ruleset
 from world.situations import situation
@@ -241,10 +242,12 @@ class World:
             self._events.append(Event(tick, "time_of_day", 0, 0, {"name": now}))
 
     def warm(self) -> None:
-        """Find the ways to every home, workplace and place now rather than when first walked.
+        """Compile what is compiled, and find the ways to every home, workplace and place, before they are walked.
 
-        Takes a second or so for a village; changes nothing but the time of later steps.
+        Takes a second or so for a village, some more the first time on a machine; changes nothing but the time of
+        later steps.
         """
+        rehearse(self._state.rules)
         c, state = self._state.columns, self._state
         rows = c.live_rows()
         cells = {(p.y // TILE) * state.width + p.x // TILE for p in state.place_list}
