@@ -275,7 +275,7 @@ def test_diff_names_where_a_branch_went_another_way(lived: Path, tmp_path: Path)
     live(opened, 5)
     opened.store.close()
     opened = worlds.open_world(tmp_path / "other")
-    live(opened, 3, [Input("move", entity, "client:ann", 1, {"x": 9000, "y": 9000})])
+    live(opened, 3, [Input("move", entity, f"npc:{entity}", 1, {"x": 9000, "y": 9000})])
     opened.store.close()
     code, told = command("diff", lived, tmp_path / "other", "--json")
     assert code == 1
@@ -284,7 +284,7 @@ def test_diff_names_where_a_branch_went_another_way(lived: Path, tmp_path: Path)
     assert found["difference"]["entity"] == entity
     code, told = command("diff", lived, tmp_path / "other")
     assert code == 1
-    for words in ("tick 41", "'client:ann'", "is a branch of", "goal_x"):
+    for words in ("tick 41", f"'npc:{entity}'", "is a branch of", "goal_x"):
         assert words in told
 
 

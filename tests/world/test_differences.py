@@ -63,7 +63,7 @@ def note(n: int, text: str) -> Input:
 
 
 def move(entity: int, n: int, x: int, y: int) -> Input:
-    return Input("move", entity, "client:ann", n, {"x": x, "y": y})
+    return Input("move", entity, f"npc:{entity}", n, {"x": x, "y": y})
 
 
 def test_two_runs_of_one_seed_are_the_same_as_far_as_both_go(
@@ -107,7 +107,7 @@ def test_an_input_that_one_run_has_alone_is_named_with_who_proposed_it(
     assert told is not None
     assert (told.tick, told.what, told.cause, told.entity) == (tick, "inputs", "input", ada)
     assert "'move'" in told.why
-    assert "'client:ann'" in told.why
+    assert f"'npc:{ada}'" in told.why
     assert str(path / "b") in told.why
     assert found.state_tick == tick
     assert {cell.name for cell in told.cells} == {"Ada"}
