@@ -134,14 +134,15 @@ class Saves:
             self._store.check_loadable(reader)
             self._check_rules(name, reader)
             world = worlds.lived(reader, self._ruleset)
+            tick = world.tick  # read now: once it is taken up, the world is the director's alone
             if self._actors is None:
                 left = self._store.last_tick
                 epoch = self._store.load(reader)
             else:
                 world.warm()
                 left, epoch = self._exchange(self._actors, reader, world, name)
-        self._log("snapshot loaded", name=name, tick=world.tick, epoch=epoch, left=left)
-        return Loaded(name=name, tick=world.tick, epoch=epoch, left=left)
+        self._log("snapshot loaded", name=name, tick=tick, epoch=epoch, left=left)
+        return Loaded(name=name, tick=tick, epoch=epoch, left=left)
 
     def close(self) -> None:
         """Wait for what is under way; nothing more can be asked. Idempotent."""
@@ -165,7 +166,7 @@ class Saves:
             raise LimitError("the world is too busy to load another state", "try again in a moment")
         left = self._store.last_tick
         try:
-            world.epoch = self._store.load(reader)
+            epoch = world.epoch = self._store.load(reader)
         except BaseException:
             actors.release()
             raise
@@ -190,7 +191,7 @@ class Saves:
                 "the state was loaded into the folder, but the world did not take it up",
                 "start the server again: it goes on from the snapshot",
             )
-        return left, world.epoch
+        return left, epoch
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
