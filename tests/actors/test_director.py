@@ -11,7 +11,7 @@ import pytest
 
 from actors.battlefield import distances_to_players
 from actors.company import Company
-from actors.messages import Answer, Load, Overdue, Propose
+from actors.messages import Answer, Load, Overdue, Propose, Step
 from foundation.errors import LimitError
 from world.errors import StorageError
 from world.frame import Frame
@@ -267,6 +267,43 @@ def test_an_answer_of_an_abandoned_epoch_is_dropped_and_counted(
     assert late.one.code == "too_late"
     assert c.ledger.counts["stale_answers"] == 1
     assert c.about()["epoch"] == 2
+
+
+def test_a_proposal_out_of_an_abandoned_epoch_is_dropped_and_counted(
+    company: Make, outcomes: Any, make_world: Any
+) -> None:
+    c = company()
+    loaded = make_world()
+    loaded.epoch = 2
+    c.load(loaded)
+    late, now = outcomes(), outcomes()
+    c.director.tell(Propose(wait_input(1), late, epoch=1))
+    c.director.tell(Propose(wait_input(1), now, epoch=2))
+    c.run_headless(2)
+    assert late.one.code == "too_late"
+    assert now.one.code != "too_late"
+    assert c.ledger.counts["stale_proposals"] == 1
+
+
+def test_a_world_that_is_held_lives_no_tick_until_it_is_released(
+    company: Make, outcomes: Any
+) -> None:
+    c = company()
+    waiting, meanwhile, held = outcomes(), outcomes(), []
+    c.director.tell(Propose(wait_input(1), waiting, due=100))
+    assert c.hold(lambda: held.append(c.ledger.world.tick))
+    c.dispatcher.pump()
+    assert held == [0]
+    assert waiting.one.code == "too_late"
+    c.director.tell(Propose(wait_input(2), meanwhile))
+    c.director.tell(Step())
+    c.dispatcher.pump()
+    assert meanwhile.one.code == "retry"
+    assert (c.ledger.world.tick, c.ledger.counts["held_ticks"]) == (0, 1)
+    c.release()
+    c.director.tell(Step())
+    c.dispatcher.pump()
+    assert c.ledger.world.tick == 1
 
 
 def test_an_older_epoch_is_not_loaded(company: Make, outcomes: Any, make_world: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from greenroom.cli import app
 from plugins.manager import load_builtin_and_installed
 from world.inputs import Input
 from world.replay import replay
-from world.store import Reader, describe
+from world.store import Reader, describe, record_of
 from world.store.snapshots import find
 
 
@@ -222,11 +222,10 @@ def lived(tmp_path: Path) -> Path:
     return tmp_path / "w"
 
 
-def live(opened: worlds.OpenWorld, ticks: int) -> None:
-    from world.store import record_of
-
-    for _ in range(ticks):
-        result = opened.world.step([])
+def live(opened: worlds.OpenWorld, ticks: int, first: Sequence[Input] = ()) -> None:
+    for n in range(ticks):
+        result = opened.world.step(first if n == 0 else [])
+        assert not result.rejections
         opened.store.append(record_of(result, opened.world.epoch), timeout=10)
 
 
@@ -265,3 +264,29 @@ def test_a_snapshot_lived_by_other_rules_is_not_loaded(lived: Path) -> None:
     code, told = command("load", "owls", "--data", lived)
     assert code == 2
     assert "other rules (owls 2.0)" in told
+
+
+def test_diff_names_where_a_branch_went_another_way(lived: Path, tmp_path: Path) -> None:
+    assert command("branch", tmp_path / "other", "--data", lived)[0] == 0
+    code, told = command("diff", lived, tmp_path / "other", "--json")
+    assert code == 0, told
+    assert json.loads(told)["same"] is True
+    opened = worlds.open_world(lived)
+    entity = next(e for e, name in opened.world.names.items() if name == "Marta Kell")
+    columns = opened.world.columns
+    row = columns.row_of(entity)
+    spot = {"x": int(columns.x[row]) + 700, "y": int(columns.y[row])}
+    live(opened, 5)
+    opened.store.close()
+    opened = worlds.open_world(tmp_path / "other")
+    live(opened, 3, [Input("move", entity, f"npc:{entity}", 1, spot)])
+    opened.store.close()
+    code, told = command("diff", lived, tmp_path / "other", "--json")
+    assert code == 1
+    found = json.loads(told[: told.rindex("}") + 1])
+    assert found["difference"]["tick"] == 41
+    assert found["difference"]["entity"] == entity
+    code, told = command("diff", lived, tmp_path / "other")
+    assert code == 1
+    for words in ("tick 41", f"'npc:{entity}'", "is a branch of", "goal_x"):
+        assert words in told
