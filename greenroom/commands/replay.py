@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from foundation.errors import UsageError
 from greenroom import console, worlds
 from plugins.manager import load_builtin_and_installed
 from world.replay import replay as step_again
+from world.store.reader import Reader
 
 
 @console.command
@@ -24,6 +26,13 @@ def replay(
     plugins = load_builtin_and_installed()
     ruleset = plugins.ruleset()
     console.switched_off(plugins.errors)
+    if until is not None:
+        with Reader.open(world_folder(run)) as reader:
+            last = reader.end()[0]
+        if until > last:
+            raise UsageError(
+                f"tick {until} was not lived yet", f"the last in the journal is {last}"
+            )
     with console.progress() as bar:
         task = bar.add_task("replaying", total=None, note="")
         result = step_again(

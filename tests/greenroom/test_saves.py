@@ -290,3 +290,16 @@ def test_diff_names_where_a_branch_went_another_way(lived: Path, tmp_path: Path)
     assert code == 1
     for words in ("tick 41", f"'npc:{entity}'", "is a branch of", "goal_x"):
         assert words in told
+
+
+def test_a_tick_past_the_end_is_no_tick_to_replay_to(lived: Path) -> None:
+    code, told = command("replay", lived, "--until", 41)
+    assert code == 2
+    assert "the last in the journal is 40" in told
+    assert command("replay", lived, "--until", 17)[0] == 0
+
+
+def test_a_run_is_not_compared_with_itself(lived: Path) -> None:
+    code, told = command("diff", lived, lived)
+    assert code == 2
+    assert "same folder" in told
