@@ -166,7 +166,7 @@ class Saves:
             raise LimitError("the world is too busy to load another state", "try again in a moment")
         left = self._store.last_tick
         try:
-            world.epoch = self._store.load(reader)
+            epoch = world.epoch = self._store.load(reader)
         except BaseException:
             actors.release()
             raise
@@ -191,7 +191,7 @@ class Saves:
                 "the state was loaded into the folder, but the world did not take it up",
                 "start the server again: it goes on from the snapshot",
             )
-        return left, world.epoch
+        return left, epoch
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from foundation.errors import UsageError
 from greenroom import console, worlds
 from greenroom.commands.replay import world_folder
 from plugins.manager import load_builtin_and_installed
@@ -33,6 +34,8 @@ def diff(
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Name the first tick in which two runs differ, who differs there, and why; exit 1 if one does."""
+    if world_folder(first).resolve() == world_folder(second).resolve():
+        raise UsageError("both are the same folder", "name two")
     plugins = load_builtin_and_installed()
     ruleset = plugins.ruleset()
     console.switched_off(plugins.errors)

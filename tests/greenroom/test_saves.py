@@ -225,6 +225,7 @@ def lived(tmp_path: Path) -> Path:
 def live(opened: worlds.OpenWorld, ticks: int, first: Sequence[Input] = ()) -> None:
     for n in range(ticks):
         result = opened.world.step(first if n == 0 else [])
+        assert not result.rejections
         opened.store.append(record_of(result, opened.world.epoch), timeout=10)
 
 
@@ -271,11 +272,14 @@ def test_diff_names_where_a_branch_went_another_way(lived: Path, tmp_path: Path)
     assert code == 0, told
     assert json.loads(told)["same"] is True
     opened = worlds.open_world(lived)
-    entity = int(opened.world.columns.id[opened.world.columns.live_rows()[0]])
+    entity = next(e for e, name in opened.world.names.items() if name == "Marta Kell")
+    columns = opened.world.columns
+    row = columns.row_of(entity)
+    spot = {"x": int(columns.x[row]) + 700, "y": int(columns.y[row])}
     live(opened, 5)
     opened.store.close()
     opened = worlds.open_world(tmp_path / "other")
-    live(opened, 3, [Input("move", entity, f"npc:{entity}", 1, {"x": 9000, "y": 9000})])
+    live(opened, 3, [Input("move", entity, f"npc:{entity}", 1, spot)])
     opened.store.close()
     code, told = command("diff", lived, tmp_path / "other", "--json")
     assert code == 1
@@ -293,3 +297,9 @@ def test_a_tick_past_the_end_is_no_tick_to_replay_to(lived: Path) -> None:
     assert code == 2
     assert "the last in the journal is 40" in told
     assert command("replay", lived, "--until", 17)[0] == 0
+
+
+def test_a_run_is_not_compared_with_itself(lived: Path) -> None:
+    code, told = command("diff", lived, lived)
+    assert code == 2
+    assert "same folder" in told
