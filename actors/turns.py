@@ -139,6 +139,7 @@ class Turns:
         if phase == "receive":
             try:
                 actor.on_failure(*sys.exc_info())
+                actor.on_skipped(message)
             except Exception as second:
                 mailbox.stats.failed(second)
                 logger.error("Unhandled exception in on_failure of %s:", actor, exc_info=True)
