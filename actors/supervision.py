@@ -134,6 +134,12 @@ class Child:
         inbox = self.ref.actor_inbox
         return isinstance(inbox, Mailbox) and inbox.suspended and not inbox.closed
 
+    @property
+    def instance(self) -> GreenActor | None:
+        """The one behind the reference now."""
+        inbox = self.ref.actor_inbox
+        return inbox.actor if isinstance(inbox, Mailbox) else None
+
 
 _specs: weakref.WeakKeyDictionary[pykka.ActorRef[Any], ChildSpec] = weakref.WeakKeyDictionary()
 """How each child is made, should its supervisor fail on the very message that tells it."""
@@ -307,7 +313,7 @@ class Supervisor(GreenActor):
             return
         why, child.recycling = child.recycling or "with its supervisor", ""
         self._note(message, why, 0.0)
-        below = child.ref.actor_inbox.actor
+        below = child.instance
         if isinstance(below, Supervisor):
             below.renew()
         self._revive(child)
@@ -353,7 +359,7 @@ class Supervisor(GreenActor):
 
     def _end(self, child: Child) -> None:
         """End a child that waits for a restart, and all that is below it."""
-        below = child.ref.actor_inbox.actor
+        below = child.instance
         if child.suspended and isinstance(below, Supervisor):
             below.on_stop()
         self._dispatcher.abandon(child.ref)
@@ -389,7 +395,7 @@ class Supervisor(GreenActor):
 
 def _heir(child: Child) -> Callable[[], GreenActor]:
     """How to make a child's next instance; a supervisor's gets the children of the one before."""
-    before, factory = child.ref.actor_inbox.actor, child.spec.factory
+    before, factory = child.instance, child.spec.factory
     if not isinstance(before, Supervisor):
         return factory
 

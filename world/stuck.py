@@ -141,7 +141,7 @@ class Stuck:
         out = np.zeros(n, dtype=np.bool_)
         for need, mends in ((c.hunger, tables.act_hunger), (c.fatigue, tables.act_fatigue)):
             helps = mends[tables.consideration_activity] < 0
-            can = (tables.uses & helps[None, :]).any(axis=1)
+            can: NDArray[np.bool_] = np.logical_or.reduce(tables.uses & helps[None, :], axis=1)
             out |= (need[:n] >= 1000) & can[species]
         return out
 
