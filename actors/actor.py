@@ -227,6 +227,12 @@ class GreenActor(pykka.Actor):
         self._inbox().close()
         super()._handle_failure(exception_type, exception_value, traceback)
 
+    def on_skipped(self, message: Any) -> None:
+        """Hear of the message that this actor has failed on, and that nobody will handle.
+
+        For whoever waits for an answer to it; called as `on_failure` is, and after it.
+        """
+
     def on_receive(self, message: Any) -> Any:
         """Hand the message to the method marked for its type; others are logged, as in Pykka."""
         name = self._handlers.get(type(message))

@@ -57,6 +57,10 @@ class Questions:
         self.counts[f"{kind}_asked"] += 1
         return question
 
+    def open(self) -> list[Question]:
+        """All of them, in the order asked."""
+        return list(self._open.values())
+
     def get(self, token: int) -> Question | None:
         """The open question of this token."""
         return self._open.get(token)

@@ -25,6 +25,7 @@ from actors.director import Director
 from actors.dispatch import Dispatcher
 from actors.errors import MailboxFull
 from actors.facts import about, public
+from actors.faults import Faults
 from actors.headless import HeadlessRun, VirtualClock
 from actors.inspection import Sort
 from actors.ledger import Ledger, StoreLike
@@ -49,7 +50,7 @@ from actors.monster_group import GroupMind
 from actors.npc import MindCounts
 from actors.pipeline import ContentListener, Pipeline, PipelineCounts, RunContent
 from actors.settings import CompanySettings
-from actors.supervision import Child, ChildSpec, Incident, RestartPolicy, Supervisor, supervise
+from actors.supervision import ChildSpec, Incident, RestartPolicy, Supervisor, supervise
 from actors.terrain_builder import BuilderCounts, TerrainBuilder
 from foundation.errors import UsageError
 from models.prompts import SHIPPED, PromptBook
@@ -76,7 +77,7 @@ class Company:
     one all is reflex and rule. `store` keeps ticks and turns; without one nothing is durable and
     outcomes are told at once. `prompts` is what minds are asked with, `common` what the scene says that
     they all know. `headless` makes a company that
-    only `run_headless` moves. Backend and
+    only `run_headless` moves. `faults` go wrong on purpose, for tests. Backend and
     store are the caller's to close, after `stop`.
 
     The methods that the bridge uses neither block nor raise for a refusal; callbacks fire on the
@@ -96,6 +97,7 @@ class Company:
         server: str = "greenroom",
         prompts: PromptBook = SHIPPED,
         common: CommonKnowledge = NOTHING_COMMON,
+        faults: Faults | None = None,
     ) -> None:
         self.settings = settings or CompanySettings()
         self.backend = backend
@@ -104,9 +106,9 @@ class Company:
         self._headless = headless
         self._clock = VirtualClock()
         self.dispatcher = (
-            Dispatcher(workers=0, name="headless", clock=self._clock)
+            Dispatcher(workers=0, name="headless", clock=self._clock, faults=faults)
             if headless
-            else Dispatcher(workers=1, name="stage")
+            else Dispatcher(workers=1, name="stage", faults=faults)
         )
         self._server = server
         self._keys = itertools.count(1)
@@ -137,7 +139,6 @@ class Company:
         self.ledger.reflex = self.casting.reflex
         self.ledger.recast = self.casting.recast
         self._about = about(world, server)
-        self._children: dict[str, dict[str, Child]] = {"stage": {}, "minds": {}, "groups": {}}
         self._metronome: Metronome | None = None
         self._run: HeadlessRun | None = None
         self._undo_synced: Callable[[], None] = lambda: None
@@ -175,9 +176,9 @@ class Company:
             raise UsageError("the company has been started", "make a new one")
         self._started = True
         self._boss = self.dispatcher.start(Supervisor, "company", journal=self._journal)
-        for name, children in self._children.items():
+        for name in ("stage", "minds", "groups"):
             self._middle[name] = supervise(
-                self._boss, ChildSpec(name, self._supervisor_of(name, children)), self.dispatcher
+                self._boss, ChildSpec(name, self._supervisor_of(name)), self.dispatcher
             )
         ledger, settings, prompts = self.ledger, self.settings, self._prompts
         self.director = self._employ("director", lambda: Director(ledger))
@@ -248,8 +249,8 @@ class Company:
         else:
             time.sleep(seconds)
 
-    def _supervisor_of(self, name: str, children: dict[str, Child]) -> Callable[[], Supervisor]:
-        return lambda: Supervisor(name, journal=self._journal, parent=self._boss, children=children)
+    def _supervisor_of(self, name: str) -> Callable[[], Supervisor]:
+        return lambda: Supervisor(name, journal=self._journal, parent=self._boss)
 
     def _employ(self, key: str, factory: Callable[[], GreenActor]) -> pykka.ActorRef[Any]:
         spec = ChildSpec(key, factory, _VITAL)
@@ -432,6 +433,8 @@ class Company:
             "storage_fault": ledger.storage_fault,
             "incidents": self._incident_count,
             "faults": dict(ledger.world.faults),
+            "resets": dict(ledger.watch.counts),
+            "injected": self.dispatcher.injected,
             "counts": dict(ledger.counts) | dict(ledger.questions.counts),
             "conversations": self.conversations.status(),
             "minds_did": asdict(self.mind_counts),

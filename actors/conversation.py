@@ -244,6 +244,13 @@ class Conversations:
             self._pairs.clear()
             self._kept = 0
 
+    def start_over(self, npc: int) -> None:
+        """Have an NPC begin anew with everyone it has in memory; the store keeps what was said."""
+        with self._lock:
+            for pair in [pair for pair in self._pairs if pair[0] == npc]:
+                self._kept -= len(self._pairs[pair])
+                self._pairs[pair] = []
+
     def forget(self, npc: int) -> None:
         """Let go of what is in memory about an NPC, as when its epoch is abandoned."""
         with self._lock:

@@ -11,6 +11,7 @@ from actors.journal import Journal
 from actors.ledger import Ledger
 from actors.mailbox import MailboxSpec
 from actors.messages import (
+    Answer,
     Hold,
     Join,
     Leave,
@@ -20,12 +21,15 @@ from actors.messages import (
     Outcome,
     Propose,
     Release,
+    Reset,
+    Say,
     Step,
     Subscribe,
     Synced,
     Unsubscribe,
 )
 from actors.prompter import Prompter
+from actors.telling import told
 from models.prompts import tame
 from world.frame import Frame
 from world.inputs import Input
@@ -47,6 +51,24 @@ class Director(Prompter):
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
         self._journal = Journal(ledger, self._told)
+
+    def on_start(self) -> None:
+        # An earlier instance may have failed on the very message that ends a wait.
+        for question in self._ledger.questions.open():
+            if question.timer is not None:
+                question.timer.cancel()
+            self._watch(question, self._limit(question.kind))
+
+    def on_skipped(self, message: object) -> None:
+        """Tell whoever waits for what came of the message that it came to nothing."""
+        code, reason = "retry", "the director failed on it; try again"
+        if isinstance(message, Say):
+            message.stream.reject(code, reason)
+        elif isinstance(message, Propose | Join | Leave | Load):
+            self._refuse(message.on_outcome, code, reason)
+        elif isinstance(message, Answer):
+            self._refuse(message.on_commit, code, reason)
+            self._refuse(message.on_outcome, code, reason)
 
     def on_stop(self) -> None:
         closing = Outcome(self._ledger.world.tick, False, "retry", "the world is closing")
@@ -92,8 +114,20 @@ class Director(Prompter):
         for key, on_frame in list(ledger.subscribers.items()):
             self._show(key, on_frame, frame)
         self._notice(result)
+        for reset in ledger.watch.after(ledger.world, result):
+            self._reset(reset)
         if len(ledger.rewind) >= ledger.settings.checkpoint_ticks:
             self._journal.checkpoint(result.hash)
+
+    def _reset(self, reset: Input) -> None:
+        """Have one who is stuck begin anew: its body by the world, then its mind."""
+
+        def committed(outcome: Outcome) -> None:
+            mind = self._ledger.minds.get(reset.entity)
+            if outcome.accepted and mind is not None:
+                told(mind, Reset(str(reset.body["reason"])))
+
+        self._take(reset, None, on_commit=committed)
 
     def _live(self, inputs: list[Input]) -> StepResult:
         ledger = self._ledger
@@ -199,6 +233,7 @@ class Director(Prompter):
         ledger.group_info = dict(world.groups)
         ledger.attention.clear()
         ledger.alarms.clear()
+        ledger.watch.forget()
         ledger.recast(before)
         if message.note:
             ledger.desk.take(self._note(message.note))

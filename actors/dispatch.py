@@ -29,6 +29,7 @@ from actors.actor import (
 )
 from actors.blocking import BlockingPool
 from actors.errors import ActorError, DispatcherClosed, WouldDeadlock
+from actors.faults import Faults
 from actors.inspection import MOST_ROWS, SORTS, Inspector, Sort
 from actors.mailbox import Mailbox, create
 from actors.metrics import KindSnapshot, KindStats, snapshot
@@ -60,7 +61,7 @@ class Dispatcher:
 
     `batch` messages at most make one actor's turn; `slow_ms` is the bound past which a handler is
     named in the metrics; `clock` gives the timers' seconds. `workers=0` is the manual mode:
-    everything, the pool's work too, runs inside `pump` on its caller.
+    everything, the pool's work too, runs inside `pump` on its caller. `faults` go wrong on purpose.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Dispatcher:
         timers: int = 20_000,
         pool: int = 2,
         pool_limit: int = 64,
+        faults: Faults | None = None,
     ) -> None:
         self.name = f"{name}-{next(_numbers)}"
         self.clock = clock
@@ -83,6 +85,7 @@ class Dispatcher:
         self._queues = RunQueues(len(Level), self._timers, clock)
         self.ready: Callable[[Mailbox], None] = self._queues.push
         self._pool = BlockingPool(0 if self.manual else pool, pool_limit)
+        self._faults = faults
         self._closed = False
         self._pumping = threading.RLock()
         self._kinds: dict[str, KindStats] = {}
@@ -149,6 +152,8 @@ class Dispatcher:
             raise ActorError(f"the factory for {ref} did not make an actor of its own")
         ref._actor_weakref = weakref.ref(actor)
         mailbox.actor = actor
+        if self._faults is not None:
+            self._faults.enter(mailbox)
         mailbox.begun = False
         mailbox.suspended = False
         mailbox.restarts += 1
@@ -183,6 +188,8 @@ class Dispatcher:
 
     def admit(self, mailbox: Mailbox) -> None:
         """Take in a new actor and schedule its `on_start`."""
+        if self._faults is not None:
+            self._faults.enter(mailbox)
         self._mailboxes[mailbox] = None
         self._queues.push(mailbox)
 
@@ -347,8 +354,13 @@ class Dispatcher:
 
     @property
     def dead_letters(self) -> int:
-        """How many timed messages found their actor dead or its mailbox full."""
+        """How many timed messages found their actor dead."""
         return self._queues.dead_letters
+
+    @property
+    def injected(self) -> dict[str, int]:
+        """The faults injected so far, by kind; empty without a plan of faults."""
+        return self._faults.by_kind() if self._faults is not None else {}
 
     @property
     def actors(self) -> int:

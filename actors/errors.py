@@ -5,7 +5,9 @@
     GreenroomError
     ├── ActorError           actor            an actor could not do what it was told
     │   ├── WouldDeadlock    would_deadlock   a handler waits for an actor of its own dispatcher
-    │   └── DispatcherClosed dispatcher_closed nothing can be started or scheduled any more
+    │   ├── DispatcherClosed dispatcher_closed nothing can be started or scheduled any more
+    │   ├── Escalation       escalation       a supervisor fails in the place of a child it can't keep up
+    │   └── InjectedFault    injected_fault   a failure that a plan of faults asked for
     └── LimitError
         ├── MailboxFull      mailbox_full     a mailbox at its bound refused or dropped a message
         ├── TooManyTimers    too_many_timers  the dispatcher holds as many timers as it may
@@ -33,6 +35,18 @@ class DispatcherClosed(ActorError):
     """The dispatcher has been closed."""
 
     code = "dispatcher_closed"
+
+
+class Escalation(ActorError):
+    """A supervisor fails in the place of a child that is past its budget."""
+
+    code = "escalation"
+
+
+class InjectedFault(ActorError):
+    """A handler failed because a plan of faults asked for it."""
+
+    code = "injected_fault"
 
 
 class MailboxFull(LimitError):

@@ -13,6 +13,7 @@ from actors.attention import Question
 from actors.dispatch import Dispatcher
 from actors.ledger import Ledger
 from actors.messages import HZ, Overdue, Step
+from actors.telling import told
 from foundation.errors import UsageError
 from world.world import World
 
@@ -71,7 +72,7 @@ class HeadlessRun:
             left = deadline - time.monotonic()
             for question in waited:
                 if left <= 0 or self._is_down(question):
-                    self._director.tell(Overdue(question.token, question.stream))
+                    told(self._director, Overdue(question.token, question.stream))
             if not self._dispatcher.pump():
                 self._dispatcher.wait(min(max(left, 0.0), 0.5))
                 self._dispatcher.pump()
@@ -91,7 +92,9 @@ class HeadlessRun:
         """Step once; a director that fails and comes back, or waits for storage, tries again."""
         deadline = time.monotonic() + self._ledger.settings.patience_s
         while self._ledger.world.tick < tick:
-            tell_first(self._director, Step())
+            if not self._dispatcher.is_down(self._director):
+                # Steps told to one who is down would all be lived at once when it comes back.
+                tell_first(self._director, Step())
             self._dispatcher.pump()
             if self._ledger.world.tick >= tick:
                 return

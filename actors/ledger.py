@@ -15,6 +15,7 @@ from actors.messages import HZ
 from actors.pace import Pace
 from actors.rewind import Rewind
 from actors.settings import CompanySettings
+from actors.watch import Watch
 from world.compiled import GroupInfo
 from world.frame import Frame
 from world.store.records import TickRecord
@@ -73,6 +74,7 @@ class Ledger:
         self.attention = Attention(settings.percepts_waiting)
         self.alarms = Alarms(settings.alarm_ticks, settings.group_ticks, settings.plan_every_ticks)
         self.rewind = Rewind(world)
+        self.watch = Watch()
         self.pace = Pace(1.0 / HZ)
         self.backlog: deque[TickRecord] = deque()
         self.storage_fault = ""

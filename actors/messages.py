@@ -212,6 +212,13 @@ class Hear:
 
 
 @dataclass(frozen=True, slots=True)
+class Reset:
+    """To a mind: it was stuck, the world has dropped what it was about, and so should it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelText:
     """To whoever asked a model: a piece of the reply."""
 

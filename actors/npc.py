@@ -30,6 +30,7 @@ from actors.messages import (
     ModelText,
     Outcome,
     Percept,
+    Reset,
     TimeUp,
 )
 from actors.opening import Opening, opening
@@ -392,6 +393,14 @@ class NpcActor(GreenActor):
             proposal = self._mind.propose(percept.token, choice.kind, dict(choice.body))
         with contextlib.suppress(pykka.ActorDeadError, MailboxFull):
             self._director.tell(Answer(percept.token, percept.epoch, proposal))
+
+    @receives(Reset)
+    def reset(self, message: Reset) -> None:
+        """Drop what is being thought; of a mind that repeats itself, what it would repeat, too."""
+        for request_id in list(self._thoughts):
+            self._end_thought(request_id, None)
+        if message.reason == "repeating":
+            self._conversations.start_over(self._mind.entity)
 
     # -- both ------------------------------------------------------------------------------------
 

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 MAX_RUNS: Final = 8
 """Requests worked on at once; further ones are refused."""
+RUN_S: Final = 600.0
+"""Seconds after which a run that has not ended is given up."""
 MAX_AT_ONCE: Final = 4
 """Nodes of one request on the pool at once, so that one request can't take all of it."""
 
@@ -66,6 +68,15 @@ class RunDag:
 @dataclass(frozen=True, slots=True)
 class _Again:
     run: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Overdue:
+    run: int
+
+
+_numbers = itertools.count(1)
+# Not begun anew at a restart: what comes late for a run of before must not count for another.
 
 
 @dataclass(slots=True)
@@ -128,11 +139,14 @@ class Pipeline(GreenActor):
         super().__init__()
         self._counts = counts
         self._works: dict[int, _Work] = {}
-        self._numbers = itertools.count(1)
 
     def on_failure(self, *_error: Any) -> None:
         for work in self._works.values():
             self._call(work.order.on_over, work.run)
+
+    def on_skipped(self, message: object) -> None:
+        if isinstance(message, RunContent):
+            self._call(message.listener.on_rejected, "internal", "the work was given up")
 
     def on_stop(self) -> None:
         self.on_failure()
@@ -176,9 +190,10 @@ class Pipeline(GreenActor):
         self._begin(message)
 
     def _begin(self, order: RunDag) -> None:
-        number = next(self._numbers)
+        number = next(_numbers)
         self._works[number] = _Work(order, Run(order.dag))
         self._counts.runs += 1
+        self._dispatcher.tell_after(RUN_S, self.actor_ref, _Overdue(number))
         self._advance(number)
 
     def _advance(self, number: int) -> None:
@@ -208,6 +223,13 @@ class Pipeline(GreenActor):
             self._progress(work, [node.name], "started")
         if work.run.over:
             del self._works[number]
+            self._call(work.order.on_over, work.run)
+
+    @receives(_Overdue)
+    def overdue(self, message: _Overdue) -> None:
+        """A run that a lost answer has kept from its end is given up."""
+        work = self._works.pop(message.run, None)
+        if work is not None:
             self._call(work.order.on_over, work.run)
 
     @receives(_Again)

@@ -8,7 +8,7 @@ import numpy as np
 import pykka
 
 from actors.actor import GreenActor, receives
-from actors.attention import Question
+from actors.attention import Kind, Question
 from actors.battlefield import distances_to_players, group_view
 from actors.ledger import Ledger
 from actors.messages import (
@@ -129,7 +129,7 @@ class Prompter(GreenActor):
         question = ledger.questions.ask(
             "speech", message.to, world.tick, settings.speak_ticks, message.stream
         )
-        self._watch(question, settings.speech_s + settings.grace_s)
+        self._watch(question, self._limit("speech"))
         hear = Hear(
             token=question.token,
             epoch=world.epoch,
@@ -198,6 +198,18 @@ class Prompter(GreenActor):
         else:
             ledger.questions.close(message.token)
 
+    def _limit(self, kind: Kind) -> float:
+        """Seconds after which the director itself ends the wait for an answer."""
+        settings = self._ledger.settings
+        if kind == "flood":
+            return settings.patience_s
+        limits = {
+            "speech": settings.speech_s,
+            "decision": settings.decision_s,
+            "plan": settings.plan_s,
+        }
+        return limits[kind] + settings.grace_s
+
     def _watch(self, question: Question, seconds: float) -> None:
         question.timer = self._dispatcher.tell_after(
             seconds, self.actor_ref, Overdue(question.token)
@@ -252,7 +264,7 @@ class Prompter(GreenActor):
             if ledger.questions.of("decision", entity):
                 continue
             question = ledger.questions.ask("decision", entity, world.tick, settings.think_ticks)
-            self._watch(question, settings.decision_s + settings.grace_s)
+            self._watch(question, self._limit("decision"))
             if not told(mind, Percept(question.token, world.epoch, event, situation)):
                 ledger.questions.close(question.token)
 
@@ -268,7 +280,7 @@ class Prompter(GreenActor):
         if ledger.questions.of("plan", group) or not ledger.alarms.plan_due(group, world.tick):
             return
         question = ledger.questions.ask("plan", group, world.tick, settings.plan_ticks)
-        self._watch(question, settings.plan_s + settings.grace_s)
+        self._watch(question, self._limit("plan"))
         if not told(ledger.coordinator, Battle(question.token, view)):
             ledger.questions.close(question.token)
 
@@ -280,7 +292,7 @@ class Prompter(GreenActor):
         x, y, w, h = (int(event.data.get(key, 0)) for key in ("x", "y", "w", "h"))
         cells = [(x + at % w, y + at // w) for at in range(min(w * h, 1024))]
         question = ledger.questions.ask("flood", 0, world.tick, ledger.settings.plan_ticks)
-        self._watch(question, ledger.settings.patience_s)
+        self._watch(question, self._limit("flood"))
         tiles = np.array(world.tiles, copy=True)
         broken = DamBroken(world.tick, world.epoch, question.token, tuple(cells), tiles)
         if not told(ledger.builder, broken):

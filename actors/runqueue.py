@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 PATIENCE: Final = 32
 """Every so many turns each run queue in its turn goes first, whatever waits above it."""
 
+RETRY_S: Final = 0.1
+"""Until a timed message that found a full mailbox is tried again."""
+
 
 class RunQueues:
     """One queue of mailboxes a level, and the timers that wake actors up."""
@@ -76,7 +79,10 @@ class RunQueues:
         for timer in self._timers.due(now):
             try:
                 timer.ref.tell(timer.message)
-            except (pykka.ActorDeadError, MailboxFull) as error:
+            except MailboxFull:
+                # It may be what ends somebody's wait: it comes again when there may be room.
+                self._timers.again(timer, now + RETRY_S)
+            except pykka.ActorDeadError as error:
                 self.dead_letters += 1
                 logger.debug("A timed message for %s was lost: %s", timer.ref, error)
 

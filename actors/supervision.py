@@ -1,12 +1,15 @@
 """Supervisors: a child that fails comes back with its reference and mailbox, within a budget.
 
 The message a child failed on is not given to it again. Every incident goes to a journal. Past the
-budget a child rests before it is tried again, or is given up and its parent told.
+budget a child rests before it is tried again, or is given up and its parent told, or its supervisor
+counts as failed itself: the parent then restarts it with all its children, within a budget of its
+own, up to the root, which has a policy for what nobody above it can take.
 """
 
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +20,8 @@ import pykka
 
 from actors.actor import ActorDied, ActorGone, GreenActor, Level, receives
 from actors.dispatch import Dispatcher
-from actors.mailbox import MailboxSpec
+from actors.errors import Escalation
+from actors.mailbox import Mailbox, MailboxSpec
 from actors.timers import Timer
 
 __all__ = [
@@ -26,6 +30,7 @@ __all__ = [
     "ChildSpec",
     "Incident",
     "RestartPolicy",
+    "Root",
     "Strategy",
     "Supervisor",
     "supervise",
@@ -42,13 +47,26 @@ class Strategy(Enum):
     """The child and all that were started after it, in order."""
 
 
+class Root(Enum):
+    """What a supervisor that nobody supervises does with a failure it should escalate."""
+
+    REST = "rest"
+    """The child rests for `ROOT_REST_S`, then has a fresh budget."""
+    STOP = "stop"
+    """The supervisor stops, and with it, last started first, all that is below it."""
+
+
+ROOT_REST_S = 60.0
+
+
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
     """How often a child may fail, and how long it waits.
 
     The n-th failure within `period_s` seconds waits `backoff_s` · 2^(n-1), at most `backoff_max_s`.
-    More than `intensity` of them: it rests for `rest_s`, then has a fresh budget; with `rest_s`
-    None it is given up.
+    More than `intensity` of them: with `escalate` its supervisor fails, too, and is restarted with
+    all its children by its own; without, it rests for `rest_s`, then has a fresh budget; with
+    `rest_s` None it is given up.
     """
 
     intensity: int = 5
@@ -56,6 +74,7 @@ class RestartPolicy:
     backoff_s: float = 0.05
     backoff_max_s: float = 5.0
     rest_s: float | None = 60.0
+    escalate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +88,10 @@ class ChildSpec:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One failure and what was done: `action` is "restart", "rest", "give up" or "with its elder".
+    """One failure and what was done.
+
+    `action` is "restart", "rest", "give up", "escalate", "stop" (all below the root), "with its
+    elder", "with its supervisor" or "back already" (another restart was quicker than the report).
 
     `phase` is "create", "start" or "receive"; `message` the message skipped, as text; `delay_s` the
     wait before the restart.
@@ -102,7 +124,25 @@ class Child:
     ref: pykka.ActorRef[Any]
     failures: deque[float] = field(default_factory=deque)
     timer: Timer | None = None
-    recycling: bool = False
+    recycling: str = ""
+    """Why it was asked to suspend itself."""
+    renew: bool = False
+
+    @property
+    def suspended(self) -> bool:
+        """Whether it waits for a restart."""
+        inbox = self.ref.actor_inbox
+        return isinstance(inbox, Mailbox) and inbox.suspended and not inbox.closed
+
+    @property
+    def instance(self) -> GreenActor | None:
+        """The one behind the reference now."""
+        inbox = self.ref.actor_inbox
+        return inbox.actor if isinstance(inbox, Mailbox) else None
+
+
+_specs: weakref.WeakKeyDictionary[pykka.ActorRef[Any], ChildSpec] = weakref.WeakKeyDictionary()
+"""How each child is made, should its supervisor fail on the very message that tells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +163,20 @@ def supervise(
 
     May be called on any thread, in handlers too. Raises whatever the factory raises.
     """
-    return dispatcher.launch(
-        spec.factory,
-        supervision=(supervisor, spec.key),
-        before=lambda ref: supervisor.tell(_Adopt(spec, ref)),
-    )
+
+    def before(ref: pykka.ActorRef[Any]) -> None:
+        _specs[ref] = spec
+        supervisor.tell(_Adopt(spec, ref))
+
+    return dispatcher.launch(spec.factory, supervision=(supervisor, spec.key), before=before)
 
 
 class Supervisor(GreenActor):
     """Watches children and restarts them.
 
-    `children` may be handed in so that a restarted supervisor still knows them. `journal` hears of
-    every incident on the dispatcher's thread and returns at once.
+    A restarted supervisor still knows its children: the one that restarts it hands them on.
+    `journal` hears of every incident on the dispatcher's thread and returns at once. `root` counts
+    only where nobody supervises this one.
     """
 
     level = Level.SYSTEM
@@ -148,6 +190,7 @@ class Supervisor(GreenActor):
         journal: Callable[[Incident], None] | None = None,
         parent: pykka.ActorRef[Any] | None = None,
         children: dict[str, Child] | None = None,
+        root: Root = Root.REST,
     ) -> None:
         super().__init__()
         self.name = name
@@ -155,19 +198,31 @@ class Supervisor(GreenActor):
         self._journal = journal
         self._parent = parent
         self._children = children if children is not None else {}
+        self._root = root
 
     def on_start(self) -> None:
         for child in self._children.values():
-            if child.timer is not None:
-                child.timer.cancel()
+            renew, child.renew = child.renew, False
+            if renew:
+                child.failures.clear()
+            # A report may have been lost with the instance that failed on it.
+            if child.timer is not None or child.suspended:
                 self._later(child, child.spec.policy.backoff_s)
+            elif renew and not child.recycling:
+                child.recycling = "with its supervisor"
+                self._dispatcher.recycle(child.ref)
+
+    def renew(self) -> None:
+        """Have all children made anew when the next instance of this supervisor starts."""
+        for child in self._children.values():
+            child.renew = True
 
     def on_stop(self) -> None:
         for child in reversed(list(self._children.values())):
             if child.timer is not None:
                 child.timer.cancel()
             if child.ref.is_alive():
-                self._dispatcher.abandon(child.ref)
+                self._end(child)
             if child.ref.is_alive():
                 child.ref.stop(block=False)
         self._children.clear()
@@ -179,7 +234,9 @@ class Supervisor(GreenActor):
     @receives(_Adopt)
     def adopt(self, message: _Adopt) -> None:
         """Take note of a child that is being started."""
-        self._children[message.spec.key] = Child(message.spec, message.ref)
+        known = self._children.get(message.spec.key)
+        if known is None or known.ref is not message.ref:
+            self._children[message.spec.key] = Child(message.spec, message.ref)
 
     @receives(ActorGone)
     def gone(self, message: ActorGone) -> None:
@@ -199,12 +256,16 @@ class Supervisor(GreenActor):
             if not message.deferred:
                 message.deferred = True
                 self.actor_ref.tell(message)
-            return
+                return
+            spec = _specs.get(message.ref)
+            if spec is None or not message.ref.is_alive():
+                return
+            child = self._children[message.key] = Child(spec, message.ref)
         if message.phase == "recycle":
-            if child.recycling:
-                child.recycling = False
-                self._note(message, "with its elder", 0.0)
-                self._revive(child)
+            self._recycled(child, message)
+            return
+        if message.phase != "create" and not child.suspended:
+            self._note(message, "back already", 0.0)
             return
         policy, now = child.spec.policy, self._dispatcher.clock()
         child.failures.append(now)
@@ -215,6 +276,8 @@ class Supervisor(GreenActor):
             delay = min(policy.backoff_max_s, policy.backoff_s * 2.0 ** (count - 1))
             self._note(message, "restart", delay)
             self._later(child, delay)
+        elif policy.escalate:
+            self._escalate(child, message)
         elif policy.rest_s is not None:
             child.failures.clear()
             self._note(message, "rest", policy.rest_s)
@@ -235,7 +298,7 @@ class Supervisor(GreenActor):
         for key in keys[keys.index(message.key) + 1 :]:
             younger = self._children[key]
             if younger.timer is None and not younger.recycling:
-                younger.recycling = True
+                younger.recycling = "with its elder"
                 self._dispatcher.recycle(younger.ref)
 
     @receives(ChildGivenUp)
@@ -244,12 +307,44 @@ class Supervisor(GreenActor):
         self._write(message.incident)
         self._tell_parent(message)
 
+    def _recycled(self, child: Child, message: ActorDied) -> None:
+        """A child has suspended itself because all around it is made anew."""
+        if not child.suspended:
+            return
+        why, child.recycling = child.recycling or "with its supervisor", ""
+        self._note(message, why, 0.0)
+        below = child.instance
+        if isinstance(below, Supervisor):
+            below.renew()
+        self._revive(child)
+
+    def _escalate(self, child: Child, report: ActorDied) -> None:
+        """Fail in the child's place; at the root there is nobody to fail to."""
+        child.failures.clear()
+        if self._inbox().supervision is not None:
+            self._note(report, "escalate", 0.0)
+            self.renew()
+            raise Escalation(f"{self.name} can't keep {report.key} up: {report.error}"[:300])
+        if self._root is Root.REST:
+            self._note(report, "rest", ROOT_REST_S)
+            self._later(child, ROOT_REST_S)
+            return
+        self._note(report, "stop", 0.0)
+        self.stop()
+
     def _later(self, child: Child, delay_s: float) -> None:
+        if child.timer is not None:
+            child.timer.cancel()
         child.timer = self._dispatcher.tell_after(delay_s, self.actor_ref, _Revive(child.spec.key))
 
     def _revive(self, child: Child) -> bool:
+        if not child.suspended:
+            return False
+        if child.timer is not None:
+            child.timer.cancel()
+            child.timer = None
         try:
-            self._dispatcher.revive(child.ref, child.spec.factory)
+            self._dispatcher.revive(child.ref, _heir(child))
         except Exception as error:
             logger.error("%s could not be made again:", child.ref, exc_info=True)
             self.died(ActorDied(child.spec.key, child.ref, "create", error, None))
@@ -258,9 +353,16 @@ class Supervisor(GreenActor):
 
     def _give_up(self, child: Child, report: ActorDied) -> None:
         incident = self._note(report, "give up", 0.0)
-        self._dispatcher.abandon(child.ref)
+        self._end(child)
         self._children.pop(child.spec.key, None)
         self._tell_parent(ChildGivenUp(self.name, incident))
+
+    def _end(self, child: Child) -> None:
+        """End a child that waits for a restart, and all that is below it."""
+        below = child.instance
+        if child.suspended and isinstance(below, Supervisor):
+            below.on_stop()
+        self._dispatcher.abandon(child.ref)
 
     def _tell_parent(self, message: ChildGivenUp) -> None:
         if self._parent is not None and self._parent.is_alive():
@@ -289,3 +391,18 @@ class Supervisor(GreenActor):
         except Exception:
             # Bringing the child back matters more than telling of it.
             logger.error("the journal refused an incident of %s:", incident.key, exc_info=True)
+
+
+def _heir(child: Child) -> Callable[[], GreenActor]:
+    """How to make a child's next instance; a supervisor's gets the children of the one before."""
+    before, factory = child.instance, child.spec.factory
+    if not isinstance(before, Supervisor):
+        return factory
+
+    def make() -> GreenActor:
+        made = factory()
+        if isinstance(made, Supervisor):
+            made._children = before._children
+        return made
+
+    return make

@@ -71,6 +71,12 @@ class Timers:
             heapq.heappush(self.heap, timer)
             return timer
 
+    def again(self, timer: Timer, due: float) -> None:
+        """Hold a timer that was taken out until `due`, bound or no bound: it has had its place."""
+        with self._lock:
+            timer.due = due
+            heapq.heappush(self._heap, timer)
+
     def due(self, now: float) -> list[Timer]:
         """Take out what is due at `now`, in order."""
         taken: list[Timer] = []

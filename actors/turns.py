@@ -164,6 +164,7 @@ class Turns:
         if phase == "receive":
             try:
                 actor.on_failure(*sys.exc_info())
+                actor.on_skipped(message)
             except Exception as second:
                 mailbox.failed(second)
                 logger.error("Unhandled exception in on_failure of %s:", actor, exc_info=True)

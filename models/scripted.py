@@ -71,10 +71,17 @@ class ScriptedBackend:
     """A `Backend` that answers by rule, in the order asked, each reply after `latency_s` seconds.
 
     Replies are streamed word by word. `rule` replaces `plain_rule`; it runs on the backend's thread.
+    With `inline` there is no thread and no latency: whoever submits hears the answer before `submit`
+    returns, so that nothing of a run hangs on a clock.
     """
 
     def __init__(
-        self, rule: Rule = plain_rule, *, latency_s: float = 0.0, name: str = "scripted (no model)"
+        self,
+        rule: Rule = plain_rule,
+        *,
+        latency_s: float = 0.0,
+        name: str = "scripted (no model)",
+        inline: bool = False,
     ) -> None:
         self._rule = rule
         self._latency_s = latency_s
@@ -85,8 +92,10 @@ class ScriptedBackend:
         self._wake = threading.Condition()
         self._open = True
         self._asked = 0
+        self._inline = inline
         self._thread = threading.Thread(target=self._run, name="scripted", daemon=True)
-        self._thread.start()
+        if not inline:
+            self._thread.start()
 
     @property
     def name(self) -> str:
@@ -99,12 +108,14 @@ class ScriptedBackend:
         with self._wake:
             self._asked += 1
             closed = not self._open
-            if not closed:
+            if not closed and not self._inline:
                 due = time.monotonic() + min(self._latency_s, request.deadline_s)
                 heapq.heappush(self._due, (due, next(self._order), delivery))
                 self._wake.notify()
         if closed:
             delivery.error(ModelUnavailable("the scripted backend was closed"))
+        elif self._inline:
+            self._answer(delivery)
         return _Handle(request, self._cancel)
 
     def status(self) -> dict[str, object]:
@@ -123,7 +134,7 @@ class ScriptedBackend:
         with self._wake:
             self._open = False
             self._wake.notify()
-        if threading.current_thread() is not self._thread:
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(5.0)
 
     def _cancel(self, request_id: int) -> None:

@@ -151,6 +151,13 @@ class NameBody(StrictModel):
     text: Name
 
 
+class ResetBody(StrictModel):
+    """System: the input's entity was stuck; it drops what it is about, and chooses anew."""
+
+    reason: Word
+    home: bool = False
+
+
 SYSTEM: Final[Mapping[str, type[StrictModel]]] = {
     "spawn": SpawnBody,
     "despawn": DespawnBody,
@@ -159,6 +166,7 @@ SYSTEM: Final[Mapping[str, type[StrictModel]]] = {
     "global": GlobalBody,
     "note": NoteBody,
     "name": NameBody,
+    "reset": ResetBody,
 }
 """Kinds that directors, builders and coordinators propose; never clients or NPCs."""
 

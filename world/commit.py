@@ -22,6 +22,7 @@ from world.effects import (
     Refusal,
     Remove,
     Rename,
+    Reset,
     SetGlobal,
 )
 from world.entities import INDEX, MAX_ENTITIES, NEEDS, NEVER
@@ -95,6 +96,7 @@ class Commit:
             Order: self._check_order,
             SetGlobal: self._check_global,
             Rename: self._check_rename,
+            Reset: lambda e: self._text_fits(e.reason) or self._known(e.entity),
         }
         self._write: dict[type[Any], Callable[[Any], int]] = {
             Begin: self._begin,
@@ -108,6 +110,7 @@ class Commit:
             Order: self._order,
             SetGlobal: self._global,
             Rename: self._rename,
+            Reset: self._reset,
         }
 
     def check(self, effects: Sequence[Effect]) -> Refusal | None:
@@ -410,4 +413,22 @@ class Commit:
 
     def _rename(self, e: Rename) -> int:
         self._state.rename(e.entity, e.name)
+        return 0
+
+    def _reset(self, e: Reset) -> int:
+        state = self._state
+        row = state.row(e.entity)
+        if row < 0 or not state.on_feet(row):
+            return 0
+        c = state.columns
+        x, y = int(c.x[row]), int(c.y[row])
+        if e.home:
+            x, y = self._view.standable(int(c.home_x[row]), int(c.home_y[row])) or (x, y)
+        state.put(
+            row,
+            action=0, intent=-1, action_until=0, target=0, next_decision=state.tick + 1,
+            x=x, y=y, way_x=x, way_y=y, goal_x=x, goal_y=y, pace=0, stuck=0,
+            place=int(state.place_grid[y // TILE, x // TILE]),
+        )  # fmt: skip
+        self._tell("reset", e.entity, 0, reason=e.reason, home=e.home)
         return 0

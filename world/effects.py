@@ -126,7 +126,29 @@ class Rename:
     name: str
 
 
-Effect = Begin | Need | Harm | Cooldown | Emit | Paint | Bear | Remove | Order | SetGlobal | Rename
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Drop what a being is about, so that it chooses anew; with `home`, it is carried there."""
+
+    entity: int
+    reason: str
+    home: bool = False
+
+
+Effect = (
+    Begin
+    | Need
+    | Harm
+    | Cooldown
+    | Emit
+    | Paint
+    | Bear
+    | Remove
+    | Order
+    | SetGlobal
+    | Rename
+    | Reset
+)
 """Everything that can happen to a world; plugins' actions use the same set."""
 
 

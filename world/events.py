@@ -24,6 +24,7 @@ EVENT_DATA: Mapping[str, str] = {
     "threat": "`species`: whose; `distance`: in tiles",
     "calm": "",
     "dam_broken": "`x`, `y`, `w`, `h`: the tiles under water",
+    "reset": "`reason`: why it was stuck; `home`: whether it was carried there",
     "time_of_day": "`name`: of the part of the day that begins",
 }
 """What the data of each kind holds. Kinds of the core; plugins' actions may emit others."""

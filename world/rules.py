@@ -15,6 +15,7 @@ from world.actions import (
     GlobalBody,
     NameBody,
     OrderBody,
+    ResetBody,
     SpawnBody,
     TilesBody,
 )
@@ -28,6 +29,7 @@ from world.effects import (
     Refusal,
     Remove,
     Rename,
+    Reset,
     SetGlobal,
 )
 from world.inputs import Accepted, Input, Rejection, well_formed
@@ -186,6 +188,8 @@ class Rules:
             return self._order(body)
         if isinstance(body, GlobalBody):
             return Outcome((SetGlobal(body.key, body.value),))
+        if isinstance(body, ResetBody):
+            return self._reset(value, body)
         if isinstance(body, (DespawnBody, NameBody)):
             if self._state.row(value.entity) < 0:
                 return Refusal("no_such_entity", f"there is no entity {value.entity}")
@@ -207,6 +211,15 @@ class Rules:
             return Refusal("bad_body", f"there is no tactic {body.tactic!r}")
         until = state.tick + body.ticks
         return Outcome((Order(body.group, body.tactic, body.focus, until),))
+
+    def _reset(self, value: Input, body: ResetBody) -> Outcome | Refusal:
+        row = self._state.row(value.entity)
+        if row < 0:
+            return Refusal("no_such_entity", f"there is no entity {value.entity}")
+        if self._state.columns.player[row]:
+            return Refusal("not_yours", "a player's body is its player's")
+        refusal = self._can_act(row)
+        return refusal or Outcome((Reset(value.entity, body.reason, body.home),))
 
 
 def _creator(proposer: str) -> int:

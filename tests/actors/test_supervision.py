@@ -16,6 +16,7 @@ from actors.supervision import (
     ChildSpec,
     Incident,
     RestartPolicy,
+    Root,
     Strategy,
     Supervisor,
     supervise,
@@ -321,3 +322,120 @@ def test_supervision_holds_on_a_worker_thread() -> None:
         assert done.wait(WAIT)
         counter = dispatcher.metrics()["Counter"]
         assert (counter.failures, counter.restarts, counter.alive) == (10, 10, 1)
+
+
+def tree(stage: Stage, root: Root = Root.REST, **options: Any) -> tuple[Any, Any, Any, Any]:
+    """boss (a root) > den > pack > two wolves, of which the first escalates on its second failure."""
+    boss = stage.supervisor(root=root)
+    den_policy = options.get("den", RestartPolicy(backoff_s=1.0))
+    pack_policy = options.get("pack", RestartPolicy(backoff_s=1.0))
+
+    def below(name: str) -> Supervisor:
+        return Supervisor(name, journal=stage.incidents.append)
+
+    den = supervise(boss, ChildSpec("den", lambda: below("den"), den_policy), stage.dispatcher)
+    pack = supervise(den, ChildSpec("pack", lambda: below("pack"), pack_policy), stage.dispatcher)
+    strict = RestartPolicy(intensity=1, backoff_s=0.1, period_s=1e6, escalate=True)
+    wolf = stage.child("wolf", strict, boss=pack)
+    mate = stage.child("mate", boss=pack)
+    stage.run()
+    stage.log.clear()
+    return boss, den, (wolf, mate), pack
+
+
+def live(stage: Stage, seconds: float) -> None:
+    """Let time pass in small steps, so that a wait may follow upon a wait."""
+    end = stage.clock.now + seconds
+    while stage.clock.now < end:
+        stage.run(until=stage.clock.now + 0.1)
+
+
+def test_a_supervisor_past_a_childs_budget_fails_itself_and_all_below_start_anew(
+    stage: Stage,
+) -> None:
+    _, _, (wolf, mate), pack = tree(stage)
+    for message in ("trap", "trap", "later"):
+        wolf.tell(message)
+    mate.tell("hello")
+    live(stage, 0.3)
+    mate.tell("again")
+    stage.run()
+    live(stage, 2.5)
+    actions = [(i.key, i.action) for i in stage.incidents]
+    assert actions == [
+        ("wolf", "restart"),
+        ("wolf", "escalate"),
+        ("pack", "restart"),
+        ("mate", "with its supervisor"),
+    ]
+    assert "can't keep wolf up: ValueError: caught in a trap" in stage.incidents[2].error
+    assert ("wolf", "later") in stage.log
+    assert stage.log.count(("mate", "start")) == 1
+    assert all(ref.is_alive() for ref in (wolf, mate, pack))
+    assert pack.proxy().keys().get() == ["wolf", "mate"]
+
+
+def test_failures_climb_three_levels_and_mailboxes_are_kept(stage: Stage) -> None:
+    once = RestartPolicy(intensity=0, backoff_s=0.1, escalate=True)
+    _, den, (wolf, mate), _ = tree(stage, pack=once)
+    for message in ("trap", "trap", "later"):
+        wolf.tell(message)
+    live(stage, 0.2)
+    mate.tell("kept")
+    live(stage, 4.0)
+    actions = [(i.key, i.action) for i in stage.incidents]
+    assert ("wolf", "escalate") in actions
+    assert ("pack", "escalate") in actions
+    assert ("den", "restart") in actions
+    assert stage.log.index(("wolf", "start")) < stage.log.index(("wolf", "later"))
+    assert ("mate", "kept") in stage.log
+    assert stage.dispatcher.each()
+    assert not any(row["state"] != "alive" for row in stage.dispatcher.each())
+    wolf.tell("trap")
+    live(stage, 2.0)
+    assert stage.incidents[-1].action == "restart", "a restart from above gives a fresh budget"
+    assert den.is_alive()
+
+
+@pytest.mark.parametrize("root", Root)
+def test_what_nobody_above_can_take_is_the_roots_to_decide(stage: Stage, root: Root) -> None:
+    once = RestartPolicy(intensity=0, backoff_s=0.1, escalate=True)
+    boss, den, (wolf, mate), pack = tree(stage, root, den=once, pack=once)
+    for message in ("trap", "trap", "later"):
+        wolf.tell(message)
+    live(stage, 4.0)
+    if root is Root.STOP:
+        assert stage.incidents[-1].action == "stop"
+        assert not any(ref.is_alive() for ref in (boss, den, pack, wolf, mate))
+        return
+    assert stage.incidents[-1].action == "rest"
+    assert boss.is_alive()
+    assert ("wolf", "later") not in stage.log
+    live(stage, 64.0)
+    assert ("wolf", "later") in stage.log
+    assert all(ref.is_alive() for ref in (den, pack, wolf, mate))
+
+
+class Clumsy(Supervisor):
+    """Fails on the first report it gets."""
+
+    fallen = False
+
+    def died(self, message: Any) -> None:
+        if not Clumsy.fallen:
+            Clumsy.fallen = True
+            raise RuntimeError("dropped it")
+        super().died(message)
+
+
+def test_a_report_that_its_supervisor_fails_on_leaves_no_child_waiting(stage: Stage) -> None:
+    Clumsy.fallen = False
+    spec = ChildSpec("pack", lambda: Clumsy("pack", journal=stage.incidents.append))
+    pack = supervise(stage.boss, spec, stage.dispatcher)
+    wolf = stage.child(boss=pack)
+    wolf.tell("trap")
+    wolf.tell("later")
+    live(stage, 2.0)
+    assert Clumsy.fallen
+    assert ("wolf", "later") in stage.log
+    assert pack.proxy().keys().get() == ["wolf"]
