@@ -75,7 +75,7 @@ class Timers:
         """Hold a timer that was taken out until `due`, bound or no bound: it has had its place."""
         with self._lock:
             timer.due = due
-            heapq.heappush(self._heap, timer)
+            heapq.heappush(self.heap, timer)
 
     def due(self, now: float) -> list[Timer]:
         """Take out what is due at `now`, in order."""
