@@ -26,7 +26,6 @@ from world.store.store import Store
 from world.world import World
 
 VALLEY = Path(greenroom.scenes.__path__[0]) / "valley"
-SPARED = ("Director", "Supervisor")
 QUESTIONS = ("speech", "decision", "plan", "flood")
 
 
