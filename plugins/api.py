@@ -44,6 +44,7 @@ from world.effects import (
     Refusal,
     Remove,
     Rename,
+    Reset,
     SetGlobal,
 )
 from world.maths import RING, TILE, Purpose, below, isqrt
@@ -131,6 +132,7 @@ __all__ = [
     "Refusal",
     "Remove",
     "Rename",
+    "Reset",
     "Rows",
     "SetGlobal",
     "Species",
