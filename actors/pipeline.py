@@ -20,6 +20,7 @@ from actors.blocking import Failed, Finished
 from actors.dag import Dag, Node, Run
 from actors.errors import PoolFull
 from actors.mailbox import MailboxSpec
+from actors.timers import Timer
 from foundation.errors import GreenroomError
 from world.content import ContentRequest, ContentResponse, Degraded, Foundation
 from world.generate import bestiary, foundation
@@ -94,6 +95,7 @@ class PipelineCounts:
 class _Work:
     order: RunDag
     run: Run
+    limit: Timer
     ready: deque[Node] = field(default_factory=deque)
     running: int = 0
 
@@ -191,9 +193,9 @@ class Pipeline(GreenActor):
 
     def _begin(self, order: RunDag) -> None:
         number = next(_numbers)
-        self._works[number] = _Work(order, Run(order.dag))
+        limit = self._dispatcher.tell_after(RUN_S, self.actor_ref, _Overdue(number))
+        self._works[number] = _Work(order, Run(order.dag), limit)
         self._counts.runs += 1
-        self._dispatcher.tell_after(RUN_S, self.actor_ref, _Overdue(number))
         self._advance(number)
 
     def _advance(self, number: int) -> None:
@@ -204,7 +206,7 @@ class Pipeline(GreenActor):
             self._counts.cancelled += 1
             work.ready.clear()
             if not work.running:
-                del self._works[number]
+                self._forget(number)
             return
         work.ready.extend(work.run.ready())
         while work.ready and work.running < MAX_AT_ONCE:
@@ -222,8 +224,11 @@ class Pipeline(GreenActor):
             work.running += 1
             self._progress(work, [node.name], "started")
         if work.run.over:
-            del self._works[number]
+            self._forget(number)
             self._call(work.order.on_over, work.run)
+
+    def _forget(self, number: int) -> None:
+        self._works.pop(number).limit.cancel()
 
     @receives(_Overdue)
     def overdue(self, message: _Overdue) -> None:

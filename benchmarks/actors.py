@@ -215,7 +215,7 @@ def run(*, scale: float = 1.0) -> dict[str, Any]:
 
         for interval, actors, at_least in (
             (PLAIN_S, 100, 4.0),
-            (PLAIN_S, 1_000, 10.0),
+            (PLAIN_S, 1_000, 50.0),
             (SWITCH_INTERVAL_S, 100, 4.0),
             (SWITCH_INTERVAL_S, 1_000, 50.0),
         ):

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from world import movement
 from world.entities import COLUMNS
 from world.inputs import Input
+from world.maths import TILE
 from world.world import World
 
 KINDS = ("villager", "guard", "hunter", "wolf", "vampire", "deer", "sheep", "hare")
@@ -76,3 +78,27 @@ def test_a_frame_after_changes_is_the_frame_of_a_world_that_starts_there(
             for name in ("id", "x", "y", "hp", "max_hp", "action", "mood", "target", "flags"):
                 assert np.array_equal(getattr(kept, name), getattr(made, name)), name
             assert (kept.species == made.species).all() and (kept.faction == made.faction).all()
+
+
+def test_so_many_are_led_in_a_tick_and_whom_a_draw_leads_hangs_on_no_row(
+    make_world, at, monkeypatch
+) -> None:
+    monkeypatch.setattr(movement, "MAX_LED", 3)
+    state = make_world(*(at("villager", 8 + n % 4, 12 + n // 4) for n in range(12))).get_state()
+    rules = make_world().ruleset
+    first, other = (World.from_state(s, rules) for s in (state, _in_other_rows(state, 3)))
+    led: list[int] = []
+    ahead = first._paths.ahead
+    monkeypatch.setattr(
+        first._paths, "ahead", lambda starts, goals: led.append(starts.size) or ahead(starts, goals)
+    )
+    # Over the only bridge: nobody sees it from here, so that all ask the way at once.
+    x, y = 50 * TILE, 40 * TILE
+    ids = sorted(int(entity) for entity in first.columns.id[first.columns.id > 0])
+    moves = [Input("move", entity, f"npc:{entity}", 1, {"x": x, "y": y}) for entity in ids]
+    assert [first.step(moves).hash] == [other.step(moves).hash]
+    for _ in range(60):
+        assert first.step().hash == other.step().hash
+    assert max(led) == 3 < len(ids)
+    assert (first.columns.x[first.columns.id > 0] > 12 * TILE).any()
+    assert len(led) > 4
