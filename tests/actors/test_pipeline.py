@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.actor import receives
+from actors.blocking import Finished
 from actors.company import Company
 from actors.dag import Dag, Node, Run
 from actors.dispatch import Dispatcher
-from actors.pipeline import Pipeline, PipelineCounts, RunDag
+from actors.pipeline import RUN_S, Pipeline, PipelineCounts, RunDag
 from foundation.errors import UsageError
 from world.content import ContentRequest, ContentResponse
 from world.generate.foundation import foundation
@@ -102,6 +104,30 @@ def test_a_fallback_stands_in_for_a_failed_node() -> None:
     )
     assert run.values == {"bad": 10, "after": 11, "lost": -1, "found": 0}
     assert set(run.faults) == {"bad", "worse", "lost"}
+
+
+class Deaf(Pipeline):
+    """Loses what the pool answers."""
+
+    @receives(Finished)
+    def finished(self, message: Finished) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", [Pipeline, Deaf])
+def test_a_run_is_over_once_by_its_answers_or_by_its_limit(kind: type[Pipeline]) -> None:
+    finished: list[Run] = []
+    now = 0.0
+    with Dispatcher(workers=0, clock=lambda: now) as dispatcher:
+        ref = dispatcher.start(kind, PipelineCounts())
+        ref.tell(RunDag(Dag([Node("a", add())]), finished.append, lambda *step: None))
+        dispatcher.pump()
+        waiting = [timer for timer in dispatcher._timers.heap if not timer.cancelled]
+        assert len(waiting) == (kind is Deaf) and len(finished) == (kind is Pipeline)
+        now = RUN_S + 1
+        dispatcher.pump()
+    (run,) = finished
+    assert run.values == ({} if kind is Deaf else {"a": 1})
 
 
 @pytest.mark.parametrize(
