@@ -3,8 +3,16 @@
 #
 # GCC before 12.4 and 13.3 may drop the stores to the tile configuration of AMX (GCC bug 114098), and a llama.cpp
 # that was built with it for a CPU with AMX dies of SIGILL when it first multiplies matrices. So the compiler
-# is tried on such a CPU, and where its program dies llama.cpp is built without AMX, with all else that the CPU has.
+# is tried on such a CPU. Where its program dies it is told to keep all stores (prompts are read three times as fast with AMX as without),
+# and where that does not help either, llama.cpp is built without AMX, with all else that the CPU has.
+#
+# "llama_flags.sh --without-amx" prints what leaves AMX out, without trying.
 set -u
+without_amx="-DCMAKE_C_FLAGS=-U__AMX_INT8__ -DCMAKE_CXX_FLAGS=-U__AMX_INT8__"
+if [ "${1:-}" = --without-amx ]; then
+    echo "$without_amx"
+    exit 0
+fi
 [ "$(uname -sm)" = "Linux x86_64" ] || exit 0
 work=$(mktemp -d) || exit 0
 trap 'rm -rf "$work"' EXIT
@@ -33,7 +41,14 @@ int main() {
 }
 #endif
 PROGRAM
-# CMake takes c++ too, unless CXX names another.
+works() {
+    "${CXX:-c++}" -O3 -march=native "$@" "$work/tiles.cpp" -o "$work/tiles" 2>/dev/null && "$work/tiles" 2>/dev/null
+}
+# CMake takes c++ too, unless CXX names another. A compiler that can't compile the program is left to CMake to name.
 "${CXX:-c++}" -O3 -march=native "$work/tiles.cpp" -o "$work/tiles" 2>/dev/null || exit 0
-"$work/tiles" 2>/dev/null && exit 0
-echo "-DCMAKE_C_FLAGS=-U__AMX_INT8__ -DCMAKE_CXX_FLAGS=-U__AMX_INT8__"
+works && exit 0
+if works -fno-dse; then
+    echo "-DCMAKE_C_FLAGS=-fno-dse -DCMAKE_CXX_FLAGS=-fno-dse"
+else
+    echo "$without_amx"
+fi
