@@ -1,8 +1,8 @@
 """Compares greedy replies with the plain loop's, and asks the loop why where they differ.
 
 Both are greedy over the same logits, up to rounding. `llama_cpp.Llama` sums attention in 32 bits unless
-told otherwise; ours, like llama-server, uses flash attention, which on a CPU sums in 16. So a
-difference counts as explained when, at the first token that differs, the loop's own logits of the two
+told otherwise, a request at a time. Ours sums in batches of other shapes, and with flash attention, which
+is for GPUs, in 16 bits. So a difference counts as explained when, at the first token that differs, the loop's own logits of the two
 tokens are no farther apart than flash attention alone moves the loop's own logits there.
 """
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
+import llama_cpp
 from pydantic import Field, StringConstraints
 
 from benchmarks.llm import drive, rows, workload
@@ -100,7 +101,15 @@ class Bench:
 
     def _sizes(self, personas: int) -> Sizes:
         kept = max(AT_ONCE, personas) + _BESIDE
-        return Sizes(self._plan.threads, kept, _SEQUENCE, AT_ONCE, gpu_layers=self._gpu_layers)
+        return Sizes(
+            self._plan.threads,
+            kept,
+            _SEQUENCE,
+            AT_ONCE,
+            gpu_layers=self._gpu_layers,
+            # As plans have it: llama-server too is the faster without on a CPU.
+            flash=self._gpu_layers != 0 and bool(llama_cpp.llama_supports_gpu_offload()),
+        )
 
     def _servers(self, sizes: Sizes, slots: int = AT_ONCE) -> list[Side]:
         return [LlamaServer(self._path, sizes, slots), ExampleServer(self._path, sizes)]

@@ -68,6 +68,8 @@ class LlamaServer:
             "cpuparams_batch.n_threads": sizes.threads,
             "verbosity": 1,
         }
+        if not sizes.flash:
+            params["flash_attn_type"] = 0
         script = Path(__file__).with_name("xllamacpp_child.py")
         self._child = Child(
             [find.python_with("xllamacpp"), "-P", str(script), json.dumps(params)], self.name
@@ -92,6 +94,7 @@ class LlamaServer:
         flags = [
             *("-c", sizes.cells, "-np", self.slots, unified, "--no-cache-idle-slots"),
             *("-b", max(2048, sizes.batch), "-ub", sizes.batch, "-ngl", sizes.gpu_layers),
+            *(() if sizes.flash else ("-fa", "off")),
             *("-t", sizes.threads, "-tb", sizes.threads, "--fit", "off", "--no-webui"),
         ]
         told = [str(flag) for flag in flags]

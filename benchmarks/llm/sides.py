@@ -39,7 +39,7 @@ class Sizes:
     """What every side is given alike: threads, KV cells, requests at once, layers on a GPU.
 
     The cells are for `kept` conversations of `each` tokens, the longest that is asked; with `streams`
-    each has its own.
+    each has its own. `flash`: attention of that kind, on every side.
     """
 
     threads: int
@@ -49,6 +49,7 @@ class Sizes:
     batch: int = 512
     gpu_layers: int = -1
     streams: bool = True
+    flash: bool = True
 
     @property
     def cells(self) -> int:
@@ -132,6 +133,7 @@ class Ours:
             n_ctx=self.sizes.cells,
             n_seq=min(MAX_SEQUENCES, self.sizes.kept),
             streams=self.sizes.streams,
+            flash=self.sizes.flash,
             n_parallel=self.sizes.at_once,
             n_batch=self.sizes.batch,
             gpu_layers=self.sizes.gpu_layers,

@@ -70,8 +70,7 @@ class Context:
         params.type_k = params.type_v = _GGML_TYPES[settings.kv_type]
         if settings.kv_type == "q8_0":
             params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
-        elif settings.exact:
-            params.type_k = params.type_v = _GGML_TYPES["f32"]
+        elif not settings.flash:
             params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self.pointer = lib.llama_init_from_model(model.pointer, params)
         if not self.pointer:

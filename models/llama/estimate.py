@@ -169,7 +169,7 @@ def _carried(model: ModelFacts, settings: EngineSettings) -> int:
 
 
 def _flashless(model: ModelFacts, settings: EngineSettings) -> bool:
-    return settings.exact or not (model.flash or settings.kv_type == "q8_0")
+    return not settings.flash or not (model.flash or settings.kv_type == "q8_0")
 
 
 def _mask(model: ModelFacts, settings: EngineSettings) -> int:

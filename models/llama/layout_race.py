@@ -35,6 +35,7 @@ from models.llama.layouts import (
     Timing,
 )
 from models.llama.settings import MAX_SEQUENCES, EngineSettings
+from models.llama.sizing import flash
 from models.llama.streams import Part
 
 _KEPT_TOKENS = 64
@@ -95,7 +96,13 @@ def sizes(settings: EngineSettings, run: Course) -> dict[Layout, EngineSettings]
     """The contexts that take turns; streams are as long as the course, since spare cells cost no time."""
     each = -(-(run.tokens + run.steps) // CELLS) * CELLS
     common = replace(settings, streams=False, n_parallel=run.rows, n_seq=run.rows + run.kept)
-    streams = replace(common, n_seq=run.rows + 1, n_ctx=(run.rows + 1) * each, streams=True)
+    streams = replace(
+        common,
+        n_seq=run.rows + 1,
+        n_ctx=(run.rows + 1) * each,
+        flash=flash(settings.kv_type, settings.gpu_layers),
+        streams=True,
+    )
     return {"unified": common, "streams": streams}
 
 

@@ -39,7 +39,7 @@ class EngineSettings:
     `memory_mib` bounds what loading may allocate beyond the size of the file itself.
     `gpu_layers` is llama.cpp's: so many of the last layers are on the GPU, the output counted as one
     (-1: all). `kv_type` is what the KV memory is kept in: `q8_0` takes 17/32 of `f16` and needs flash
-    attention. `exact` keeps it in 32 bits, whatever `kv_type` says short of `q8_0`, and sums attention
+    attention, `flash`, which not using is faster on a CPU in streams (sizing.py says why). `exact` keeps it in 32 bits, whatever `kv_type` says short of `q8_0`, and sums attention
     in one order: a reply then hardly depends on what shares its batch (logits differ by 10⁻⁶ instead
     of 10⁻³ of their spread), at half the speed and twice the memory.
     Requests under one LoRA adapter decode together for `hold_ms` while those under others wait.
@@ -57,6 +57,7 @@ class EngineSettings:
     memory_mib: int = 1536
     gpu_layers: int = -1
     kv_type: KvType = "f16"
+    flash: bool = True
     exact: bool = False
     hold_ms: float = 100.0
     spill_mib: int = 256
@@ -87,6 +88,9 @@ class EngineSettings:
             raise ValueError("kv_type is q8_0; exact needs f32")
         if self.exact:
             object.__setattr__(self, "kv_type", "f32")
+            object.__setattr__(self, "flash", False)
+        if not self.flash and self.kv_type == "q8_0":
+            raise ValueError("kv_type is q8_0, which needs flash attention")
         if self.threads == 0:
             object.__setattr__(self, "threads", default_threads())
 

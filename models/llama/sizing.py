@@ -102,8 +102,20 @@ def streamed(
                     n_batch=batch(cells, parallel),
                     gpu_layers=layers,
                     kv_type=kv_type,
+                    flash=flash(kv_type, layers),
                     streams=True,
                 )
+
+
+def flash(kv_type: KvType, layers: int) -> bool:
+    """Whether streams are read with flash attention: on a GPU, and where the KV memory needs it.
+
+    llama.cpp's flash attention on a CPU takes the rows of a short line or of a decode step one by one, while plain
+    attention multiplies matrices: on a Xeon with AMX lines of 48 tokens are read four to seven times and a
+    step of 32 two to four times as fast without. Plain attention does not skip what is masked, which is
+    little in a stream and nearly all in unified memory; that keeps flash attention.
+    """
+    return layers > 0 or kv_type == "q8_0"
 
 
 def wants_streams(model: ModelFacts, machine: Machine, wishes: Wishes) -> bool:

@@ -439,6 +439,17 @@ def test_streams_are_for_machines_without_a_gpu_and_for_whoever_asks() -> None:
     assert (split.n_ctx, split.n_parallel, split.streams) == (8192, 4, True)
 
 
+def test_streams_on_a_cpu_go_without_flash_attention_and_all_else_with_it() -> None:
+    assert not fit(small_model(), machine(40)).settings.flash
+    assert fit(small_model(), machine(40), Wishes(streams=False)).settings.flash
+    assert fit(small_model(), machine(40), Wishes(kv_type="q8_0")).settings.flash
+    with_gpu = fit(small_model(), machine(40, (8.0,)), Wishes(streams=True)).settings
+    assert (with_gpu.streams, with_gpu.flash) == (True, True)
+    then = smaller(fit(small_model(), machine(24)))
+    assert then is not None
+    assert then.settings.flash
+
+
 def test_an_engine_that_died_of_memory_shares_its_cells_next() -> None:
     plan = fit(small_model(), machine(24))
     then = smaller(plan)
