@@ -13,7 +13,8 @@ _S27, _S29, _S30, _S31, _S32 = (np.uint64(n) for n in (27, 29, 30, 31, 32))
 
 
 @njit(cache=True)
-def _mix(word: np.uint64) -> np.uint64:
+def mix(word: np.uint64) -> np.uint64:
+    """`maths.mix` for one word."""
     word = (word ^ (word >> _S30)) * _K1
     word = (word ^ (word >> _S27)) * _K2
     return word ^ (word >> _S31)
@@ -46,4 +47,4 @@ def rows(
             word ^= word >> _S32
             out[i] += word
     for i in range(which.size):
-        out[i] = _mix(_mix(data[identity, which[i]] ^ half) ^ out[i])
+        out[i] = mix(mix(data[identity, which[i]] ^ half) ^ out[i])

@@ -134,6 +134,18 @@ def cut(
 
 
 @njit(cache=True)
+def touches(box: Costs, left: int, top: int, width: int, cells: Cells) -> bool:
+    """Whether one of the `cells`, or one of the eight around it, is known in `box` (int32[rows, columns])."""
+    for i in range(cells.size):
+        row, column = cells[i] // width - top, cells[i] % width - left
+        for y in range(max(row - 1, 0), min(row + 2, box.shape[0])):
+            for x in range(max(column - 1, 0), min(column + 2, box.shape[1])):
+                if box[y, x] != NO_WAY:
+                    return True
+    return False
+
+
+@njit(cache=True)
 def follow(
     box: Costs,
     left: int,
