@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from world.kernels.kinds import Cells, Words
+from world.kernels.numbers import AT
 
 _K1 = np.uint64(0xBF58476D1CE4E5B9)
 _K2 = np.uint64(0x94D049BB133111EB)
@@ -37,14 +38,15 @@ def rows(
     """
     out[:] = np.uint64(0)
     for k in range(columns.size):
-        column = columns[k]
-        salt = salts[column]
+        salt = salts[columns[k]]
+        column = data[columns[k]]
         for i in range(which.size):
-            word = data[column, which[i]] ^ salt
+            word = column[AT(which[i])] ^ salt
             word *= _K1
             word ^= word >> _S29
             word *= _K2
             word ^= word >> _S32
             out[i] += word
+    ids = data[identity]
     for i in range(which.size):
-        out[i] = mix(mix(data[identity, which[i]] ^ half) ^ out[i])
+        out[i] = mix(mix(ids[AT(which[i])] ^ half) ^ out[i])

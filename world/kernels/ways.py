@@ -50,24 +50,20 @@ def spread(
     """
     height = cost.size // width
     touched = settled - 1
-    start_y, start_x = np.int64(0), np.int64(0)
-    if start >= 0:
-        start_y, start_x = start // width, start % width
-    ring = np.int64(1)
+    start_y, start_x = max(start, 0) // width, max(start, 0) % width
+    ring = 1
     while ring <= 4 * SLANT * most:
         ring *= 2
     first = np.full(ring, -1, dtype=np.int64)
     after = np.empty(1024, dtype=np.int64)
     waits = np.empty(1024, dtype=np.int64)
-    used, free, waiting = np.int64(1), np.int64(-1), np.int64(1)
-    total = np.int64(0)
-    if start >= 0:
-        total = _estimate(goal % width - start_x, goal // width - start_y, least)
+    used, free, waiting = 1, -1, 1
+    total = _estimate(goal % width - start_x, goal // width - start_y, least) if start >= 0 else 0
     first[total & (ring - 1)], after[0], waits[0] = 0, -1, goal
     reached[goal] = 0
     mark[goal] = touched
     left, top, right, bottom = goal % width, goal // width, goal % width, goal // width
-    best = np.int64(2**31)
+    best = 2**31
     while waiting:
         slot = total & (ring - 1)
         entry = first[slot]
@@ -105,7 +101,7 @@ def spread(
                 continue
             reached[there] = away
             mark[there] = touched
-            whole = np.int64(away)
+            whole = int(away)
             if start >= 0:
                 whole += _estimate(nx - start_x, ny - start_y, least)
             if free >= 0:
