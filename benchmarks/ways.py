@@ -167,7 +167,7 @@ def _field(nav: Map, costs: Any, graph: Any, goals: list[int]) -> dict[str, Any]
     peers = {_scipy(): scipys} | ({_tcod("Dijkstra"): tcods} if graph is not None else {})
     best = min(peers, key=lambda name: _seconds(peers[name]))
     what = f"a goal's cost from all {nav.size:,} cells"
-    return _raced(what, ours, peers[best], len(goals), best, at_least=2)
+    return _raced(what, ours, peers[best], len(goals), best, at_least=1.5)
 
 
 def _changed(nav: Map, pairs: Pairs) -> list[dict[str, Any]]:
