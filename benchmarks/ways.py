@@ -171,12 +171,12 @@ def _field(nav: Map, costs: Any, graph: Any, goals: list[int]) -> dict[str, Any]
 
 
 def _changed(nav: Map, pairs: Pairs) -> list[dict[str, Any]]:
-    """A box of ground changes, and all ways are asked for again: what is kept beside a new look at all."""
+    """A box on the first way is walled up, and opened, and all ways are asked for again: what is kept beside a new look at all."""
     width = nav.shape[1]
     starts, goals = (np.array(side) for side in zip(*pairs, strict=True))
     old, new = nav.copy(), nav.copy()
-    y, x = divmod(int(pairs[0][0]), width)
-    new[max(0, y - 3) : y + 4, x + 3] = Tile.WALL
+    y, x = divmod(int(Paths(nav).ahead(starts[:1], goals[:1])[0, -1]), width)
+    new[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4] = Tile.WALL
     cells = np.flatnonzero(old != new)
     kept, fresh = Paths(old), Paths(old)
     answers, updates, forgotten, times = [], [], [], []
