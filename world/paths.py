@@ -1,4 +1,4 @@
-"""Ways through the map: exact integer distances to a goal cell, kept until the ground changes.
+"""Ways through the map: exact integer distances to a goal cell, kept until the ground changes beside them.
 
 What is kept of a goal are distances that are exact wherever they are known, and they are known
 along every shortest way from a cell that was asked about. So a way is a pure function of map, start and
@@ -28,6 +28,8 @@ _LEAST, _MOST, _FIELDS = 64 * 2**20, 512 * 2**20, 256
 _WARMED: Final = 2**16
 """Cells of the largest map whose ways are found before anybody walks them."""
 _ROUNDS: Final = 2**30
+MANY: Final = 4096
+"""Changed cells past which nothing is kept, since looking through all that is would take longer than a tick."""
 SIGHT: Final = 12 * TILE
 """How far a clear line is looked for before a field is asked."""
 
@@ -89,14 +91,44 @@ class Paths:
         walk = WALKABLE[nav]
         self._walk = np.ascontiguousarray(walk.reshape(-1))
         self._cost = COST[nav].astype(np.int32).reshape(-1)
-        self._least = int(COST[nav].min())
-        # A slanting step needs both straight ones beside it, so straight neighbours tell islands apart.
-        self._island: NDArray[np.int32] = ndimage.label(walk)[0].astype(np.int32).reshape(-1)
+        self._least, self._dearest = int(self._cost.min()), int(self._cost.max())
+        self._island = _islands(walk)
         self._reached = np.zeros(0, dtype=np.int32)
         self._mark = np.zeros(0, dtype=np.int32)
         self._round = 0
         self._fields: OrderedDict[int, _Field] = OrderedDict()
         self.bytes = 0
+
+    def update(self, nav: NDArray[np.uint8], cells: Ints) -> int:
+        """The ground of `cells` (flat, int64[n]) is now that of `nav`: forget the goals whose ways that may change.
+
+        Returns how many were forgotten; all of them where more than MANY cells changed. What is kept gives the
+        answers that a new `Paths` of the map would give.
+
+        Why the others can be kept: the search for a start settled every cell through which a way no longer than the
+        best could lead. A way that has become as short leaves those cells somewhere, and where it first does the
+        step itself must have changed, or the search would have taken it; then what changed lies beside the
+        last settled cell. A way that has become longer, or is none any more, was among settled cells.
+        """
+        tiles = nav.reshape(-1)[cells]
+        walk, cost = WALKABLE[tiles], COST[tiles].astype(np.int32)
+        opened = walk != self._walk[cells]
+        matters = opened | (walk & (cost != self._cost[cells]))
+        kept = len(self._fields)
+        if np.count_nonzero(matters) > MANY:
+            self.reset(nav)
+            return kept
+        self._walk[cells], self._cost[cells] = walk, cost
+        if opened.any():
+            self._island = _islands(self._walk.reshape(nav.shape))
+        least, cells = int(self._cost.min()), cells[matters]
+        # The search counted on no cell being cheaper than the cheapest there was.
+        cheaper, self._least = least < self._least, least
+        self._dearest = int(self._cost.max())
+        for goal, field in list(self._fields.items()):
+            if cheaper or ways.touches(field.costs, field.left, field.top, self._width, cells):
+                self.bytes -= self._fields.pop(goal).costs.nbytes
+        return kept - len(self._fields)
 
     def cost(self, start: int, goal: int) -> int:
         """The cost of the shortest way between two cells, NO_WAY if there is none."""
@@ -160,7 +192,7 @@ class Paths:
             self._round = 0
         self._round += 2
         left, top, right, bottom = ways.spread(
-            self._cost, self._walk, self._width, goal, start, self._least,
+            self._cost, self._walk, self._width, goal, start, self._least, self._dearest,
             self._reached, self._mark, self._round,
         )  # fmt: skip
         box = np.full((bottom - top + 1, right - left + 1), NO_WAY, dtype=np.int32)
@@ -184,6 +216,13 @@ class Paths:
                 if self._walk[there]:
                     return there
         return NO_WAY
+
+
+def _islands(walk: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """A number for each cell (flat), the same for those that can reach one another; 0 for blocked ones."""
+    # A slanting step needs both straight ones beside it, so straight neighbours tell islands apart.
+    numbers: NDArray[np.int32] = ndimage.label(walk, output=np.int32)[0]
+    return numbers.reshape(-1)
 
 
 def clear(tiles: NDArray[np.uint8], x: Ints, y: Ints, to_x: Ints, to_y: Ints) -> NDArray[np.bool_]:

@@ -48,5 +48,7 @@ def rehearse(rules: Ruleset) -> None:
     state.write("goal_x", rows, TILE * 12)
     state.write("pace", rows, 100)
     movement.walk(state, paths, events)
+    state.paint(4, 4, 1, 1, bytes([Tile.WALL]))
+    paths.update(state.nav, state.refresh_nav())
     frames.Frames(state).frame((), full=False)
     situation(state, view, int(state.columns.id[0]), TILE)

@@ -146,13 +146,15 @@ class State:
         self.tile_changes.append((x, y, w, h, bytes(data)))
         return True
 
-    def refresh_nav(self) -> bool:
-        """Let path-finding see the map as it is now; True if it had changed."""
-        if np.array_equal(self.nav, self.tiles):
-            return False
-        self.nav = self.tiles.copy()
-        self._nav_hash = hashing.map_hash(self.nav, _NAV)
-        return True
+    def refresh_nav(self) -> Ints:
+        """Let path-finding see the map as it is now; returns the cells (flat, int64[n]) that had changed."""
+        nav, tiles = self.nav.reshape(-1), self.tiles.reshape(-1)
+        cells = np.flatnonzero(nav != tiles)
+        if cells.size:
+            self._nav_hash += hashing.cells_hash(cells, tiles[cells], _NAV)
+            self._nav_hash -= hashing.cells_hash(cells, nav[cells], _NAV)
+            nav[cells] = tiles[cells]
+        return cells
 
     def expect_birth(self, birth: Birth) -> None:
         """Let a successor arrive later."""
@@ -262,7 +264,7 @@ class State:
             )
             new.tick = int(state["tick"])
             new.epoch = int(state["epoch"])
-            nav = np.array(state["nav"], dtype=np.uint8)
+            nav = np.array(state["nav"], dtype=np.uint8, order="C")
             columns = Columns.from_state(state["rows"])
             names = {int(e): str(n) for e, n in state["names"]}
             personas = {int(e): str(k) for e, k in state["personas"]}

@@ -214,8 +214,10 @@ class World:
                 accepted.append(outcome)
             else:
                 rejections.append(outcome)
-        if state.tick % NAV_INTERVAL == 0 and state.refresh_nav():
-            self._paths.reset(state.nav)
+        if state.tick % NAV_INTERVAL == 0:
+            changed = state.refresh_nav()
+            if changed.size:
+                self._paths.update(state.nav, changed)
         if state.tick % reflexes.DECIDE_EVERY == 0:
             lives.pass_on(state, self._commit)
             self._view.refresh()

@@ -100,6 +100,67 @@ def test_what_was_asked_before_changes_no_answer(nav, data) -> None:
     assert ahead(warmed, start, goal) == expected
 
 
+edits = st.lists(
+    st.tuples(st.integers(0, 11), st.integers(0, 11), st.sampled_from(tuple(set(KINDS)))),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(maps(), st.lists(edits, min_size=1, max_size=4), st.data())
+def test_ways_kept_over_changed_ground_are_those_of_a_new_look(nav, rounds, data) -> None:
+    pick = st.integers(0, nav.size - 1)
+    kept = Paths(nav)
+    for changes in rounds:
+        for start, goal in data.draw(st.lists(st.tuples(pick, pick), max_size=6)):
+            ahead(kept, start, goal)
+        old = nav.copy()
+        for x, y, tile in changes:
+            nav[y % nav.shape[0], x % nav.shape[1]] = tile
+        kept.update(nav, np.flatnonzero(old != nav))
+        fresh = Paths(nav)
+        everywhere = np.arange(nav.size)
+        for goal in (*kept._fields, data.draw(pick)):
+            goals = np.full(nav.size, goal)
+            assert [kept.cost(start, goal) for start in range(nav.size)] == [
+                fresh.cost(start, goal) for start in range(nav.size)
+            ]
+            assert np.array_equal(kept.ahead(everywhere, goals), fresh.ahead(everywhere, goals))
+        assert kept.bytes == sum(f.costs.nbytes for f in kept._fields.values())
+
+
+def test_only_ways_that_pass_by_changed_ground_are_forgotten() -> None:
+    nav = np.full((60, 60), Tile.GRASS, dtype=np.uint8)
+    paths = Paths(nav)
+    for row in (5, 30, 55):
+        ahead(paths, row * 60 + 2, row * 60 + 50)
+    nav[30, 20] = Tile.WALL
+    assert paths.update(nav, np.array([30 * 60 + 20])) == 1
+    assert sorted(paths._fields) == [5 * 60 + 50, 55 * 60 + 50]
+    assert paths.cost(30 * 60 + 2, 30 * 60 + 50) == 46 * 20 + 2 * 28
+    nav[45, 45] = Tile.FIELD
+    assert paths.update(nav, np.array([45 * 60 + 45])) == 0  # it is walked as grass is
+    assert paths.update(nav, np.array([], dtype=np.int64)) == 0
+
+
+def test_ground_cheaper_than_any_before_forgets_all_ways() -> None:
+    nav = np.full((40, 40), Tile.MUD, dtype=np.uint8)
+    paths = Paths(nav)
+    ahead(paths, 41, 45)
+    nav[30] = Tile.ROAD
+    assert paths.update(nav, np.arange(30 * 40, 31 * 40)) == 1
+
+
+def test_a_map_that_changed_all_over_is_looked_at_anew() -> None:
+    nav = np.full((100, 100), Tile.GRASS, dtype=np.uint8)
+    paths = Paths(nav)
+    ahead(paths, 0, 99)
+    nav[50:] = Tile.MUD
+    assert paths.update(nav, np.arange(5000, 10_000)) == 1
+    assert paths.cost(5000, 5001) == 40
+
+
 def test_kept_fields_stay_within_the_budget() -> None:
     paths = Paths(np.full((20, 20), Tile.GRASS, dtype=np.uint8), budget=8_000)
     for goal in range(50):

@@ -8,7 +8,9 @@ import pytest
 from world.actions import EARSHOT
 from world.inputs import Accepted, Input, Rejection
 from world.maths import TILE
+from world.paths import NO_WAY
 from world.tiles import Tile
+from world.world import NAV_INTERVAL
 
 
 def one(result) -> Accepted | Rejection:
@@ -115,6 +117,20 @@ def test_painting_changes_the_map_and_tells(stage, propose) -> None:
     assert [e.data for e in result.events if e.kind == "tiles"] == [
         {"x": 40, "y": 50, "w": 3, "h": 2}
     ]
+
+
+def test_path_finding_sees_painted_ground_at_its_next_look_and_the_hash_keeps_up(
+    stage, propose
+) -> None:
+    world, _, _ = stage
+    world.step([propose("tiles", 0, x=40, y=50, w=3, h=2, data=bytes([Tile.WATER] * 6))])
+    cell = 50 * world.width + 41
+    assert world._paths.cost(cell - 3, cell) != NO_WAY
+    while world.tick % NAV_INTERVAL:
+        world.step()
+    assert world._paths.cost(cell - 3, cell) == NO_WAY
+    assert np.array_equal(world._state.nav, world.tiles)
+    assert world.hash() == world.full_hash()
 
 
 def test_an_order_reaches_the_whole_group_for_its_time(make_world, propose, who) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from world.kernels.kinds import Cells, Words
+from world.kernels.numbers import AT
 
 _K1 = np.uint64(0xBF58476D1CE4E5B9)
 _K2 = np.uint64(0x94D049BB133111EB)
@@ -13,7 +14,8 @@ _S27, _S29, _S30, _S31, _S32 = (np.uint64(n) for n in (27, 29, 30, 31, 32))
 
 
 @njit(cache=True)
-def _mix(word: np.uint64) -> np.uint64:
+def mix(word: np.uint64) -> np.uint64:
+    """`maths.mix` for one word."""
     word = (word ^ (word >> _S30)) * _K1
     word = (word ^ (word >> _S27)) * _K2
     return word ^ (word >> _S31)
@@ -36,14 +38,15 @@ def rows(
     """
     out[:] = np.uint64(0)
     for k in range(columns.size):
-        column = columns[k]
-        salt = salts[column]
+        salt = salts[columns[k]]
+        column = data[columns[k]]
         for i in range(which.size):
-            word = data[column, which[i]] ^ salt
+            word = column[AT(which[i])] ^ salt
             word *= _K1
             word ^= word >> _S29
             word *= _K2
             word ^= word >> _S32
             out[i] += word
+    ids = data[identity]
     for i in range(which.size):
-        out[i] = _mix(_mix(data[identity, which[i]] ^ half) ^ out[i])
+        out[i] = mix(mix(ids[AT(which[i])] ^ half) ^ out[i])

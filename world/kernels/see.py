@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from world.kernels.cells import NONE
 from world.kernels.kinds import Bools, Cells, Links
+from world.kernels.numbers import AT
+from world.kernels.numbers import floor as floored
 
 THREAT, FOE, PREY = 0, 1, 2
 TILE: Final = 256
@@ -47,41 +49,52 @@ def see(
     `distance` (left alone where nobody is seen), `threats` and `mates` how many. Of two as near the
     lower id is the nearest.
     """
+    kinds = relations.shape[1]
+    # All three relations of one kind to another in the bits of one number.
+    minds = np.zeros((kinds, kinds), dtype=np.uint8)
+    for k in range(3):
+        for one in range(kinds):
+            for other in range(kinds):
+                if relations[k, one, other]:
+                    minds[one, other] |= np.uint8(1 << k)
     for i in range(rows.size):
-        row = rows[i]
+        row = AT(rows[i])
         kind, own = species[row], group[row]
+        mine_x, mine_y, mine = x[row], y[row], minds[AT(kind)]
         far = reach[row]
-        far2, close2 = far * far, np.int64(close) * close
         most = max(far, np.int64(close)) if own > 0 else far
-        left = min(max((x[row] - most) // side, 0), wide - 1)
-        right = min(max((x[row] + most) // side, 0), wide - 1)
-        top = min(max((y[row] - most) // side, 0), tall - 1)
-        bottom = min(max((y[row] + most) // side, 0), tall - 1)
+        far2, close2, most2 = far * far, np.int64(close) * close, most * most
+        left = min(max(floored(mine_x - most, side), 0), wide - 1)
+        right = min(max(floored(mine_x + most, side), 0), wide - 1)
+        top = min(max(floored(mine_y - most, side), 0), tall - 1)
+        bottom = min(max(floored(mine_y + most, side), 0), tall - 1)
         for down in range(top, bottom + 1):
-            for across in range(left, right + 1):
-                other = first[down * wide + across]
-                while other != NONE:
-                    dx, dy = x[other] - x[row], y[other] - y[row]
+            for square in range(down * wide + left, down * wide + right + 1):
+                follower = first[AT(square)]
+                while follower != NONE:
+                    seen = AT(follower)
+                    follower = after[seen]
+                    dx, dy = x[seen] - mine_x, y[seen] - mine_y
                     away = dx * dx + dy * dy
-                    if other != row:
-                        if own > 0 and group[other] == own and away <= close2:
-                            mates[row] += 1
-                        if away <= far2:
-                            for k in range(3):
-                                if not relations[k, kind, species[other]]:
-                                    continue
-                                if k == THREAT:
-                                    threats[row] += 1
-                                elif shuns[kind]:
-                                    ground = tiles[y[other] // TILE, x[other] // TILE]
-                                    if ground == floor:
-                                        continue
-                                best = nearest[k, row]
-                                if away < distance[k, row] or (
-                                    away == distance[k, row]
-                                    and best >= 0
-                                    and identity[other] < identity[best]
-                                ):
-                                    nearest[k, row] = other
-                                    distance[k, row] = away
-                    other = after[other]
+                    if away > most2 or seen == row:
+                        continue
+                    if own > 0 and away <= close2 and group[seen] == own:
+                        mates[row] += 1
+                    if away > far2:
+                        continue
+                    what = mine[AT(species[seen])]
+                    for k in range(3):
+                        if not what >> k & 1:
+                            continue
+                        if k == THREAT:
+                            threats[row] += 1
+                        elif shuns[kind] and tiles[y[seen] // TILE, x[seen] // TILE] == floor:
+                            continue
+                        best = nearest[k, row]
+                        if away < distance[k, row] or (
+                            away == distance[k, row]
+                            and best >= 0
+                            and identity[seen] < identity[best]
+                        ):
+                            nearest[k, row] = seen
+                            distance[k, row] = away

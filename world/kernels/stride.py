@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import numpy as np
@@ -10,20 +9,11 @@ from numba import njit
 from numpy.typing import NDArray
 
 from world.kernels.kinds import Bools, Cells
+from world.kernels.numbers import AT, floor, root
 
-_TILE: Final = 256
-_MOST: Final = _TILE - 1
-
-
-@njit(cache=True)
-def _root(square: np.int64) -> np.int64:
-    """Whole square roots of 0..2**52, as `maths.isqrt` has them."""
-    root = np.int64(math.sqrt(np.float64(square)))
-    if root * root > square:
-        root -= 1
-    if (root + 1) * (root + 1) <= square:
-        root += 1
-    return root
+_SHIFT: Final = 8
+"""A tile is two to the power of so many units."""
+_MOST: Final = 2**_SHIFT - 1
 
 
 @njit(cache=True)
@@ -48,27 +38,33 @@ def stride(
     none is, the body stands and where it stands is its waypoint. Who wades through blocked ground goes on.
     """
     for i in range(rows.size):
-        row = rows[i]
+        row = AT(rows[i])
         px, py = x[row], y[row]
+        column, line = AT(px >> _SHIFT), AT(py >> _SHIFT)
         dx, dy = way_x[row] - px, way_y[row] - py
-        distance = _root(dx * dx + dy * dy)
-        ground = tiles[py // _TILE, px // _TILE]
-        step = speed[row] * pace[row] // (50 * cost[ground])
+        distance = root(dx * dx + dy * dy)
+        ground = tiles[line, column]
+        step = floor(speed[row] * pace[row], 50 * cost[ground])
         step = min(max(step, 1), _MOST, distance)
         if step == distance:
             nx, ny = way_x[row], way_y[row]
         else:
             half = distance >> 1
-            nx = px + (dx * step + half) // distance
-            ny = py + (dy * step + half) // distance
-        if walkable[ground] and not walkable[tiles[ny // _TILE, nx // _TILE]]:
+            nx = px + floor(dx * step + half, distance)
+            ny = py + floor(dy * step + half, distance)
+        to_column, to_line = AT(nx >> _SHIFT), AT(ny >> _SHIFT)
+        if to_column == column and to_line == line:
+            crossed[i] = False
+            x[row], y[row] = nx, ny
+            continue
+        if walkable[ground] and not walkable[tiles[to_line, to_column]]:
             stuck[row] += 1
-            if nx != px and walkable[tiles[py // _TILE, nx // _TILE]]:
+            if nx != px and walkable[tiles[line, to_column]]:
                 ny = py
-            elif ny != py and walkable[tiles[ny // _TILE, px // _TILE]]:
+            elif ny != py and walkable[tiles[to_line, column]]:
                 nx = px
             else:
                 nx, ny = px, py
                 way_x[row], way_y[row] = px, py
-        crossed[i] = nx // _TILE != px // _TILE or ny // _TILE != py // _TILE
+        crossed[i] = AT(nx >> _SHIFT) != column or AT(ny >> _SHIFT) != line
         x[row], y[row] = nx, ny

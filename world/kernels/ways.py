@@ -30,13 +30,14 @@ def spread(
     goal: int,
     start: int,
     least: int,
+    most: int,
     reached: Costs,
     mark: Costs,
     settled: int,
 ) -> tuple[int, int, int, int]:
     """Find what each cell that a shortest way from `start` could touch is away from `goal`.
 
-    `cost` int32[cells], `walk` bool[cells], `least` the smallest cost of all. `reached` and `mark`
+    `cost` int32[cells], `walk` bool[cells], `least` and `most` the smallest and largest cost of all. `reached` and `mark`
     (int32[cells]) are written: where mark is `settled`, `reached` is exact, and so are all cells on
     every shortest way from there. `mark` must hold neither `settled` nor `settled - 1` before.
     A `start` of -1, or one that can't be reached, settles all that can be reached.
@@ -44,36 +45,38 @@ def spread(
 
     A* (Hart, Nilsson, Raphael 1968) with the octile distance, which never exceeds what is left and
     is consistent; it goes on until nothing is left that could be as short, so that ties are settled too.
+    What waits lies in a ring of buckets, one for each total (Dial 1969): totals never go down, and a step
+    adds its cost and what the estimate grows at most, which is no more than its cost again.
     """
     height = cost.size // width
     touched = settled - 1
-    start_y, start_x = start // width, start % width
-    heap = np.empty(1024, dtype=np.int64)
-    size = 1
-    heap[0] = goal
+    start_y, start_x = max(start, 0) // width, max(start, 0) % width
+    ring = 1
+    while ring <= 4 * SLANT * most:
+        ring *= 2
+    first = np.full(ring, -1, dtype=np.int64)
+    after = np.empty(1024, dtype=np.int64)
+    waits = np.empty(1024, dtype=np.int64)
+    used, free, waiting = 1, -1, 1
+    total = _estimate(goal % width - start_x, goal // width - start_y, least) if start >= 0 else 0
+    first[total & (ring - 1)], after[0], waits[0] = 0, -1, goal
     reached[goal] = 0
     mark[goal] = touched
     left, top, right, bottom = goal % width, goal // width, goal % width, goal // width
-    best = np.int64(2**31)
-    while size:
-        key = heap[0]
-        size -= 1
-        last = heap[size]
-        at = 0
-        while True:
-            child = 2 * at + 1
-            if child >= size:
+    best = 2**31
+    while waiting:
+        slot = total & (ring - 1)
+        entry = first[slot]
+        if entry < 0:
+            total += 1
+            if total > best:
                 break
-            if child + 1 < size and heap[child + 1] < heap[child]:
-                child += 1
-            if heap[child] >= last:
-                break
-            heap[at] = heap[child]
-            at = child
-        heap[at] = last
-        if key >> 32 > best:
-            break
-        cell = key & 0xFFFFFFFF
+            continue
+        first[slot] = after[entry]
+        cell = waits[entry]
+        after[entry] = free
+        free = entry
+        waiting -= 1
         if mark[cell] == settled:
             continue
         mark[cell] = settled
@@ -81,7 +84,7 @@ def spread(
         left, right = min(left, x), max(right, x)
         top, bottom = min(top, y), max(bottom, y)
         if cell == start:
-            best = key >> 32
+            best = total
         for k in range(8):
             dy, dx = STEPS_Y[k], STEPS_X[k]
             ny, nx = y + dy, x + dx
@@ -98,27 +101,31 @@ def spread(
                 continue
             reached[there] = away
             mark[there] = touched
-            total = np.int64(away)
+            whole = int(away)
             if start >= 0:
-                far, near = abs(nx - start_x), abs(ny - start_y)
-                if far < near:
-                    far, near = near, far
-                total += 2 * least * (STRAIGHT * (far - near) + SLANT * near)
-            new = (total << 32) | there
-            if size == heap.size:
-                grown = np.empty(2 * size, dtype=np.int64)
-                grown[:size] = heap
-                heap = grown
-            at = size
-            size += 1
-            while at > 0:
-                parent = (at - 1) // 2
-                if heap[parent] <= new:
-                    break
-                heap[at] = heap[parent]
-                at = parent
-            heap[at] = new
+                whole += _estimate(nx - start_x, ny - start_y, least)
+            if free >= 0:
+                entry = free
+                free = after[entry]
+            else:
+                if used == waits.size:
+                    after, waits = np.append(after, after), np.append(waits, waits)
+                entry = used
+                used += 1
+            slot = whole & (ring - 1)
+            waits[entry], after[entry] = there, first[slot]
+            first[slot] = entry
+            waiting += 1
     return left, top, right, bottom
+
+
+@njit(cache=True)
+def _estimate(dx: int, dy: int, least: int) -> int:
+    """What a way of so many cells costs at least."""
+    far, near = abs(dx), abs(dy)
+    if far < near:
+        far, near = near, far
+    return 2 * least * (STRAIGHT * (far - near) + SLANT * near)
 
 
 @njit(cache=True)
@@ -131,6 +138,18 @@ def cut(
         for column in range(box.shape[1]):
             if mark[first + column] == settled:
                 box[row, column] = reached[first + column]
+
+
+@njit(cache=True)
+def touches(box: Costs, left: int, top: int, width: int, cells: Cells) -> bool:
+    """Whether one of the `cells`, or one of the eight around it, is known in `box` (int32[rows, columns])."""
+    for i in range(cells.size):
+        row, column = cells[i] // width - top, cells[i] % width - left
+        for y in range(max(row - 1, 0), min(row + 2, box.shape[0])):
+            for x in range(max(column - 1, 0), min(column + 2, box.shape[1])):
+                if box[y, x] != NO_WAY:
+                    return True
+    return False
 
 
 @njit(cache=True)
