@@ -89,7 +89,10 @@ class Paths:
         walk = WALKABLE[nav]
         self._walk = np.ascontiguousarray(walk.reshape(-1))
         self._cost = COST[nav].astype(np.int32).reshape(-1)
-        self._least = int(COST[nav].min())
+        self._steps = np.zeros(nav.size, dtype=np.uint8)
+        ways.open_steps(self._walk, self._width, self._steps)
+        costs = COST[nav]
+        self._least, self._most_cost = int(costs.min()), int(costs.max())
         # A slanting step needs both straight ones beside it, so straight neighbours tell islands apart.
         self._island: NDArray[np.int32] = ndimage.label(walk)[0].astype(np.int32).reshape(-1)
         self._reached = np.zeros(0, dtype=np.int32)
@@ -160,7 +163,7 @@ class Paths:
             self._round = 0
         self._round += 2
         left, top, right, bottom = ways.spread(
-            self._cost, self._walk, self._width, goal, start, self._least,
+            self._cost, self._steps, self._width, goal, start, self._least, self._most_cost,
             self._reached, self._mark, self._round,
         )  # fmt: skip
         box = np.full((bottom - top + 1, right - left + 1), NO_WAY, dtype=np.int32)
