@@ -163,16 +163,16 @@ class Alarms:
                 self._until[group] = world.tick + self._alarm
 
     def due(self, tick: int) -> list[int]:
-        """The groups to be told how things stand now, who waited longest first; those calm again are let go.
+        """The groups to be told how things stand now, in order; those calm again are let go.
 
-        MOST_VIEWS at the most: a hundred packs on alert since the same tick are not all told in one.
+        MOST_VIEWS at the most, who have waited longest: a hundred packs on alert since the same tick are not all told in one.
         """
         for group in [group for group, until in self._until.items() if until < tick]:
             del self._until[group]
             self._next_view.pop(group, None)
             self._next_plan.pop(group, None)
         waiting = [(self._next_view.get(g, 0), g) for g in self._until]
-        due = [g for when, g in sorted(waiting) if when <= tick][:MOST_VIEWS]
+        due = sorted([g for when, g in sorted(waiting) if when <= tick][:MOST_VIEWS])
         for group in due:
             self._next_view[group] = tick + self._view
         return due
