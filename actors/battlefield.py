@@ -18,6 +18,8 @@ from world.world import World
 __all__ = ["Alarms", "distances_to_players", "group_view", "groups_of"]
 
 MAX_FIGHTERS: Final = 24
+MOST_VIEWS: Final = 8
+"""Groups that are told how things stand in one tick; the others' turn comes in the next ones."""
 SIGHT: Final = 18 * TILE
 """How far from any member foes are seen, in units."""
 _ALARMING: Final = frozenset({"attacked", "threat", "died", "downed"})
@@ -51,8 +53,13 @@ def group_view(world: World, group: int, info: GroupInfo | None) -> GroupView | 
     """
     columns, rules = world.columns, world.ruleset
     high = columns.high
-    up = (columns.id[:high] != 0) & (columns.died[:high] < 0) & (columns.downed_until[:high] < 0)
-    mine = np.flatnonzero(up & (columns.group[:high] == group))
+
+    def on_feet(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        up = (columns.id[rows] != 0) & (columns.died[rows] < 0) & (columns.downed_until[rows] < 0)
+        kept: NDArray[np.intp] = rows[up]
+        return kept
+
+    mine = on_feet(np.flatnonzero(columns.group[:high] == group))
     if not mine.size:
         return None
     mine = mine[np.argsort(columns.id[mine])][:MAX_FIGHTERS]
@@ -60,9 +67,11 @@ def group_view(world: World, group: int, info: GroupInfo | None) -> GroupView | 
     middle_y = int(columns.y[mine].sum()) // mine.size
     species = columns.species[:high]
     foes_of = np.asarray(rules.tables.hostile[np.unique(species[mine])].any(axis=0))
-    hostile = foes_of[species]
-    struck = np.isin(columns.id[:high], columns.aggressor[mine][columns.aggressor[mine] > 0])
-    others = np.flatnonzero(up & (hostile | struck) & (columns.group[:high] != group))
+    # Two passes over everybody: all that follows is about those who are near.
+    x, left, right = columns.x[:high], columns.x[mine].min(), columns.x[mine].max()
+    near = on_feet(np.flatnonzero((x >= left - SIGHT) & (x <= right + SIGHT)))
+    struck = np.isin(columns.id[near], columns.aggressor[mine][columns.aggressor[mine] > 0])
+    others = near[(foes_of[species[near]] | struck) & (columns.group[near] != group)]
     across = columns.x[others][:, None] - columns.x[mine][None, :]
     down = columns.y[others][:, None] - columns.y[mine][None, :]
     d2 = (across**2 + down**2).min(axis=1)
@@ -154,12 +163,16 @@ class Alarms:
                 self._until[group] = world.tick + self._alarm
 
     def due(self, tick: int) -> list[int]:
-        """The groups to be told how things stand now, in order; those calm again are let go."""
+        """The groups to be told how things stand now, in order; those calm again are let go.
+
+        MOST_VIEWS at the most, who have waited longest: a hundred packs on alert since the same tick are not all told in one.
+        """
         for group in [group for group, until in self._until.items() if until < tick]:
             del self._until[group]
             self._next_view.pop(group, None)
             self._next_plan.pop(group, None)
-        due = sorted(g for g in self._until if self._next_view.get(g, 0) <= tick)
+        waiting = [(self._next_view.get(g, 0), g) for g in self._until]
+        due = sorted([g for when, g in sorted(waiting) if when <= tick][:MOST_VIEWS])
         for group in due:
             self._next_view[group] = tick + self._view
         return due

@@ -77,8 +77,8 @@ class Company:
     one all is reflex and rule. `store` keeps ticks and turns; without one nothing is durable and
     outcomes are told at once. `prompts` is what minds are asked with, `common` what the scene says that
     they all know. `headless` makes a company that
-    only `run_headless` moves. `faults` go wrong on purpose, for tests. Backend and
-    store are the caller's to close, after `stop`.
+    only `run_headless` moves. `faults` go wrong on purpose, for tests. `between_steps` is called after each
+    step, for what had better be done before the next. Backend and store are the caller's to close, after `stop`.
 
     The methods that the bridge uses neither block nor raise for a refusal; callbacks fire on the
     dispatcher's thread and must return at once.
@@ -98,6 +98,7 @@ class Company:
         prompts: PromptBook = SHIPPED,
         common: CommonKnowledge = NOTHING_COMMON,
         faults: Faults | None = None,
+        between_steps: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings or CompanySettings()
         self.backend = backend
@@ -135,6 +136,7 @@ class Company:
             prompts,
             common,
         )
+        self.ledger.between_steps = between_steps
         self.ledger.recruit = self.casting.recruit
         self.ledger.reflex = self.casting.reflex
         self.ledger.recast = self.casting.recast
@@ -315,6 +317,13 @@ class Company:
             self._tell(Unsubscribe(key))
 
         return undo
+
+    def give_way(self) -> None:
+        """Wait while a step is under way: for threads that work beside it, before each slice of their work.
+
+        Returns after a tick's time in any case. Must not be called by a handler.
+        """
+        self.ledger.right_of_way.give_way()
 
     def full_frame(self, on_frame: Callable[[Frame], None]) -> None:
         """Give one frame, taken between two steps, that holds all names and all tiles."""

@@ -83,14 +83,17 @@ class Director(Prompter):
     @receives(Step)
     def step(self, message: Step) -> None:
         """Live one tick."""
+        ledger = self._ledger
         began = time.monotonic()
         try:
-            self._step()
+            with ledger.right_of_way:
+                self._step()
         finally:
-            self._ledger.on_stepped()
+            ledger.on_stepped()
         ended = time.monotonic()
         late = max(0.0, began - message.due) if message.due else 0.0
-        self._ledger.pace.stepped(late, ended - began)
+        ledger.pace.stepped(late, ended - began)
+        ledger.between_steps()
 
     def _step(self) -> None:
         ledger = self._ledger

@@ -98,9 +98,14 @@ class FaultPlan:
     replies: frozenset[type] = frozenset()
 
     @classmethod
-    def even(cls, seed: int, rate: float) -> FaultPlan:
-        """Every fault at the same rate, for all kinds of actors."""
-        return cls(seed, Rates(rate, rate, rate, rate))
+    def for_company(cls, seed: int, rate: float) -> FaultPlan:
+        """Every fault at `rate` for minds, groups, builders and coordinator.
+
+        Who steps the world fails fifty times more seldom, since all wait for it; who restarts others only crashes.
+        """
+        calm = Rates(rate / 50, rate, rate, rate)
+        kinds = {"Director": calm, "Supervisor": Rates(crash=rate)}
+        return cls(seed, Rates(rate, rate, rate, rate), kinds=kinds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from actors.battlefield import Alarms
 from actors.messages import HZ
 from actors.pace import Pace
 from actors.rewind import Rewind
+from actors.right_of_way import RightOfWay
 from actors.settings import CompanySettings
 from actors.watch import Watch
 from world.compiled import GroupInfo
@@ -49,7 +50,7 @@ class Ledger:
 
     `recruit` starts a mind for an entity that may speak and has none; `reflex` gives a line for one
     whose mind can't; `recast` makes the minds those of another world than the one given; `on_stepped`
-    is called after each step. `thinks`: there is a model to ask. `held`: no step is taken, since
+    is called at the end of each step, `between_steps` when it is over. `thinks`: there is a model to ask. `held`: no step is taken, since
     another state is being loaded.
     """
 
@@ -89,6 +90,8 @@ class Ledger:
         self.recast: Callable[[World], None] = lambda before: None
         self.held = False
         self.on_stepped: Callable[[], None] = lambda: None
+        self.between_steps: Callable[[], None] = lambda: None
+        self.right_of_way = RightOfWay()
         self.n: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.synced_tick = world.tick

@@ -50,7 +50,7 @@ def crowded(npcs: int, things: int, seed: int = 7, side: int = SIDE) -> Compiled
         tiles=tiles,
         places=places,
         spawns=tuple(spawns),
-        player_starts=(_unit(*towns[0].middle),),
+        player_starts=tuple(_unit(*town.middle) for town in towns),
         seed=seed,
         groups=groups,
     )

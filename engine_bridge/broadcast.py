@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
@@ -27,11 +27,15 @@ CARRIED_APART: Final = frozenset({"tiles"})
 
 
 class Broadcast:
-    """Tells sessions what they should know. For the bridge's thread alone."""
+    """Tells sessions what they should know. For the bridge's thread alone.
 
-    def __init__(self, feed: Feed, quiet_ticks: int) -> None:
+    `give_way` waits while a step is under way; it is called before the work for each session.
+    """
+
+    def __init__(self, feed: Feed, quiet_ticks: int, give_way: Callable[[], None]) -> None:
         self._feed = feed
         self._quiet_ticks = quiet_ticks
+        self._give_way = give_way
         self._shared: dict[int, tuple[View, View, dict[str, Any]]] = {}
 
     def publish(self, batch: Batch, sessions: Iterable[Session]) -> None:
@@ -46,6 +50,7 @@ class Broadcast:
         actors = np.array([event.entity for event, _, _ in events], dtype=np.uint64)
         targets = np.array([event.target for event, _, _ in events], dtype=np.uint64)
         for session in sessions:
+            self._give_way()
             before = session.seen
             session.look(batch.view)
             if batch.whole:
@@ -66,6 +71,7 @@ class Broadcast:
 
         Calling it means that the message will be sent: the next one builds on it.
         """
+        self._give_way()
         now, before = session.seen, session.base
         if session.interest is None or now is None:
             return None

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engine_bridge.near import Stripes, around, sort_into_stripes
 
 if TYPE_CHECKING:
     from world.frame import Frame
@@ -43,7 +46,7 @@ _MARGIN: Final = 2 * UNITS_A_TILE
 Rows = NDArray[np.intp]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
     """Entities as one client sees them after a tick; each column has the type of `WIRE`."""
 
@@ -76,6 +79,18 @@ class View:
         at = np.minimum(np.searchsorted(ids, wanted), ids.size - 1)
         found: NDArray[np.bool_] = ids[at] == wanted
         return found
+
+    @cached_property
+    def _stripes(self) -> Stripes:
+        # Made once a frame, for all clients.
+        return sort_into_stripes(_shut(self.columns["x"]), _shut(self.columns["y"]))
+
+    def around(self, row: int, reach: int) -> tuple[Rows, NDArray[np.int64]]:
+        """The rows within `reach` units of `row`, itself included, ascending, and their squared distances."""
+        x, y = int(self.columns["x"][row]), int(self.columns["y"][row])
+        rows, distance = around(x, y, reach, *self._stripes)
+        ascending = np.argsort(rows)
+        return rows[ascending], distance[ascending]
 
     def row(self, entity: int) -> int | None:
         """The row of an entity, None when it isn't seen."""
@@ -118,19 +133,24 @@ class Interest:
         centre = world.row(self.body)
         if centre is None:
             return world.take(np.empty(0, dtype=np.intp))
-        dx = world.columns["x"].astype(np.int64) - int(world.columns["x"][centre])
-        dy = world.columns["y"].astype(np.int64) - int(world.columns["y"][centre])
-        distance = dx * dx + dy * dy
+        rows, distance = world.around(centre, self.radius + _MARGIN)
         near = distance <= self.radius**2
         if seen is not None and len(seen):
-            edge = np.flatnonzero(~near & (distance <= (self.radius + _MARGIN) ** 2))
+            edge = np.flatnonzero(~near)
             if edge.size:
-                near[edge] = seen.holds(world.ids[edge])
-        rows = np.flatnonzero(near)
+                near[edge] = seen.holds(world.ids[rows[edge]])
+        rows, distance = rows[near], distance[near]
         if rows.size > self.most:
-            nearest = np.argsort(distance[rows], kind="stable")[: self.most]
+            nearest = np.argsort(distance, kind="stable")[: self.most]
             rows = np.sort(rows[nearest])
         return world.take(rows)
+
+
+def _shut(values: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The column as one that refuses writing, so that one compiled function serves all."""
+    view = values.view()
+    view.setflags(write=False)
+    return view
 
 
 def snapshot(view: View, names: Mapping[int, str], tiles: bytes) -> dict[str, Any]:

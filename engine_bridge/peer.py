@@ -29,6 +29,7 @@ from engine_bridge.protocol import (
 )
 from engine_bridge.sessions import Session
 from engine_bridge.settings import BridgeSettings
+from engine_bridge.stage import Stage
 
 log = logging.getLogger("greenroom.bridge")
 
@@ -50,6 +51,9 @@ class Hall(Protocol):
 
     @property
     def feed(self) -> Feed: ...
+
+    @property
+    def stage(self) -> Stage: ...
 
 
 class SocketPeer:
@@ -128,6 +132,7 @@ class SocketPeer:
             async for frame in self._socket:
                 metrics.frames_in.inc()
                 metrics.bytes_in.inc(len(frame))
+                self._hall.stage.give_way()
                 self._apply(self._core.receive(frame, self._loop.time()))
         except ConnectionClosed:
             pass

@@ -15,6 +15,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from engine_bridge import near
 from engine_bridge.broadcast import Broadcast
 from engine_bridge.codec import codecs
 from engine_bridge.errors import BridgeError, CloseCode, address_error
@@ -63,7 +64,7 @@ class Bridge:
         self.saves: Saves = saves if saves is not None else NoSaves()
         self.sessions = Sessions(self.settings)
         self.feed = Feed(stage, self._wake)
-        self.broadcast = Broadcast(self.feed, self.settings.quiet_ticks)
+        self.broadcast = Broadcast(self.feed, self.settings.quiet_ticks, stage.give_way)
         self.gateway: Gateway
         self._codecs = codecs(self.settings.max_frame, self.settings.max_depth)
         self._peers: set[SocketPeer] = set()
@@ -81,6 +82,7 @@ class Bridge:
         """Listen. Returns when clients can connect."""
         if self._thread is not None:
             raise BridgeError("the bridge was started before", "make a new Bridge")
+        near.rehearse()
         self._thread = threading.Thread(target=self._run, name="greenroom-bridge", daemon=True)
         self._thread.start()
         if not self._up.wait(_START_S):

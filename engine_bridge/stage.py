@@ -73,7 +73,7 @@ class ContentListener(Protocol):
 
 
 class Stage(Protocol):
-    """The company of actors as the bridge sees it. No method blocks or raises for a refusal.
+    """The company of actors as the bridge sees it. No method but `give_way` blocks, none raises for a refusal.
 
     Callbacks may fire on any thread, also before the call returns.
     """
@@ -90,6 +90,9 @@ class Stage(Protocol):
 
     def subscribe(self, on_frame: Callable[[Frame], None]) -> Cancel:
         """Call `on_frame` after each step with that tick's frame; the callee hands over and returns."""
+
+    def give_way(self) -> None:
+        """Wait while a step is under way, a tick's time at the most: called before each slice of work."""
 
     def full_frame(self, on_frame: Callable[[Frame], None]) -> None:
         """Give one frame, taken between two steps, that holds all names and all tiles."""

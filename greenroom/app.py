@@ -151,6 +151,7 @@ class App:
             server=f"greenroom {greenroom.__version__}",
             prompts=self.opened.plugins.prompt_book(),
             common=self.opened.scene.common,
+            between_steps=garbage.Sweeper(),
         )
 
     def _switchboard(self) -> Switchboard | None:

@@ -12,11 +12,14 @@ from typing import Any
 import structlog
 
 from actors.company import Company
+from actors.faults import FaultPlan, Faults
 from actors.settings import CompanySettings
 from greenroom import minds, worlds
 from greenroom.app import SWITCH_INTERVAL_S
 from greenroom.report.recorder import RunRecorder
 from greenroom.settings import ModelSettings
+from models.request import Backend
+from models.scripted import ScriptedBackend
 from world.store.options import StoreOptions
 from world.world import World
 
@@ -24,13 +27,20 @@ log = structlog.get_logger("greenroom")
 
 WORLD_FOLDER = "world"
 MOST_CHECKPOINTS = 64
+FAULT_RATE = 0.02
+"""Of a hundred messages that a fault can hit, two meet it: each of crash, delay, lost reply, full mailbox."""
+_UNANSWERED_S = 0.3
+"""Under faults, how long a step waits for a reply that may have been lost."""
 # Whoever wants every sample and place reads report.json.
 _TOO_LONG = ("series", "final")
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to live: `models.enabled = False` for reflexes only."""
+    """What to live: `models.enabled = False` for reflexes only.
+
+    With `faults`, the seed of a plan, minds are scripted and things go wrong on purpose.
+    """
 
     scene: str
     ticks: int
@@ -38,6 +48,7 @@ class RunRequest:
     npcs: int | None
     models: ModelSettings
     out: Path
+    faults: int | None = None
 
 
 def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, Any]:
@@ -60,28 +71,33 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
     for warning in opened.plugins.errors:
         log.warning("plugin switched off", plugin=warning.plugin, why=str(warning))
     gathered = None
+    backend: Backend | None = None
+    plan = None if request.faults is None else FaultPlan.for_company(request.faults, FAULT_RATE)
+    faults = None if plan is None else Faults(plan)
     # What a cache answers hangs on the clock: only for whoever wants it in runs, too.
     caches = request.models.cache == "always"
     try:
-        gathered = minds.gather(
-            request.models,
-            opened.plugins,
-            cache_in=request.out / WORLD_FOLDER if caches else None,
-        )
+        if faults is None:
+            gathered = minds.gather(
+                request.models,
+                opened.plugins,
+                cache_in=request.out / WORLD_FOLDER if caches else None,
+            )
         if gathered is not None:
             gathered.wait_ready(600.0)
+            backend = gathered.backend
+        elif faults is not None:
+            backend = ScriptedBackend(inline=True)
         company = Company(
             opened.world,
             personas=opened.scene.personas,
-            backend=gathered.backend if gathered is not None else None,
+            backend=backend,
             store=opened.store,
-            settings=CompanySettings(
-                checkpoint_ticks=max(1200, request.ticks // MOST_CHECKPOINTS),
-                cached_openings=caches,
-            ),
+            settings=_bounds(request, caches),
             headless=True,
             prompts=opened.plugins.prompt_book(),
             common=opened.scene.common,
+            faults=faults,
         )
         recorder = RunRecorder(opened.world)
         with company:
@@ -95,7 +111,7 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
         if gathered is not None:
             gathered.close()
         opened.store.close()
-    return {
+    told = {
         **{key: value for key, value in report.items() if key not in _TOO_LONG},
         "state_hash": f"{world.hash():016x}",
         "scene": request.scene,
@@ -110,6 +126,22 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
         "actors": company.inspect()["kinds"],
         "out": str(request.out),
     }
+    if faults is not None:
+        told["faults"] = {
+            "seed": request.faults,
+            "rate": FAULT_RATE,
+            "injected": faults.by_kind(),
+            "restarts": sum(kind["restarts"] for kind in status["kinds"].values()),
+            "stuck": status["resets"],
+        }
+    return told
+
+
+def _bounds(request: RunRequest, caches: bool) -> CompanySettings:
+    every = max(1200, request.ticks // MOST_CHECKPOINTS)
+    if request.faults is None:
+        return CompanySettings(checkpoint_ticks=every, cached_openings=caches)
+    return CompanySettings(checkpoint_ticks=every, patience_s=_UNANSWERED_S)
 
 
 def _live(

@@ -91,7 +91,10 @@ class Paths:
         walk = WALKABLE[nav]
         self._walk = np.ascontiguousarray(walk.reshape(-1))
         self._cost = COST[nav].astype(np.int32).reshape(-1)
-        self._least, self._dearest = int(self._cost.min()), int(self._cost.max())
+        self._steps = np.zeros(nav.size, dtype=np.uint8)
+        ways.open_steps(self._walk, self._width, self._steps)
+        costs = COST[nav]
+        self._least, self._most_cost = int(costs.min()), int(costs.max())
         self._island = _islands(walk)
         self._reached = np.zeros(0, dtype=np.int32)
         self._mark = np.zeros(0, dtype=np.int32)
@@ -121,10 +124,11 @@ class Paths:
         self._walk[cells], self._cost[cells] = walk, cost
         if opened.any():
             self._island = _islands(self._walk.reshape(nav.shape))
+            ways.open_steps(self._walk, self._width, self._steps)
         least, cells = int(self._cost.min()), cells[matters]
         # The search counted on no cell being cheaper than the cheapest there was.
         cheaper, self._least = least < self._least, least
-        self._dearest = int(self._cost.max())
+        self._most_cost = int(self._cost.max())
         for goal, field in list(self._fields.items()):
             if cheaper or ways.touches(field.costs, field.left, field.top, self._width, cells):
                 self.bytes -= self._fields.pop(goal).costs.nbytes
@@ -192,7 +196,7 @@ class Paths:
             self._round = 0
         self._round += 2
         left, top, right, bottom = ways.spread(
-            self._cost, self._walk, self._width, goal, start, self._least, self._dearest,
+            self._cost, self._steps, self._width, goal, start, self._least, self._most_cost,
             self._reached, self._mark, self._round,
         )  # fmt: skip
         box = np.full((bottom - top + 1, right - left + 1), NO_WAY, dtype=np.int32)

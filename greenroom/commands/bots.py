@@ -58,12 +58,10 @@ def _quantiles(values: list[float]) -> dict[str, float]:
 
 
 class Bot:
-    """One player: does something every `period` seconds until told to stop."""
+    """One player, at `client`: does something every `period` seconds until told to stop."""
 
-    def __init__(
-        self, url: str, token: str | None, number: int, period: float, tally: Tally
-    ) -> None:
-        self._client = AsyncClient(url, game="greenroom bots", token=token)
+    def __init__(self, client: AsyncClient, number: int, period: float, tally: Tally) -> None:
+        self._client = client
         self._number = number
         self._period = period
         self._tally = tally
@@ -71,19 +69,27 @@ class Bot:
         self._chance = random.Random(number)
 
     async def live(self, until: float) -> None:
-        """Join, act until the loop's clock says `until`, leave."""
+        """Connect, enter, act until the loop's clock says `until`, leave."""
+        async with self._client:
+            await self.enter()
+            await self.act(until)
+            await self._client.leave()
+
+    async def enter(self) -> None:
+        """Join, with a client that is connected."""
+        await self._client.join(f"Bot {self._number}")
+
+    async def act(self, until: float) -> None:
+        """Act until the loop's clock says `until`."""
         loop = asyncio.get_running_loop()
-        async with self._client as client:
-            await client.join(f"Bot {self._number}")
-            due = loop.time() + self._chance.random() * self._period
-            while due < until:
-                await asyncio.sleep(max(0.0, due - loop.time()))
-                due += self._period
-                try:
-                    await self._act(client)
-                except RequestFailed as error:
-                    self._tally.outcomes[error.code] += 1
-            await client.leave()
+        due = loop.time() + self._chance.random() * self._period
+        while due < until:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            due += self._period
+            try:
+                await self._act(self._client)
+            except RequestFailed as error:
+                self._tally.outcomes[error.code] += 1
 
     async def _act(self, client: AsyncClient) -> None:
         own = client.world.entities.get(client.entity)
@@ -131,7 +137,8 @@ async def drive(
 
     async def one(number: int) -> None:
         try:
-            await Bot(url, token, number, period, tally).live(until)
+            client = AsyncClient(url, game="greenroom bots", token=token)
+            await Bot(client, number, period, tally).live(until)
         except ClientError as error:
             tally.outcomes[f"lost: {error.code}"] += 1
 

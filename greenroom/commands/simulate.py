@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from foundation.errors import UsageError
 from greenroom import console, headless, settings
 from greenroom.commands.serve import (
     Config,
@@ -42,10 +43,22 @@ def simulate(
     streams: Streams = None,
     no_models: Annotated[bool, typer.Option("--no-models", help="reflexes only")] = False,
     local_only: LocalOnly = False,
+    faults: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="let things go wrong by this seed (crashes, delays, lost replies, full mailboxes); "
+            "minds are then scripted, and no model is asked",
+        ),
+    ] = None,
     config: Config = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Live a scene headless, as fast as it goes; the same seed gives the same world."""
+    if faults is not None and (no_models or model is not None):
+        raise UsageError(
+            "--faults asks scripted minds, no model", "leave --model or --no-models out"
+        )
     wanted = settings.load(
         config,
         models=settings.thinking(
@@ -60,7 +73,7 @@ def simulate(
             streams=streams,
         ),
     )
-    request = headless.RunRequest(scene, ticks, seed, npcs, wanted.models, out)
+    request = headless.RunRequest(scene, ticks, seed, npcs, wanted.models, out, faults)
     with console.progress() as bar:
         task = bar.add_task(scene, total=ticks, note="")
         report = headless.simulate(
@@ -80,6 +93,13 @@ def _summarise(report: dict[str, Any]) -> None:
         f"{report['seconds']:.1f} s ({report['ticks_per_second']:,.0f} a second)"
     )
     say(f"  state hash  {report['state_hash']}")
+    if "faults" in report:
+        told = report["faults"]
+        injected = ", ".join(f"{count:,} {fault}" for fault, count in told["injected"].items())
+        stuck = sum(told["stuck"].values())
+        say(
+            f"  faults      {injected or 'none'}; {told['restarts']:,} restarts, {stuck} found stuck"
+        )
     for name in ("report.html", "map.png", "charts.png", "report.json"):
         say(f"  {name:<11} {Path(report['out']) / name}")
     say(f"Prove it: greenroom replay {report['out']}")

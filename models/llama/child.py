@@ -8,6 +8,7 @@ anything else, or a signal, is a crash, for which the host restarts it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ from models.llama.inbox import Inbox
 from models.llama.settings import EngineSettings, Role
 
 EXIT_CLOSED, EXIT_UNFIT, EXIT_BROKEN = 0, 3, 4
+NICE = 5
+"""How far the engine stands back, where the system knows of it: a core short, the tick comes first."""
 _WATCH_S = 0.01
 
 
@@ -49,6 +52,8 @@ def main() -> int:
     """Serve the host on the other end of the pipes; returns the exit code."""
     # A Ctrl-C in the terminal is for the host, which closes the engine in good order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(AttributeError, OSError):  # Windows has no nice
+        os.nice(NICE)
     # Frames get descriptors of their own: what a library prints must not end up between them.
     source = os.fdopen(os.dup(0), "rb")
     target = os.fdopen(os.dup(1), "wb")

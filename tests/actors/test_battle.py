@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.attention import Attention
-from actors.battlefield import group_view
+from actors.battlefield import MOST_VIEWS, Alarms, group_view
 from actors.choices import DecisionReply
 from actors.company import Company
 from actors.coordinator import Coordinator, CoordinatorMind
@@ -318,3 +318,13 @@ def test_attention_goes_to_the_urgent_then_the_near_and_lets_the_stale_go() -> N
         (2, "time_of_day"),
     ]
     assert attention.pick(5, 500, lambda entities: [0] * len(entities)) == []
+
+
+def test_of_many_packs_on_alert_a_few_are_told_each_tick_and_none_is_left_out() -> None:
+    alarms = Alarms(alarm_ticks=200, view_ticks=20, plan_ticks=100)
+    packs = range(1, 2 * MOST_VIEWS + 4)
+    alarms._until = dict.fromkeys(packs, 500)
+    told = [alarms.due(tick) for tick in range(100, 120)]
+    assert [len(due) for due in told[:4]] == [MOST_VIEWS, MOST_VIEWS, 3, 0]
+    assert sorted(group for due in told for group in due) == list(packs)
+    assert alarms.due(120) == told[0]

@@ -29,16 +29,6 @@ VALLEY = Path(greenroom.scenes.__path__[0]) / "valley"
 QUESTIONS = ("speech", "decision", "plan", "flood")
 
 
-def plan(seed: int, rate: float) -> FaultPlan:
-    """Faults for everyone; who steps the world and who restarts others fail more seldom."""
-    calm = Rates(rate / 50, rate, rate, rate)
-    return FaultPlan(
-        seed,
-        Rates(rate, rate, rate, rate),
-        kinds={"Director": calm, "Supervisor": Rates(crash=rate)},
-    )
-
-
 class Life:
     """A headless company under faults, with a player who talks and a store of its own."""
 
@@ -150,7 +140,7 @@ def valley(tmp_path: Path, ruleset: Ruleset, heard: Any, outcomes: Any) -> Calla
 
 
 def test_the_valley_lives_through_seeded_faults_and_its_replay_agrees(valley: Any) -> None:
-    told, again = valley(plan(5, 0.04), 2_000)
+    told, again = valley(FaultPlan.for_company(5, 0.04), 2_000)
     assert set(told["injected"]) == {fault.label for fault in Fault}
     assert told["restarts"] > 5
     assert told["resets"] == {}
@@ -160,9 +150,9 @@ def test_the_valley_lives_through_seeded_faults_and_its_replay_agrees(valley: An
 
 
 def test_the_same_seed_of_faults_gives_the_same_faults_and_the_same_world(valley: Any) -> None:
-    first, _ = valley(plan(9, 0.04), 500, "a", replays=False)
-    second, _ = valley(plan(9, 0.04), 500, "b", replays=False)
-    other, _ = valley(plan(10, 0.04), 500, "c", replays=False)
+    first, _ = valley(FaultPlan.for_company(9, 0.04), 500, "a", replays=False)
+    second, _ = valley(FaultPlan.for_company(9, 0.04), 500, "b", replays=False)
+    other, _ = valley(FaultPlan.for_company(10, 0.04), 500, "c", replays=False)
     for told in (first, second, other):
         del told["ticks_a_second"]
     assert first == second
@@ -172,7 +162,7 @@ def test_the_same_seed_of_faults_gives_the_same_faults_and_the_same_world(valley
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_a_day_in_the_valley_under_seeded_faults(valley: Any, capsys: Any) -> None:
-    told, again = valley(plan(3, 0.02), 24_000)
+    told, again = valley(FaultPlan.for_company(3, 0.02), 24_000)
     with capsys.disabled():
         print(told, again)
     assert again.first_difference is None, again.reason

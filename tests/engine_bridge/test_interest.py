@@ -195,3 +195,21 @@ def test_a_patch_changes_its_rectangle_and_nothing_else() -> None:
     assert bytes(mirror.tiles) == bytes([0, 0, 0, 0, 0, 1, 2, 0, 0, 3, 4, 0])
     with pytest.raises(ProtocolError):
         mirror.patch({"x": 3, "y": 0, "w": 2, "h": 1, "data": b"\x01\x02"})
+
+
+coordinate = st.one_of(st.integers(0, 64 * 256), st.integers(-(2**31), 2**31 - 1))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(coordinate, coordinate), min_size=1, max_size=60), st.data())
+def test_who_is_around_is_whoever_is_within_reach(
+    points: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    state = {n + 1: {"x": x, "y": y} for n, (x, y) in enumerate(points)}
+    view = view_of(make_frame(state))
+    row = data.draw(st.integers(0, len(points) - 1))
+    reach = data.draw(st.integers(0, 98 * 256))
+    rows, distance = view.around(row, reach)
+    far = [(x - points[row][0]) ** 2 + (y - points[row][1]) ** 2 for x, y in points]
+    assert rows.tolist() == [n for n, d2 in enumerate(far) if d2 <= reach**2]
+    assert distance.tolist() == [d2 for d2 in far if d2 <= reach**2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 from greenroom import garbage
 
@@ -26,3 +27,20 @@ def test_what_was_there_is_frozen_and_what_comes_later_is_still_collected() -> N
     assert gc.get_freeze_count() == 0
     assert gc.get_threshold() == before
     assert pauses not in gc.callbacks
+
+
+def test_what_a_step_leaves_is_collected_after_it_and_what_lasted_a_little_later() -> None:
+    found: list[int] = []
+
+    def note(phase: str, info: dict[str, Any]) -> None:
+        if phase == "stop":
+            found.append(info["generation"])
+
+    gc.callbacks.append(note)
+    try:
+        sweep = garbage.Sweeper()
+        for _ in range(40):
+            sweep()
+    finally:
+        gc.callbacks.remove(note)
+    assert found == ([0] * 19 + [1]) * 2

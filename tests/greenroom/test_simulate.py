@@ -11,6 +11,11 @@ from typing import Any
 
 import pytest
 
+from greenroom import headless
+from greenroom.settings import ModelSettings
+from plugins.manager import build_ruleset
+from world.replay import replay
+
 GREENROOM = Path(sys.executable).with_name("greenroom")
 TICKS = 400
 # The names numpy heeds: every vector extension of today's x86-64 that its kernels differ by.
@@ -83,3 +88,26 @@ def test_an_unknown_scene_is_named_with_what_is_there(tmp_path: Path) -> None:
     assert "vally" in done.stderr
     assert "did you mean 'valley'" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_under_seeded_faults_is_lived_whole_and_its_replay_agrees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # More than the command's, so that a short run meets every fault.
+    monkeypatch.setattr(headless, "FAULT_RATE", 0.05)
+    wanted = headless.RunRequest("valley", 2000, 7, None, ModelSettings(), tmp_path / "run", 5)
+    report = headless.simulate(wanted, lambda tick: None)
+    assert report["ticks"] == 2000
+    assert set(report["faults"]["injected"]) == {"crash", "delay", "full", "lost"}
+    assert report["faults"]["restarts"] > 0
+    assert report["faults"]["stuck"] == {}
+    assert report["model"] == "scripted (no model)"
+    again = replay(tmp_path / "run" / headless.WORLD_FOLDER, build_ruleset())
+    assert again.first_difference is None, again.reason
+    assert f"{again.final_hash:016x}" == report["state_hash"]
+
+
+def test_faults_and_a_model_of_ones_own_are_refused(tmp_path: Path) -> None:
+    done = run("simulate", "--faults", "5", "--no-models", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "--faults" in done.stderr

@@ -200,6 +200,9 @@ class FakeStage:
             self._watchers[key] = on_frame
         return lambda: self._watchers.pop(key, None) and None
 
+    def give_way(self) -> None:
+        """No step is ever under way here when the bridge works."""
+
     def full_frame(self, on_frame: Callable[[Frame], None]) -> None:
         def give() -> None:
             with self._lock:

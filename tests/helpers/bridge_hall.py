@@ -97,7 +97,7 @@ class Hall:
         self.settings = BridgeSettings(**settings)
         self.sessions = Sessions(self.settings)
         self.feed = Feed(stage, lambda: None)
-        self.broadcast = Broadcast(self.feed, self.settings.quiet_ticks)
+        self.broadcast = Broadcast(self.feed, self.settings.quiet_ticks, stage.give_way)
         self.gateway = Gateway(
             stage,
             self.sessions,

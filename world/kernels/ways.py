@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numba import njit
 
-from world.kernels.kinds import Bools, Cells, Costs
+from world.kernels.kinds import Bools, Cells, Costs, Masks
 
 NO_WAY: Final = -1
 STRAIGHT: Final = 5
@@ -23,9 +23,30 @@ STEPS_X: Final = np.array([1, 0, -1, 0, 1, -1, 1, -1], dtype=np.int64)
 
 
 @njit(cache=True)
+def open_steps(walk: Bools, width: int, out: Masks) -> None:
+    """Write which of the eight steps can be taken from each cell, a bit for each: uint8[cells].
+
+    `walk` is bool[cells]; a cell that can't be walked itself has its steps, too, since a body may stand on it.
+    """
+    height = walk.size // width
+    for cell in range(walk.size):
+        y, x = cell // width, cell % width
+        mask = 0
+        for k in range(8):
+            dy, dx = STEPS_Y[k], STEPS_X[k]
+            ny, nx = y + dy, x + dx
+            if ny < 0 or nx < 0 or ny >= height or nx >= width or not walk[ny * width + nx]:
+                continue
+            if dx and dy and not (walk[y * width + nx] and walk[ny * width + x]):
+                continue
+            mask |= 1 << k
+        out[cell] = mask
+
+
+@njit(cache=True)
 def spread(
     cost: Costs,
-    walk: Bools,
+    steps: Masks,
     width: int,
     goal: int,
     start: int,
@@ -37,46 +58,50 @@ def spread(
 ) -> tuple[int, int, int, int]:
     """Find what each cell that a shortest way from `start` could touch is away from `goal`.
 
-    `cost` int32[cells], `walk` bool[cells], `least` and `most` the smallest and largest cost of all. `reached` and `mark`
-    (int32[cells]) are written: where mark is `settled`, `reached` is exact, and so are all cells on
-    every shortest way from there. `mark` must hold neither `settled` nor `settled - 1` before.
+    `cost` int32[cells], `steps` as `open_steps` wrote them, `least` and `most` the smallest and the largest cost of
+    all. `reached` and `mark` (int32[cells]) are written: where mark is `settled`, `reached` is exact, and so are all
+    cells on every shortest way from there. `mark` must hold neither `settled` nor `settled - 1` before.
     A `start` of -1, or one that can't be reached, settles all that can be reached.
     Returns the box that holds the settled cells: left, top, right, bottom, all included.
 
     A* (Hart, Nilsson, Raphael 1968) with the octile distance, which never exceeds what is left and
     is consistent; it goes on until nothing is left that could be as short, so that ties are settled too.
-    What waits lies in a ring of buckets, one for each total (Dial 1969): totals never go down, and a step
-    adds its cost and what the estimate grows at most, which is no more than its cost again.
+    Costs are small whole numbers, so the open cells lie in a ring of buckets (Dial 1969) and none is sorted.
     """
-    height = cost.size // width
     touched = settled - 1
-    start_y, start_x = max(start, 0) // width, max(start, 0) % width
+    start_y, start_x = start // width, start % width
+    # No step leads farther ahead than its own length and what the estimate grows by, which is no more.
     ring = 1
     while ring <= 4 * SLANT * most:
         ring *= 2
-    first = np.full(ring, -1, dtype=np.int64)
-    after = np.empty(1024, dtype=np.int64)
-    waits = np.empty(1024, dtype=np.int64)
-    used, free, waiting = 1, -1, 1
-    total = _estimate(goal % width - start_x, goal // width - start_y, least) if start >= 0 else 0
-    first[total & (ring - 1)], after[0], waits[0] = 0, -1, goal
+    head = np.full(ring, -1, dtype=np.int32)
+    cells = np.empty(1024, dtype=np.int32)
+    following = np.empty(1024, dtype=np.int32)
+    free, used = np.int32(-1), 1
+    waiting = 1
+    now = np.int64(0)
+    if start >= 0:
+        far, near = abs(goal % width - start_x), abs(goal // width - start_y)
+        if far < near:
+            far, near = near, far
+        now = np.int64(2 * least * (STRAIGHT * (far - near) + SLANT * near))
+    cells[0], following[0] = goal, -1
+    head[now & (ring - 1)] = 0
     reached[goal] = 0
     mark[goal] = touched
     left, top, right, bottom = goal % width, goal // width, goal % width, goal // width
-    best = 2**31
+    best = np.int64(2**31)
     while waiting:
-        slot = total & (ring - 1)
-        entry = first[slot]
-        if entry < 0:
-            total += 1
-            if total > best:
-                break
-            continue
-        first[slot] = after[entry]
-        cell = waits[entry]
-        after[entry] = free
-        free = entry
+        while head[now & (ring - 1)] < 0:
+            now += 1
+        if now > best:
+            break
+        at = head[now & (ring - 1)]
+        head[now & (ring - 1)] = following[at]
+        following[at] = free
+        free = at
         waiting -= 1
+        cell = int(cells[at])
         if mark[cell] == settled:
             continue
         mark[cell] = settled
@@ -84,48 +109,41 @@ def spread(
         left, right = min(left, x), max(right, x)
         top, bottom = min(top, y), max(bottom, y)
         if cell == start:
-            best = total
+            best = now
+        mask, here, paid = steps[cell], reached[cell], cost[cell]
         for k in range(8):
+            if not mask >> k & 1:
+                continue
             dy, dx = STEPS_Y[k], STEPS_X[k]
-            ny, nx = y + dy, x + dx
-            if ny < 0 or nx < 0 or ny >= height or nx >= width:
+            there = cell + dy * width + dx
+            seen = mark[there]
+            if seen == settled:
                 continue
-            there = ny * width + nx
-            if not walk[there] or mark[there] == settled:
-                continue
-            if dx and dy and not (walk[y * width + nx] and walk[ny * width + x]):
-                continue
-            length = SLANT if dx and dy else STRAIGHT
-            away = reached[cell] + (cost[cell] + cost[there]) * length
-            if mark[there] == touched and away >= reached[there]:
+            away = here + (paid + cost[there]) * (SLANT if dx and dy else STRAIGHT)
+            if seen == touched and away >= reached[there]:
                 continue
             reached[there] = away
             mark[there] = touched
-            whole = int(away)
+            total = np.int64(away)
             if start >= 0:
-                whole += _estimate(nx - start_x, ny - start_y, least)
+                far, near = abs(x + dx - start_x), abs(y + dy - start_y)
+                if far < near:
+                    far, near = near, far
+                total += 2 * least * (STRAIGHT * (far - near) + SLANT * near)
             if free >= 0:
-                entry = free
-                free = after[entry]
+                new = free
+                free = following[new]
             else:
-                if used == waits.size:
-                    after, waits = np.append(after, after), np.append(waits, waits)
-                entry = used
+                if used == cells.size:
+                    cells = np.append(cells, cells)
+                    following = np.append(following, following)
+                new = np.int32(used)
                 used += 1
-            slot = whole & (ring - 1)
-            waits[entry], after[entry] = there, first[slot]
-            first[slot] = entry
+            cells[new] = there
+            following[new] = head[total & (ring - 1)]
+            head[total & (ring - 1)] = new
             waiting += 1
     return left, top, right, bottom
-
-
-@njit(cache=True)
-def _estimate(dx: int, dy: int, least: int) -> int:
-    """What a way of so many cells costs at least."""
-    far, near = abs(dx), abs(dy)
-    if far < near:
-        far, near = near, far
-    return 2 * least * (STRAIGHT * (far - near) + SLANT * near)
 
 
 @njit(cache=True)
