@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from world import tactics
 from world.combat import STRIKE_COOLDOWN, damage
 from world.commit import LOOK_UP, Commit
+from world.detail import LOOK_EVERY, far_wait
 from world.entities import Ints, Rows
 from world.events import Event
+from world.far import NEAR
 from world.maths import TILE, clip
 from world.paths import clear
 from world.ruleset import Aim, Consideration
@@ -46,6 +48,8 @@ class Reflexes:
         n = c.high
         rows = (c.next_decision[:n] <= state.tick).nonzero()[0]
         rows = rows[(c.died[rows] < 0) & (c.downed_until[rows] < 0) & (c.player[rows] == 0)]
+        if state.far.count and state.tick % LOOK_EVERY:
+            rows = rows[state.far.lived[rows] == NEAR]
         if not rows.size:
             return
         perceive(self._view, self._view.index, rows)
@@ -172,6 +176,9 @@ class Reflexes:
         state.write("target", rows, aim.target)
         state.write("action_until", rows, 0)
         wait = tables.act_interval[code] + c.phase[rows] % 8
+        if state.far.count:
+            far = state.far.lived[rows] != NEAR
+            wait = np.where(far, far_wait(tables.act_interval[code]) + c.phase[rows] % 8, wait)
         state.write("next_decision", rows, state.tick + wait)
         turned = ~same
         off = rows[turned]
@@ -199,6 +206,8 @@ class Reflexes:
         rows = rows[tables.act_strikes[c.action[rows]] | tables.act_chases[c.action[rows]]]
         if not rows.size:
             return
+        if state.far.count:
+            self._commit.wake(c.target[rows].tolist())
         victims = c.rows_of(c.target[rows])
         lost = (victims < 0) | (c.died[victims] >= 0) | (c.downed_until[victims] >= 0)
         lost |= tables.shuns_floors[c.species[rows]] & (

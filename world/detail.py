@@ -1,0 +1,229 @@
+"""Level of detail: whom no player is near and nothing happens to lives in strides, not tick by tick.
+
+It is on while the global `KEY` holds a distance in tiles. Who is near is a pure function of the state, looked at every
+LOOK_EVERY ticks; docs/detail.md says what is lived exactly and what only alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from world import movement, needs
+from world.entities import NEVER, Ints, Rows
+from world.events import Event
+from world.far import NEAR
+from world.maths import TILE
+from world.paths import Paths
+from world.state import MAX_SIDE, State
+
+KEY: Final = "detail_tiles"
+"""The global that holds how far around a player all are lived in full, in tiles; absent or 0: everywhere."""
+LOOK_EVERY: Final = 20
+"""Ticks between two looks at who is near; a multiple of `reflexes.DECIDE_EVERY`. Far ones decide in these ticks only."""
+LONGEST: Final = 200
+"""Ticks after which a far one takes a stride in any case."""
+MARGIN: Final = 8 * TILE
+"""How much farther than it became near somebody must be to become far."""
+STRETCH: Final = 2
+LEAST_WAIT: Final = 80
+"""A far one reconsiders STRETCH times as seldom, one that does so more often than this every LEAST_WAIT ticks."""
+CALM: Final = 400
+"""Ticks for which one who was struck stays near."""
+_SQUARE: Final = 8 * TILE
+
+
+def far_wait(interval: Ints) -> Ints:
+    """Ticks between two decisions of a far one, for the activities' own intervals."""
+    out: Ints = np.where(interval >= LEAST_WAIT, STRETCH * interval, LEAST_WAIT)
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """What wakes undo by: the rows, and how they were."""
+
+    rows: Rows
+    columns: Ints
+    lived: Ints
+    events: int
+
+
+class Detail:
+    """Lets rows of one world become far and near, and catches them up. Not thread-safe, as the world is not."""
+
+    def __init__(self, state: State, paths: Paths, events: list[Event]) -> None:
+        self._state = state
+        self._paths = paths
+        self._events = events
+        interval = state.rules.tables.act_interval
+        self._later = far_wait(interval) - interval
+        tables = state.rules.tables
+        self._rouses = tables.act_strikes | tables.act_chases
+        self._rouses[state.rules.activity_code["flee"]] = True
+
+    @property
+    def tiles(self) -> int:
+        """How far around a player all are lived in full; 0: everywhere."""
+        return min(max(0, self._state.globals.get(KEY, 0)), MAX_SIDE)
+
+    # -- catching up ---------------------------------------------------------------------------
+
+    def catch_up(self) -> None:
+        """Let the far whose time has come live up to the tick before this one; all become near when it is off."""
+        far = self._state.far
+        if not far.count:
+            return
+        if not self.tiles:
+            self.wake((far.lived != NEAR).nonzero()[0])
+            return
+        tick = self._state.tick
+        if tick % LOOK_EVERY:
+            return
+        rows = (far.lived != NEAR).nonzero()[0]
+        due = self._state.columns.next_decision[rows] <= tick
+        due |= far.lived[rows] < tick - LONGEST
+        self._live(rows[due], tick - 1)
+
+    def wake(self, rows: Rows) -> None:
+        """Make far rows near, lived up to the tick before this one; this one they live in full."""
+        state = self._state
+        rows = rows[state.far.lived[rows] != NEAR]
+        if not rows.size:
+            return
+        self._live(rows, state.tick - 1)
+        state.far.write(rows, NEAR)
+        c = state.columns
+        state.write("next_decision", rows, c.next_decision[rows] - self._later[c.action[rows]])
+
+    def wake_all(self, entities: Sequence[int]) -> None:
+        """Make near whoever of these ids is far."""
+        if self._state.far.count:
+            self.wake(np.array(sorted(self._far_rows(entities)), dtype=np.intp))
+
+    def try_wake(self, entities: Sequence[int]) -> Callable[[], None]:
+        """The same, with a way back: what is returned makes them far again as if nothing had been."""
+        state = self._state
+        rows = np.array(sorted(self._far_rows(entities)), dtype=np.intp)
+        if not rows.size:
+            return _nothing
+        c = state.columns
+        before = Woken(rows, c.data[:, rows].copy(), state.far.lived[rows], len(self._events))
+        self.wake(rows)
+
+        def undo() -> None:
+            c.data[:, rows] = before.columns
+            state.touch(rows)
+            state.far.write(rows, before.lived)
+            del self._events[before.events :]
+
+        return undo
+
+    def _far_rows(self, entities: Sequence[int]) -> set[int]:
+        state = self._state
+        if not state.far.count:
+            return set()
+        rows = {state.row(entity) for entity in entities} - {-1}
+        return {row for row in rows if state.far.lived[row] != NEAR}
+
+    def _live(self, rows: Rows, to: int) -> None:
+        """Walk and change needs, turn by turn, up to and with tick `to`."""
+        state = self._state
+        c, far = state.columns, state.far
+        rows = rows[far.lived[rows] < to]
+        if not rows.size:
+            return
+        lived = far.lived[rows]
+        # Nobody walks while it is at what it does, so how long each was under way is all that needs ask of it.
+        stands = lived + movement.leap(state, self._paths, rows, to - lived, self._events)
+        turn = needs.next_turn(c.phase[rows], lived)
+        while (due := turn <= to).any():
+            at = rows[due]
+            needs.change(state, at, turn[due], turn[due] > stands[due], self._events)
+            turn = turn + needs.PERIOD
+        far.write(rows, to)
+
+    # -- who is near ---------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """See who has become near and who far; meant for every LOOK_EVERY-th tick, before anybody acts or walks."""
+        tiles = self.tiles
+        if not tiles:
+            return
+        state = self._state
+        c, far = state.columns, state.far
+        n = c.high
+        able = (c.id[:n] != 0) & (c.phase[:n] >= 0) & (c.player[:n] == 0)
+        able &= (c.died[:n] < 0) & (c.downed_until[:n] < 0) & (c.next_decision[:n] < NEVER)
+        rows = able.nonzero()[0]
+        # Beings who fell or whose body a player took would else be far for good.
+        self.wake(((far.lived[:n] != NEAR) & ~able).nonzero()[0])
+        is_far = far.lived[rows] != NEAR
+        wanted = self._close(rows, is_far, tiles * TILE) | self._interesting(rows)
+        self._join_groups(rows, wanted)
+        self.wake(rows[wanted & is_far])
+        self._sleep(rows[~wanted & ~is_far])
+
+    def _sleep(self, rows: Rows) -> None:
+        if not rows.size:
+            return
+        state = self._state
+        c = state.columns
+        state.far.write(rows, state.tick - 1)
+        state.write("next_decision", rows, c.next_decision[rows] + self._later[c.action[rows]])
+
+    def _close(self, rows: Rows, is_far: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+        """Whether each is within reach of a player, by squares of the map; who is near, with the margin."""
+        state = self._state
+        c = state.columns
+        players = (c.player[: c.high] == 1).nonzero()[0]
+        wide, tall = state.max_x // _SQUARE + 1, state.max_y // _SQUARE + 1
+        if not players.size:
+            return np.zeros(rows.size, dtype=np.bool_)
+        away = _square_distances(c.x[players], wide), _square_distances(c.y[players], tall)
+        close = np.zeros((2, tall, wide), dtype=np.bool_)
+        for dx, dy in zip(*away, strict=True):
+            d2 = dy[:, None] ** 2 + dx[None, :] ** 2
+            close[0] |= d2 <= reach * reach
+            close[1] |= d2 <= (reach + MARGIN) ** 2
+        out: NDArray[np.bool_] = close[
+            np.where(is_far, 0, 1), c.y[rows] // _SQUARE, c.x[rows] // _SQUARE
+        ]
+        return out
+
+    def _interesting(self, rows: Rows) -> NDArray[np.bool_]:
+        """Whoever fights, flees, is in danger, is meant by one who is, does what a mind chose, or was asked for."""
+        state = self._state
+        c, tick = state.columns, state.tick
+        busy = self._rouses[c.action[rows]]
+        out = busy | (c.threat[rows] > 0) | (c.action_until[rows] > tick)
+        out |= (c.aggressor[rows] > 0) & (tick - c.hurt_at[rows] <= CALM)
+        out |= (c.order_until[rows] > tick) & (c.group[rows] > 0)
+        out |= state.far.kept[rows] > tick
+        victims = c.rows_of(np.unique(c.target[rows[busy]]))
+        meant = np.zeros(c.high, dtype=np.bool_)
+        meant[victims[victims >= 0]] = True
+        return out | meant[rows]
+
+    def _join_groups(self, rows: Rows, wanted: NDArray[np.bool_]) -> None:
+        """A group is near as a whole: it follows its leader and fights by its tactic."""
+        groups = self._state.columns.group[rows]
+        called = np.unique(groups[wanted & (groups > 0)])
+        if called.size:
+            wanted |= np.isin(groups, called)
+
+
+def _nothing() -> None:
+    """There is nothing to undo."""
+
+
+def _square_distances(at: Ints, count: int) -> Ints:
+    """How far each point is from each of `count` squares along one axis: int64[points, count], 0 inside."""
+    low = np.arange(count, dtype=np.int64) * _SQUARE
+    point = at[:, None]
+    out: Ints = np.maximum(0, np.maximum(low - point, point - (low + _SQUARE - 1)))
+    return out
