@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from world import movement, needs
 from world.entities import NEVER, Ints, Rows
 from world.events import Event
-from world.far import NEAR
+from world.far import NEAR, STIRRED
 from world.maths import TILE
 from world.paths import Paths
 from world.state import MAX_SIDE, State
@@ -24,7 +24,7 @@ from world.state import MAX_SIDE, State
 KEY: Final = "detail_tiles"
 """The global that holds how far around a player all are lived in full, in tiles; absent or 0: everywhere."""
 LOOK_EVERY: Final = 20
-"""Ticks between two looks at who is near; a multiple of `reflexes.DECIDE_EVERY`. Far ones decide in these ticks only."""
+"""Ticks between two looks at who is near; a multiple of `reflexes.DECIDE_EVERY`. Off stage all decide in these ticks only."""
 LONGEST: Final = 200
 """Ticks after which a far one takes a stride in any case."""
 MARGIN: Final = 8 * TILE
@@ -79,29 +79,31 @@ class Detail:
         if not far.count:
             return
         if not self.tiles:
-            self.wake((far.lived != NEAR).nonzero()[0])
+            rows = (far.lived != NEAR).nonzero()[0]
+            self.wake(rows)
+            far.write(rows, NEAR)
             return
         tick = self._state.tick
         if tick % LOOK_EVERY:
             return
-        rows = (far.lived != NEAR).nonzero()[0]
+        rows = (far.lived >= 0).nonzero()[0]
         due = self._state.columns.next_decision[rows] <= tick
         due |= far.lived[rows] < tick - LONGEST
         self._live(rows[due], tick - 1)
 
     def wake(self, rows: Rows) -> None:
-        """Make far rows near, lived up to the tick before this one; this one they live in full."""
+        """Stir far rows: lived up to the tick before this one, they live this one in full."""
         state = self._state
-        rows = rows[state.far.lived[rows] != NEAR]
+        rows = rows[state.far.lived[rows] >= 0]
         if not rows.size:
             return
         self._live(rows, state.tick - 1)
-        state.far.write(rows, NEAR)
+        state.far.write(rows, STIRRED)
         c = state.columns
         state.write("next_decision", rows, c.next_decision[rows] - self._later[c.action[rows]])
 
     def wake_all(self, entities: Sequence[int]) -> None:
-        """Make near whoever of these ids is far."""
+        """Stir whoever of these ids is far."""
         if self._state.far.count:
             self.wake(np.array(sorted(self._far_rows(entities)), dtype=np.intp))
 
@@ -128,7 +130,7 @@ class Detail:
         if not state.far.count:
             return set()
         rows = {state.row(entity) for entity in entities} - {-1}
-        return {row for row in rows if state.far.lived[row] != NEAR}
+        return {row for row in rows if state.far.lived[row] >= 0}
 
     def _live(self, rows: Rows, to: int) -> None:
         """Walk and change needs, turn by turn, up to and with tick `to`."""
@@ -160,13 +162,20 @@ class Detail:
         able = (c.id[:n] != 0) & (c.phase[:n] >= 0) & (c.player[:n] == 0)
         able &= (c.died[:n] < 0) & (c.downed_until[:n] < 0) & (c.next_decision[:n] < NEVER)
         rows = able.nonzero()[0]
-        # Beings who fell or whose body a player took would else be far for good.
-        self.wake(((far.lived[:n] != NEAR) & ~able).nonzero()[0])
-        is_far = far.lived[rows] != NEAR
-        wanted = self._close(rows, is_far, tiles * TILE) | self._interesting(rows)
-        self._join_groups(rows, wanted)
-        self.wake(rows[wanted & is_far])
-        self._sleep(rows[~wanted & ~is_far])
+        was = far.lived[rows]
+        close = self._close(rows, was != NEAR, tiles * TILE)
+        stirred = self._interesting(rows)
+        self._join_groups(rows, close, stirred)
+        self.wake(rows[(close | stirred) & (was >= 0)])
+        self._write(rows[close & (was != NEAR)], NEAR)
+        self._write(rows[~close & stirred & (was == NEAR)], STIRRED)
+        self._sleep(rows[~close & ~stirred & (was < 0)])
+        # Who fell in a fight is up and about no more, and who comes to is seen at the next look.
+        self._write(((far.lived[:n] != NEAR) & ~able).nonzero()[0], NEAR)
+
+    def _write(self, rows: Rows, lived: int) -> None:
+        if rows.size:
+            self._state.far.write(rows, lived)
 
     def _sleep(self, rows: Rows) -> None:
         if not rows.size:
@@ -176,8 +185,8 @@ class Detail:
         state.far.write(rows, state.tick - 1)
         state.write("next_decision", rows, c.next_decision[rows] + self._later[c.action[rows]])
 
-    def _close(self, rows: Rows, is_far: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-        """Whether each is within reach of a player, by squares of the map; who is near, with the margin."""
+    def _close(self, rows: Rows, off: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+        """Whether each is within reach of a player, by squares of the map; with the margin for who is not `off` stage."""
         state = self._state
         c = state.columns
         players = (c.player[: c.high] == 1).nonzero()[0]
@@ -191,7 +200,7 @@ class Detail:
             close[0] |= d2 <= reach * reach
             close[1] |= d2 <= (reach + MARGIN) ** 2
         out: NDArray[np.bool_] = close[
-            np.where(is_far, 0, 1), c.y[rows] // _SQUARE, c.x[rows] // _SQUARE
+            np.where(off, 0, 1), c.y[rows] // _SQUARE, c.x[rows] // _SQUARE
         ]
         return out
 
@@ -209,12 +218,15 @@ class Detail:
         meant[victims[victims >= 0]] = True
         return out | meant[rows]
 
-    def _join_groups(self, rows: Rows, wanted: NDArray[np.bool_]) -> None:
-        """A group is near as a whole: it follows its leader and fights by its tactic."""
+    def _join_groups(
+        self, rows: Rows, close: NDArray[np.bool_], stirred: NDArray[np.bool_]
+    ) -> None:
+        """A group is near or stirred as a whole: it follows its leader and fights by its tactic."""
         groups = self._state.columns.group[rows]
-        called = np.unique(groups[wanted & (groups > 0)])
-        if called.size:
-            wanted |= np.isin(groups, called)
+        for called in (close, stirred):
+            named = np.unique(groups[called & (groups > 0)])
+            if named.size:
+                called |= np.isin(groups, named)
 
 
 def _nothing() -> None:

@@ -17,14 +17,16 @@ from world.errors import StateError
 from world.maths import MASK
 
 NEAR: Final = -1
+STIRRED: Final = -2
 _SALT: Final = 0xFA2
 _LIVED, _KEPT = 1, 2
 
 
 class Far:
-    """By row: `lived`, the last tick that a far one has lived, NEAR for who is lived tick by tick.
+    """By row: `lived`, the last tick that a far one has lived; NEAR, or STIRRED, for who is lived tick by tick.
 
-    `kept` is the tick up to which somebody asked for one to be near, 0 for nobody. `count` is how many are far.
+    STIRRED are those out of every player's range to whom something happens: they differ from the near in when they may
+    decide. `kept` is the tick up to which somebody asked for one to be near, 0 for nobody. `count` is how many are not NEAR.
     """
 
     def __init__(self, columns: Columns) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 from world import maths
 from world.entities import Ints, Rows
 from world.events import Event
-from world.far import NEAR
 from world.kernels import leap as kernel
 from world.kernels.stride import stride
 from world.maths import TILE, Purpose
@@ -28,7 +27,7 @@ def walk(state: State, paths: Paths, events: list[Event]) -> None:
     c = state.columns
     rows = c.pace[: c.high].nonzero()[0]
     if state.far.count:
-        rows = rows[state.far.lived[rows] == NEAR]
+        rows = rows[state.far.lived[rows] < 0]
     if not rows.size:
         return
     waiting = (c.x[rows] == c.way_x[rows]) & (c.y[rows] == c.way_y[rows])

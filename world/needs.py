@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from world.entities import NEEDS, Ints, Rows
 from world.events import Event
-from world.far import NEAR
 from world.maths import clip
 from world.ruleset import EAT, REST
 from world.state import State
@@ -31,7 +30,7 @@ def drift(state: State, events: list[Event]) -> None:
     rows = (c.phase[: c.high] // STRIDE == turn).nonzero()[0]
     rows = rows[c.died[rows] < 0]
     if state.far.count:
-        rows = rows[state.far.lived[rows] == NEAR]
+        rows = rows[state.far.lived[rows] < 0]
     if rows.size:
         change(state, rows, state.tick, c.pace[rows] == 0, events)
 

@@ -177,7 +177,7 @@ class Reflexes:
         state.write("action_until", rows, 0)
         wait = tables.act_interval[code] + c.phase[rows] % 8
         if state.far.count:
-            far = state.far.lived[rows] != NEAR
+            far = state.far.lived[rows] >= 0
             wait = np.where(far, far_wait(tables.act_interval[code]) + c.phase[rows] % 8, wait)
         state.write("next_decision", rows, state.tick + wait)
         turned = ~same

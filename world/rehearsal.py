@@ -48,5 +48,6 @@ def rehearse(rules: Ruleset) -> None:
     state.write("goal_x", rows, TILE * 12)
     state.write("pace", rows, 100)
     movement.walk(state, paths, events)
+    movement.leap(state, paths, rows, np.full(rows.size, 3, dtype=np.int64), events)
     frames.Frames(state).frame((), full=False)
     situation(state, view, int(state.columns.id[0]), TILE)

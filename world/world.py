@@ -16,7 +16,6 @@ from world.effects import Bear
 from world.entities import Columns
 from world.errors import SceneError
 from world.events import Event
-from world.far import NEAR
 from world.frame import Frame, Situation
 from world.inputs import Accepted, Input, Rejection
 from world.maths import TILE
@@ -188,8 +187,13 @@ class World:
     @property
     def far(self) -> NDArray[np.bool_]:
         """bool[columns.high]: who is lived in strides, and may be up to some 200 ticks behind. A copy."""
-        lived: NDArray[np.bool_] = self._state.far.lived[: self._state.columns.high] != NEAR
+        lived: NDArray[np.bool_] = self._state.far.lived[: self._state.columns.high] >= 0
         return lived
+
+    def is_far(self, entity: int) -> bool:
+        """Whether there is such an entity, and it is lived in strides."""
+        row = self._state.row(entity)
+        return row >= 0 and bool(self._state.far.lived[row] >= 0)
 
     @property
     def player_starts(self) -> tuple[tuple[int, int], ...]:

@@ -1,0 +1,94 @@
+"""What a step costs when almost all are far from the one player there is, beside the same land lived in full."""
+
+from __future__ import annotations
+
+import gc
+import time
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks._crowded import SIDE, crowded
+from plugins.manager import build_ruleset
+from world.compiled import CompiledScene
+from world.detail import KEY, LOOK_EVERY
+from world.inputs import Input
+from world.world import World
+
+TILES: Final = 64
+"""Around a player all are lived in full within so many tiles: twice what a client sees."""
+_SETTLE: Final = 300
+_HUNTERS: Final = ("wolf",)
+
+
+def rows(
+    *, npcs: int = 10_000, entities: int = 50_000, ticks: int = 600, seed: int = 7, side: int = SIDE
+) -> list[dict[str, Any]]:
+    """Result rows for the crowded land with one player in a town: without wolves, and with all its wolves.
+
+    Each land is lived twice side by side from the same state, with and without level of detail, in turns of a game second,
+    so that whatever else the machine does falls on both. Milliseconds of `World.step`; `ratio` is full over far.
+    """
+    scene = crowded(npcs, entities - npcs, seed, side)
+    calm = replace(scene, spawns=tuple(s for s in scene.spawns if s.species not in _HUNTERS))
+    found: list[dict[str, Any]] = []
+    for name, land in (("no wolves", calm), ("wolves", scene)):
+        found += _compared(name, land, ticks, seed)
+    return found
+
+
+def _compared(name: str, scene: CompiledScene, ticks: int, seed: int) -> list[dict[str, Any]]:
+    full = World(scene, build_ruleset(), seed)
+    x, y = full.player_starts[0]
+    comes = {"species": "traveller", "x": x, "y": y, "player": True}
+    full.step([Input("spawn", 0, "director:join", 0, comes)])
+    for _ in range(_SETTLE - 1):
+        full.step()
+    far = World.from_state(full.get_state(), full.ruleset)
+    far.step([Input("global", 0, "director:detail", 0, {"key": KEY, "value": TILES})])
+    full.step()
+    for world in (full, far):
+        for _ in range(_SETTLE):
+            world.step()
+    gc.collect()
+    gc.freeze()
+    spent = np.zeros((2, ticks))
+    shown = np.zeros((2, ticks))
+    away = []
+    for start in range(0, ticks, LOOK_EVERY):
+        for i, world in enumerate((full, far)):
+            for k in range(start, min(ticks, start + LOOK_EVERY)):
+                began = time.perf_counter()
+                world.step()
+                stepped = time.perf_counter()
+                world.frame()
+                shown[i, k] = (time.perf_counter() - stepped) * 1e3
+                spent[i, k] = (stepped - began) * 1e3
+        away.append(int(far.far.sum()))
+    gc.unfreeze()
+    living = int((full.columns.phase[: full.columns.high] >= 0).sum())
+
+    def row(metric: str, unit: str, ours: float, peer: float) -> dict[str, Any]:
+        return {
+            "metric": f"{name}: {metric}",
+            "unit": unit,
+            "value": round(ours, 3),
+            "peer": "all lived in full",
+            "peer_value": round(peer, 3),
+            "ratio": round(peer / ours, 2) if ours else None,
+        }
+
+    seconds = spent[:, : ticks // LOOK_EVERY * LOOK_EVERY].reshape(2, -1, LOOK_EVERY).mean(axis=2)
+    return [
+        {
+            "metric": f"{name}: far of {living} who live, mean",
+            "unit": "NPCs",
+            "value": round(float(np.mean(away))),
+        },
+        row("a step, mean", "ms", *spent.mean(axis=1)[::-1]),
+        row("a step's mean within a game second, median", "ms", *np.median(seconds, axis=1)[::-1]),
+        row("a step, p50", "ms", *np.percentile(spent, 50, axis=1)[::-1]),
+        row("a step, p99", "ms", *np.percentile(spent, 99, axis=1)[::-1]),
+        row("a frame, mean", "ms", *shown.mean(axis=1)[::-1]),
+    ]
