@@ -24,22 +24,33 @@ from world.state import MAX_SIDE, State
 KEY: Final = "detail_tiles"
 """The global that holds how far around a player all are lived in full, in tiles; absent or 0: everywhere."""
 LOOK_EVERY: Final = 20
-"""Ticks between two looks at who is near; a multiple of `reflexes.DECIDE_EVERY`. Off stage all decide in these ticks only."""
+"""Ticks between two looks at who is near; a multiple of `reflexes.DECIDE_EVERY`. Off stage nobody decides in between."""
+TURN_EVERY: Final = 100
+"""Ticks between two turns of a far one to decide: a fifth of them have theirs at each look."""
+_COHORTS: Final = TURN_EVERY // LOOK_EVERY
 LONGEST: Final = 200
 """Ticks after which a far one takes a stride in any case."""
 MARGIN: Final = 8 * TILE
 """How much farther than it became near somebody must be to become far."""
-STRETCH: Final = 2
-LEAST_WAIT: Final = 80
-"""A far one reconsiders STRETCH times as seldom, one that does so more often than this every LEAST_WAIT ticks."""
 CALM: Final = 400
 """Ticks for which one who was struck stays near."""
 _SQUARE: Final = 8 * TILE
 
 
 def far_wait(interval: Ints) -> Ints:
-    """Ticks between two decisions of a far one, for the activities' own intervals."""
-    out: Ints = np.where(interval >= LEAST_WAIT, STRETCH * interval, LEAST_WAIT)
+    """Ticks between two decisions of a far one: twice its activity's interval, in whole turns.
+
+    Up to 7 ticks of its own are added to it as to any, so that a turn is not missed for them.
+    """
+    out: Ints = np.maximum(1, 2 * interval // TURN_EVERY) * TURN_EVERY - 8
+    return out
+
+
+def has_turn(tick: int, lived: Ints, phase: Ints) -> NDArray[np.bool_]:
+    """Whether each may decide at this tick, by its `Far.lived` and its phase (0..99)."""
+    out: NDArray[np.bool_] = lived == NEAR
+    if tick % LOOK_EVERY == 0:
+        out |= (lived == STIRRED) | (phase % _COHORTS == tick // LOOK_EVERY % _COHORTS)
     return out
 
 
@@ -74,7 +85,7 @@ class Detail:
     # -- catching up ---------------------------------------------------------------------------
 
     def catch_up(self) -> None:
-        """Let the far whose time has come live up to the tick before this one; all become near when it is off."""
+        """Let the far whose turn it is live up to the tick before this one; all become near when it is off."""
         far = self._state.far
         if not far.count:
             return
@@ -83,12 +94,12 @@ class Detail:
             self.wake(rows)
             far.write(rows, NEAR)
             return
-        tick = self._state.tick
+        c, tick = self._state.columns, self._state.tick
         if tick % LOOK_EVERY:
             return
         rows = (far.lived >= 0).nonzero()[0]
-        due = self._state.columns.next_decision[rows] <= tick
-        due |= far.lived[rows] < tick - LONGEST
+        rows = rows[has_turn(tick, far.lived[rows], c.phase[rows])]
+        due = (c.next_decision[rows] <= tick) | (far.lived[rows] < tick - LONGEST)
         self._live(rows[due], tick - 1)
 
     def wake(self, rows: Rows) -> None:

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from world import tactics
 from world.combat import STRIKE_COOLDOWN, damage
 from world.commit import LOOK_UP, Commit
-from world.detail import LOOK_EVERY, far_wait
+from world.detail import far_wait, has_turn
 from world.entities import Ints, Rows
 from world.events import Event
-from world.far import NEAR
 from world.maths import TILE, clip
 from world.paths import clear
 from world.ruleset import Aim, Consideration
@@ -48,8 +47,8 @@ class Reflexes:
         n = c.high
         rows = (c.next_decision[:n] <= state.tick).nonzero()[0]
         rows = rows[(c.died[rows] < 0) & (c.downed_until[rows] < 0) & (c.player[rows] == 0)]
-        if state.far.count and state.tick % LOOK_EVERY:
-            rows = rows[state.far.lived[rows] == NEAR]
+        if state.far.count:
+            rows = rows[has_turn(state.tick, state.far.lived[rows], c.phase[rows])]
         if not rows.size:
             return
         perceive(self._view, self._view.index, rows)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import combinations
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -131,8 +132,9 @@ def p_value(near: Worlds, far: Worlds) -> float:
     grids = {k: np.unique(np.concatenate([w[k] for w in worlds])) for k in worlds[0]}
     truth = _distance(near, far, grids)
     everyone = range(len(worlds))
-    deals = list(combinations(everyone, len(near)))
-    if len(deals) > 1000:
+    if comb(len(worlds), len(near)) <= 1000:
+        deals = list(combinations(everyone, len(near)))
+    else:
         rng = np.random.default_rng(1)
         picked = [tuple(sorted(rng.permutation(len(worlds))[: len(near)])) for _ in range(999)]
         deals = [tuple(range(len(near))), *picked]
