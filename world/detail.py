@@ -28,7 +28,11 @@ LOOK_EVERY: Final = 20
 TURN_EVERY: Final = 100
 """Ticks between two turns of a far one to decide: a fifth of them have theirs at each look."""
 _COHORTS: Final = TURN_EVERY // LOOK_EVERY
-LONGEST: Final = 200
+OFTEN: Final = 1
+SELDOM: Final = 3
+"""Turns between two decisions of a far one; OFTEN for activities that are reconsidered within BRIEF ticks, such as a meal."""
+BRIEF: Final = 80
+LONGEST: Final = SELDOM * TURN_EVERY
 """Ticks after which a far one takes a stride in any case."""
 MARGIN: Final = 8 * TILE
 """How much farther than it became near somebody must be to become far."""
@@ -38,11 +42,12 @@ _SQUARE: Final = 8 * TILE
 
 
 def far_wait(interval: Ints) -> Ints:
-    """Ticks between two decisions of a far one: twice its activity's interval, in whole turns.
+    """Ticks between two decisions of a far one, for the activities' own intervals; never fewer than those.
 
-    Up to 7 ticks of its own are added to it as to any, so that a turn is not missed for them.
+    Up to 7 ticks of its own are added to it as to any, and must not make it miss its turn.
     """
-    out: Ints = np.maximum(1, 2 * interval // TURN_EVERY) * TURN_EVERY - 8
+    turns = np.where(interval < BRIEF, OFTEN, SELDOM)
+    out: Ints = np.maximum(turns * TURN_EVERY - 8, interval)
     return out
 
 

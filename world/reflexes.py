@@ -46,9 +46,9 @@ class Reflexes:
         c = state.columns
         n = c.high
         rows = (c.next_decision[:n] <= state.tick).nonzero()[0]
-        rows = rows[(c.died[rows] < 0) & (c.downed_until[rows] < 0) & (c.player[rows] == 0)]
         if state.far.count:
             rows = rows[has_turn(state.tick, state.far.lived[rows], c.phase[rows])]
+        rows = rows[(c.died[rows] < 0) & (c.downed_until[rows] < 0) & (c.player[rows] == 0)]
         if not rows.size:
             return
         perceive(self._view, self._view.index, rows)
