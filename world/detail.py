@@ -11,29 +11,26 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from world import movement, needs
 from world.entities import NEVER, Ints, Rows
 from world.events import Event
 from world.far import NEAR, STIRRED
+from world.kernels.kinds import Bools
 from world.maths import TILE
 from world.paths import Paths
+from world.ruleset import Ruleset
 from world.state import MAX_SIDE, State
 
 KEY: Final = "detail_tiles"
 """The global that holds how far around a player all are lived in full, in tiles; absent or 0: everywhere."""
 LOOK_EVERY: Final = 20
 """Ticks between two looks at who is near; a multiple of `reflexes.DECIDE_EVERY`. Off stage nobody decides in between."""
-TURN_EVERY: Final = 100
-"""Ticks between two turns of a far one to decide: a fifth of them have theirs at each look."""
-_COHORTS: Final = TURN_EVERY // LOOK_EVERY
-OFTEN: Final = 1
-SELDOM: Final = 3
-"""Turns between two decisions of a far one; OFTEN for activities that are reconsidered within BRIEF ticks, such as a meal."""
+SELDOM: Final = 15
+"""Looks between two turns of a far one to take a stride and to decide."""
+OFTEN: Final = 5
+"""The same for activities that are reconsidered within BRIEF ticks, such as a meal; it divides SELDOM."""
 BRIEF: Final = 80
-LONGEST: Final = SELDOM * TURN_EVERY
-"""Ticks after which a far one takes a stride in any case."""
 MARGIN: Final = 8 * TILE
 """How much farther than it became near somebody must be to become far."""
 CALM: Final = 400
@@ -41,21 +38,12 @@ CALM: Final = 400
 _SQUARE: Final = 8 * TILE
 
 
-def far_wait(interval: Ints) -> Ints:
-    """Ticks between two decisions of a far one, for the activities' own intervals; never fewer than those.
-
-    Up to 7 ticks of its own are added to it as to any, and must not make it miss its turn.
-    """
-    turns = np.where(interval < BRIEF, OFTEN, SELDOM)
-    out: Ints = np.maximum(turns * TURN_EVERY - 8, interval)
-    return out
-
-
-def has_turn(tick: int, lived: Ints, phase: Ints) -> NDArray[np.bool_]:
-    """Whether each may decide at this tick, by its `Far.lived` and its phase (0..99)."""
-    out: NDArray[np.bool_] = lived == NEAR
+def has_turn(rules: Ruleset, tick: int, lived: Ints, phase: Ints, action: Ints) -> Bools:
+    """Whether each may decide at this tick, by its `Far.lived`, phase (0..99) and activity."""
+    out: Bools = lived == NEAR
     if tick % LOOK_EVERY == 0:
-        out |= (lived == STIRRED) | (phase % _COHORTS == tick // LOOK_EVERY % _COHORTS)
+        looks = np.where(rules.tables.act_interval[action] < BRIEF, OFTEN, SELDOM)
+        out |= (lived == STIRRED) | (phase % looks == tick // LOOK_EVERY % looks)
     return out
 
 
@@ -76,8 +64,6 @@ class Detail:
         self._state = state
         self._paths = paths
         self._events = events
-        interval = state.rules.tables.act_interval
-        self._later = far_wait(interval) - interval
         tables = state.rules.tables
         self._rouses = tables.act_strikes | tables.act_chases
         self._rouses[state.rules.activity_code["flee"]] = True
@@ -103,9 +89,8 @@ class Detail:
         if tick % LOOK_EVERY:
             return
         rows = (far.lived >= 0).nonzero()[0]
-        rows = rows[has_turn(tick, far.lived[rows], c.phase[rows])]
-        due = (c.next_decision[rows] <= tick) | (far.lived[rows] < tick - LONGEST)
-        self._live(rows[due], tick - 1)
+        turn = has_turn(self._state.rules, tick, far.lived[rows], c.phase[rows], c.action[rows])
+        self._live(rows[turn], tick - 1)
 
     def wake(self, rows: Rows) -> None:
         """Stir far rows: lived up to the tick before this one, they live this one in full."""
@@ -115,8 +100,6 @@ class Detail:
             return
         self._live(rows, state.tick - 1)
         state.far.write(rows, STIRRED)
-        c = state.columns
-        state.write("next_decision", rows, c.next_decision[rows] - self._later[c.action[rows]])
 
     def wake_all(self, entities: Sequence[int]) -> None:
         """Stir whoever of these ids is far."""
@@ -185,7 +168,7 @@ class Detail:
         self.wake(rows[(close | stirred) & (was >= 0)])
         self._write(rows[close & (was != NEAR)], NEAR)
         self._write(rows[~close & stirred & (was == NEAR)], STIRRED)
-        self._sleep(rows[~close & ~stirred & (was < 0)])
+        self._write(rows[~close & ~stirred & (was < 0)], state.tick - 1)
         # Who fell in a fight is up and about no more, and who comes to is seen at the next look.
         self._write(((far.lived[:n] != NEAR) & ~able).nonzero()[0], NEAR)
 
@@ -193,15 +176,7 @@ class Detail:
         if rows.size:
             self._state.far.write(rows, lived)
 
-    def _sleep(self, rows: Rows) -> None:
-        if not rows.size:
-            return
-        state = self._state
-        c = state.columns
-        state.far.write(rows, state.tick - 1)
-        state.write("next_decision", rows, c.next_decision[rows] + self._later[c.action[rows]])
-
-    def _close(self, rows: Rows, off: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    def _close(self, rows: Rows, off: Bools, reach: int) -> Bools:
         """Whether each is within reach of a player, by squares of the map; with the margin for who is not `off` stage."""
         state = self._state
         c = state.columns
@@ -215,12 +190,10 @@ class Detail:
             d2 = dy[:, None] ** 2 + dx[None, :] ** 2
             close[0] |= d2 <= reach * reach
             close[1] |= d2 <= (reach + MARGIN) ** 2
-        out: NDArray[np.bool_] = close[
-            np.where(off, 0, 1), c.y[rows] // _SQUARE, c.x[rows] // _SQUARE
-        ]
+        out: Bools = close[np.where(off, 0, 1), c.y[rows] // _SQUARE, c.x[rows] // _SQUARE]
         return out
 
-    def _interesting(self, rows: Rows) -> NDArray[np.bool_]:
+    def _interesting(self, rows: Rows) -> Bools:
         """Whoever fights, flees, is in danger, is meant by one who is, does what a mind chose, or was asked for."""
         state = self._state
         c, tick = state.columns, state.tick
@@ -234,9 +207,7 @@ class Detail:
         meant[victims[victims >= 0]] = True
         return out | meant[rows]
 
-    def _join_groups(
-        self, rows: Rows, close: NDArray[np.bool_], stirred: NDArray[np.bool_]
-    ) -> None:
+    def _join_groups(self, rows: Rows, close: Bools, stirred: Bools) -> None:
         """A group is near or stirred as a whole: it follows its leader and fights by its tactic."""
         groups = self._state.columns.group[rows]
         for called in (close, stirred):

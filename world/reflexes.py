@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from world import tactics
 from world.combat import STRIKE_COOLDOWN, damage
 from world.commit import LOOK_UP, Commit
-from world.detail import far_wait, has_turn
+from world.detail import has_turn
 from world.entities import Ints, Rows
 from world.events import Event
 from world.maths import TILE, clip
@@ -47,7 +47,8 @@ class Reflexes:
         n = c.high
         rows = (c.next_decision[:n] <= state.tick).nonzero()[0]
         if state.far.count:
-            rows = rows[has_turn(state.tick, state.far.lived[rows], c.phase[rows])]
+            lived, phase, action = state.far.lived[rows], c.phase[rows], c.action[rows]
+            rows = rows[has_turn(state.rules, state.tick, lived, phase, action)]
         rows = rows[(c.died[rows] < 0) & (c.downed_until[rows] < 0) & (c.player[rows] == 0)]
         if not rows.size:
             return
@@ -175,9 +176,6 @@ class Reflexes:
         state.write("target", rows, aim.target)
         state.write("action_until", rows, 0)
         wait = tables.act_interval[code] + c.phase[rows] % 8
-        if state.far.count:
-            far = state.far.lived[rows] >= 0
-            wait = np.where(far, far_wait(tables.act_interval[code]) + c.phase[rows] % 8, wait)
         state.write("next_decision", rows, state.tick + wait)
         turned = ~same
         off = rows[turned]
