@@ -107,8 +107,13 @@ class Detail:
             self.wake(np.array(sorted(self._far_rows(entities)), dtype=np.intp))
 
     def try_wake(self, entities: Sequence[int]) -> Callable[[], None]:
-        """The same, with a way back: what is returned makes them far again as if nothing had been."""
+        """The same, with a way back: what is returned makes them far again as if nothing had been.
+
+        Only of use while nothing else was written since.
+        """
         state = self._state
+        if not state.far.count:
+            return _nothing
         rows = np.array(sorted(self._far_rows(entities)), dtype=np.intp)
         if not rows.size:
             return _nothing
@@ -126,8 +131,6 @@ class Detail:
 
     def _far_rows(self, entities: Sequence[int]) -> set[int]:
         state = self._state
-        if not state.far.count:
-            return set()
         rows = {state.row(entity) for entity in entities} - {-1}
         return {row for row in rows if state.far.lived[row] >= 0}
 

@@ -234,6 +234,10 @@ def walks(world: World, n: int) -> list[Input]:
     if players and n % 60 == 0:
         body = {"x": (6 + n * 7 % 50) * TILE, "y": (20 + n // 60 * 9 % 36) * TILE}
         return [Input("move", players[0], "client:walker", n, body)]
+    if n % 23 == 0:
+        # Mostly refused: out of reach.
+        entity, other = int(c.id[n % 19]), int(c.id[n % 31])
+        return [Input("attack", entity, f"npc:{entity}", n, {"target": other})]
     if n % 35 == 0:
         entity = int(c.id[n % 20])
         return [Input("work", entity, f"npc:{entity}", n, {})]

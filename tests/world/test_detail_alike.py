@@ -71,7 +71,7 @@ def lived(world: World, ticks: int, *, far: bool) -> Sample:
         world.step([_within(12)])
         for _ in range(ticks - 1):
             world.step()
-        assert world.far.sum() > 0.6 * len(world.columns)
+        assert world.far.sum() > 0.4 * len(world.columns)
         comes = {"species": "traveller", "x": 15 * TILE, "y": 20 * TILE, "player": True}
         # Whoever is on the map is within sight of who comes now.
         world.step([_within(200, 1), Input("spawn", 0, "director:join", 0, comes)])
@@ -217,13 +217,11 @@ def test_a_hamlet_that_a_player_comes_upon_is_as_if_it_had_been_lived_near(
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(
-    ("tick", "ticks"), [(1_500, 12_000), (12_000, 6_000), (15_500, 8_000), (3_000, 26_000)]
-)
-def test_at_any_hour_and_after_a_day_and_with_wolves_it_is_so(
+@pytest.mark.parametrize(("tick", "ticks"), [(1_500, 12_000), (15_500, 6_000), (3_000, 26_000)])
+def test_by_day_and_by_night_and_after_a_day_and_with_wolves_it_is_so(
     make_world: MakeWorld, at: Callable[..., Any], tick: int, ticks: int
 ) -> None:
-    worlds = 16
+    worlds = 8
     for spawns in (folk(at), with_wolves(at)):
         near = [lived(begun(make_world, spawns, s, tick), ticks, far=False) for s in range(worlds)]
         far = [
