@@ -190,9 +190,10 @@ class Detail:
         away = _square_distances(c.x[players], wide), _square_distances(c.y[players], tall)
         close = np.zeros((2, tall, wide), dtype=np.bool_)
         for dx, dy in zip(*away, strict=True):
-            d2 = dy[:, None] ** 2 + dx[None, :] ** 2
-            close[0] |= d2 <= reach * reach
-            close[1] |= d2 <= (reach + MARGIN) ** 2
+            box = _span(dy, reach + MARGIN), _span(dx, reach + MARGIN)
+            d2 = dy[box[0], None] ** 2 + dx[None, box[1]] ** 2
+            close[0][box] |= d2 <= reach * reach
+            close[1][box] |= d2 <= (reach + MARGIN) ** 2
         out: Bools = close[np.where(off, 0, 1), c.y[rows] // _SQUARE, c.x[rows] // _SQUARE]
         return out
 
@@ -221,6 +222,12 @@ class Detail:
 
 def _nothing() -> None:
     """There is nothing to undo."""
+
+
+def _span(away: Ints, reach: int) -> slice:
+    """The squares along one axis that are within reach."""
+    within = (away <= reach).nonzero()[0]
+    return slice(int(within[0]), int(within[-1]) + 1)
 
 
 def _square_distances(at: Ints, count: int) -> Ints:
