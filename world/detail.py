@@ -19,18 +19,14 @@ from world.far import NEAR, STIRRED
 from world.kernels.kinds import Bools
 from world.maths import TILE
 from world.paths import Paths
-from world.ruleset import Ruleset
 from world.state import MAX_SIDE, State
 
 KEY: Final = "detail_tiles"
 """The global that holds how far around a player all are lived in full, in tiles; absent or 0: everywhere."""
 LOOK_EVERY: Final = 20
 """Ticks between two looks at who is near; a multiple of `reflexes.DECIDE_EVERY`. Off stage nobody decides in between."""
-SELDOM: Final = 15
-"""Looks between two turns of a far one to take a stride and to decide."""
-OFTEN: Final = 5
-"""The same for activities that are reconsidered within BRIEF ticks, such as a meal; it divides SELDOM."""
-BRIEF: Final = 80
+TURNS: Final = 5
+"""Looks between two turns of a far one to take a stride and to decide: as seldom as most activities are reconsidered."""
 MARGIN: Final = 8 * TILE
 """How much farther than it became near somebody must be to become far."""
 CALM: Final = 400
@@ -38,12 +34,13 @@ CALM: Final = 400
 _SQUARE: Final = 8 * TILE
 
 
-def has_turn(rules: Ruleset, tick: int, lived: Ints, phase: Ints, action: Ints) -> Bools:
-    """Whether each may decide at this tick, by its `Far.lived`, phase (0..99) and activity."""
+def may_decide(state: State, rows: Rows) -> Bools:
+    """Whose turn it is in this tick: always that of the near, at each look that of the stirred, then that of some far ones."""
+    lived = state.far.lived[rows]
     out: Bools = lived == NEAR
-    if tick % LOOK_EVERY == 0:
-        looks = np.where(rules.tables.act_interval[action] < BRIEF, OFTEN, SELDOM)
-        out |= (lived == STIRRED) | (phase % looks == tick // LOOK_EVERY % looks)
+    if state.tick % LOOK_EVERY == 0:
+        look = state.tick // LOOK_EVERY
+        out |= (lived == STIRRED) | (state.columns.phase[rows] % TURNS == look % TURNS)
     return out
 
 
@@ -85,12 +82,16 @@ class Detail:
             self.wake(rows)
             far.write(rows, NEAR)
             return
-        c, tick = self._state.columns, self._state.tick
-        if tick % LOOK_EVERY:
+        state = self._state
+        if state.tick % LOOK_EVERY:
             return
         rows = (far.lived >= 0).nonzero()[0]
-        turn = has_turn(self._state.rules, tick, far.lived[rows], c.phase[rows], c.action[rows])
-        self._live(rows[turn], tick - 1)
+        rows = rows[may_decide(state, rows)]
+        self._live(rows, state.tick - 1)
+        # Its turn comes as often as most would decide, so that it is as late as the near are when the hour or a need calls.
+        state.write(
+            "next_decision", rows, np.minimum(state.columns.next_decision[rows], state.tick)
+        )
 
     def wake(self, rows: Rows) -> None:
         """Stir far rows: lived up to the tick before this one, they live this one in full."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from world import tactics
 from world.combat import STRIKE_COOLDOWN, damage
 from world.commit import LOOK_UP, Commit
-from world.detail import has_turn
+from world.detail import may_decide
 from world.entities import Ints, Rows
 from world.events import Event
 from world.maths import TILE, clip
@@ -47,8 +47,7 @@ class Reflexes:
         n = c.high
         rows = (c.next_decision[:n] <= state.tick).nonzero()[0]
         if state.far.count:
-            lived, phase, action = state.far.lived[rows], c.phase[rows], c.action[rows]
-            rows = rows[has_turn(state.rules, state.tick, lived, phase, action)]
+            rows = rows[may_decide(state, rows)]
         rows = rows[(c.died[rows] < 0) & (c.downed_until[rows] < 0) & (c.player[rows] == 0)]
         if not rows.size:
             return
