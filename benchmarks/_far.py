@@ -18,8 +18,8 @@ from world.world import World
 
 TILES: Final = 64
 """Around a player all are lived in full within so many tiles: twice what a client sees."""
-_SETTLE: Final = 500
-"""Ticks lived before the two part, and again before they are timed: then it is seven, and most go to work."""
+_SETTLE: Final = 1_000
+"""Ticks lived before the two part, at seven, and again before they are timed: by then the ways to work are known to both."""
 _HUNTERS: Final = ("wolf",)
 
 
@@ -28,7 +28,7 @@ def rows(
 ) -> list[dict[str, Any]]:
     """Result rows for the crowded land: without wolves and players, with one player in a town, and with all its wolves too.
 
-    Each land is lived twice side by side from the same state, with and without level of detail, in turns of a game second,
+    Each land is lived twice side by side from the same state, with and without level of detail, in short turns,
     so that whatever else the machine does falls on both. Milliseconds of the thread's own CPU time; `ratio` is full over far.
     """
     scene = crowded(npcs, entities - npcs, seed, side)
@@ -94,7 +94,7 @@ def _compared(
             "value": round(float(np.mean(away))),
         },
         row("a step, mean", "ms", *spent.mean(axis=1)[::-1]),
-        row("a step's mean within a game second, median", "ms", *np.median(seconds, axis=1)[::-1]),
+        row("a step, median of the means of eight", "ms", *np.median(seconds, axis=1)[::-1]),
         row("a step, p50", "ms", *np.percentile(spent, 50, axis=1)[::-1]),
         row("a step, p99", "ms", *np.percentile(spent, 99, axis=1)[::-1]),
         row("a frame, mean", "ms", *shown.mean(axis=1)[::-1]),
