@@ -18,13 +18,18 @@ from world.world import World
 
 TILES: Final = 64
 """Around a player all are lived in full within so many tiles: twice what a client sees."""
-_SETTLE: Final = 1_000
-"""Ticks lived before the two part, at seven, and again before they are timed: by then the ways to work are known to both."""
+_SETTLE: Final = 300
+"""Ticks lived before the two part, and again before they are timed: then a game hour of quiet is left before most go to work."""
 _HUNTERS: Final = ("wolf",)
 
 
 def rows(
-    *, npcs: int = 10_000, entities: int = 50_000, ticks: int = 600, seed: int = 7, side: int = SIDE
+    *,
+    npcs: int = 10_000,
+    entities: int = 50_000,
+    ticks: int = 2_000,
+    seed: int = 7,
+    side: int = SIDE,
 ) -> list[dict[str, Any]]:
     """Result rows for the crowded land: without wolves and players, with one player in a town, and with all its wolves too.
 

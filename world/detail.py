@@ -23,9 +23,9 @@ from world.state import MAX_SIDE, State
 
 KEY: Final = "detail_tiles"
 """The global that holds how far around a player all are lived in full, in tiles; absent or 0: everywhere."""
-LOOK_EVERY: Final = 8
+LOOK_EVERY: Final = 20
 """Ticks between two looks at who is near; a multiple of `reflexes.DECIDE_EVERY`. Off stage nobody decides in between."""
-TURNS: Final = 12
+TURNS: Final = 5
 """Looks between two turns of a far one to take a stride and to decide: as seldom as most activities are reconsidered."""
 MARGIN: Final = 8 * TILE
 """How much farther than it became near somebody must be to become far."""

@@ -186,7 +186,7 @@ class World:
 
     @property
     def far(self) -> NDArray[np.bool_]:
-        """bool[columns.high]: who is lived in strides, and may be up to 300 ticks behind. A copy."""
+        """bool[columns.high]: who is lived in strides, and may be up to 100 ticks behind. A copy."""
         lived: NDArray[np.bool_] = self._state.far.lived[: self._state.columns.high] >= 0
         return lived
 
