@@ -425,6 +425,7 @@ class Company:
             "tick": ledger.world.tick,
             "synced_tick": ledger.synced_tick,
             "epoch": ledger.world.epoch,
+            "far": int(ledger.world.far.sum()),
             "headless": self._headless,
             "actors": self.dispatcher.actors,
             "minds": len(ledger.minds),

@@ -12,6 +12,7 @@ from actors.attention import Kind, Question
 from actors.battlefield import distances_to_players, group_view
 from actors.ledger import Ledger
 from actors.messages import (
+    HZ,
     Answer,
     Battle,
     DamBroken,
@@ -143,6 +144,8 @@ class Prompter(GreenActor):
         )
         if mind is None or not told(mind, hear):
             self._speak_for(question, message.text)
+        else:
+            self._attend(message.to, "speech")
 
     def _speak_for(self, question: Question, text: str) -> None:
         """Answer in place of a mind that can't."""
@@ -261,12 +264,26 @@ class Prompter(GreenActor):
             mind, situation = self._mind(entity), world.situation(entity)
             if mind is None or situation is None or not situation.alive or situation.downed:
                 continue
+            # Nobody would see what one who is lived in strides decides; a model's time is for others.
+            if world.is_far(entity):
+                continue
             if ledger.questions.of("decision", entity):
                 continue
             question = ledger.questions.ask("decision", entity, world.tick, settings.think_ticks)
             self._watch(question, self._limit("decision"))
             if not told(mind, Percept(question.token, world.epoch, event, situation)):
                 ledger.questions.close(question.token)
+            else:
+                self._attend(entity, "decision")
+
+    def _attend(self, entity: int, kind: Kind) -> None:
+        """Have someone who is asked be lived in full until the answer is there, wherever players go."""
+        if not self._ledger.world.detail_tiles:
+            return
+        seconds = self._limit(kind)
+        n = self._ledger.number("director:attend")
+        body = {"ticks": int(seconds * HZ) + 1}
+        self._take(Input("attend", entity, "director:attend", n, body), None)
 
     def _tell_group(self, group: int) -> None:
         ledger = self._ledger

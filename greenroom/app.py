@@ -22,6 +22,7 @@ from greenroom.saves import Saves
 from greenroom.settings import Settings
 from greenroom.switchboard import Switchboard
 from models.errors import ModelError
+from world import detail
 from world.inputs import Input
 from world.store.options import StoreOptions
 
@@ -79,11 +80,13 @@ class App:
             self.first_tick = self.opened.world.tick
             self.population = len(self.opened.world.columns)
             strays = self._strays()
+            tiles = self.opened.world.detail_tiles
             self.company = self._company()
             self.company.start()
             undo.callback(self.company.stop)
             for n, entity in enumerate(strays):
                 self.company.propose(Input("despawn", entity, "app:stray", n, {}))
+            self._detail(tiles)
             board = self._switchboard()
             saves = Saves(
                 self.opened.store,
@@ -174,6 +177,13 @@ class App:
         columns = self.opened.world.columns
         rows = columns.live_rows()
         return sorted(columns.id[rows[columns.player[rows] == 1]].tolist())
+
+    def _detail(self, tiles: int) -> None:
+        """Have the world's level of detail, which is part of its state, be what the settings say."""
+        wanted = self.settings.world.detail_tiles
+        if wanted != tiles:
+            body = {"key": detail.KEY, "value": wanted}
+            self.company.propose(Input("global", 0, "app:detail", 0, body))
 
     def _watch_engine(self, gathered: minds.Minds) -> None:
         def watch() -> None:

@@ -58,6 +58,8 @@ class WorldSettings(_Section):
     """The world's folder; `data/<scene>` if not given."""
     checkpoint_ticks: int = Field(1200, ge=20, le=1_000_000)
     """A checkpoint every so many ticks; 1,200 are a minute."""
+    detail_tiles: int = Field(0, ge=0, le=4096)
+    """How far around a player all are lived in full, in tiles; beyond, whoever nothing happens to lives in strides; 0: all are lived in full (docs/detail.md)."""
     snapshots: int = Field(16, ge=1, le=1024)
     """Named snapshots kept; one more is refused."""
 

@@ -31,6 +31,7 @@ from world.aims import (
     stay,
 )
 from world.effects import (
+    Attend,
     Bear,
     Begin,
     Cooldown,
@@ -113,6 +114,7 @@ __all__ = [
     "Activity",
     "AdapterFile",
     "Aim",
+    "Attend",
     "Bear",
     "Begin",
     "Consideration",

@@ -158,6 +158,12 @@ class ResetBody(StrictModel):
     home: bool = False
 
 
+class AttendBody(StrictModel):
+    """System: the input's entity is lived in full for so many ticks, however far it is from players."""
+
+    ticks: Annotated[int, Field(ge=1, le=24_000)]
+
+
 SYSTEM: Final[Mapping[str, type[StrictModel]]] = {
     "spawn": SpawnBody,
     "despawn": DespawnBody,
@@ -167,6 +173,7 @@ SYSTEM: Final[Mapping[str, type[StrictModel]]] = {
     "note": NoteBody,
     "name": NameBody,
     "reset": ResetBody,
+    "attend": AttendBody,
 }
 """Kinds that directors, builders and coordinators propose; never clients or NPCs."""
 

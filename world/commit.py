@@ -10,6 +10,7 @@ import numpy as np
 
 from world import maths
 from world.effects import (
+    Attend,
     Bear,
     Begin,
     Cooldown,
@@ -78,12 +79,22 @@ def entity_values(state: State, view: View, effect: Bear, entity: int) -> dict[s
 
 
 class Commit:
-    """Checks and writes effects of one world. Checking changes nothing; writing cannot fail."""
+    """Checks and writes effects of one world. Checking changes nothing; writing cannot fail.
 
-    def __init__(self, state: State, view: View, events: list[Event]) -> None:
+    `wake` makes near whoever of the ids is far: nobody is written to who has not lived up to now.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        view: View,
+        events: list[Event],
+        wake: Callable[[Sequence[int]], None] = lambda entities: None,
+    ) -> None:
         self._state = state
         self._view = view
         self.events = events
+        self.wake = wake
         self._check: dict[type[Any], Callable[[Any], str]] = {
             Begin: self._check_begin,
             Need: self._check_need,
@@ -97,6 +108,7 @@ class Commit:
             SetGlobal: self._check_global,
             Rename: self._check_rename,
             Reset: lambda e: self._text_fits(e.reason) or self._known(e.entity),
+            Attend: self._check_attend,
         }
         self._write: dict[type[Any], Callable[[Any], int]] = {
             Begin: self._begin,
@@ -111,6 +123,7 @@ class Commit:
             SetGlobal: self._global,
             Rename: self._rename,
             Reset: self._reset,
+            Attend: self._attend,
         }
 
     def check(self, effects: Sequence[Effect]) -> Refusal | None:
@@ -135,6 +148,7 @@ class Commit:
         born: list[int] = []
         self._creator, self._n = creator, n
         for effect in effects:
+            self.wake([getattr(effect, name, 0) for name in ("entity", "target", "by")])
             made = self._write[type(effect)](effect)
             if made:
                 born.append(made)
@@ -228,6 +242,11 @@ class Commit:
         if type(e.focus) is not int or not 0 <= e.focus < 2**48 or type(e.group) is not int:
             return "focus or group is out of bounds"
         return ""
+
+    def _check_attend(self, e: Attend) -> str:
+        if type(e.until) is not int or not 0 <= e.until <= self._state.tick + 10**6:
+            return f"until {e.until} is out of bounds"
+        return self._known(e.entity)
 
     def _check_global(self, e: SetGlobal) -> str:
         held = self._state.globals
@@ -344,6 +363,7 @@ class Commit:
             near &= (c.group[:n] == group) & (c.died[:n] < 0) & (c.downed_until[:n] < 0)
             near &= (c.species[:n] == c.species[eater]) & (c.id[:n] != 0)
             table += [int(r) for r in np.flatnonzero(near) if r != eater]
+            self.wake(c.id[table].tolist())
         for row in table:
             meal = FULL_MEAL if row == eater else SHARED_MEAL
             state.put(row, hunger=max(0, int(c.hunger[row]) - meal))
@@ -399,12 +419,19 @@ class Commit:
         state = self._state
         c = state.columns
         rows = np.flatnonzero((c.group[: c.high] == e.group) & (c.died[: c.high] < 0))
+        self.wake(c.id[rows].tolist())
         state.write("tactic", rows, TACTICS.index(e.tactic))
         state.write("focus", rows, e.focus)
         state.write("order_until", rows, e.until)
         free = rows[(c.next_decision[rows] < NEVER) & (c.downed_until[rows] < 0)]
         state.write("next_decision", free, state.tick + 1)
         self._tell("order", 0, e.focus, group=e.group, tactic=e.tactic)
+        return 0
+
+    def _attend(self, e: Attend) -> int:
+        row = self._state.row(e.entity)
+        if row >= 0:
+            self._state.far.keep(row, e.until)
         return 0
 
     def _global(self, e: SetGlobal) -> int:

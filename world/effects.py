@@ -135,6 +135,14 @@ class Reset:
     home: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Attend:
+    """Let an entity be lived in full until a tick, however far it is from players."""
+
+    entity: int
+    until: int
+
+
 Effect = (
     Begin
     | Need
@@ -148,6 +156,7 @@ Effect = (
     | SetGlobal
     | Rename
     | Reset
+    | Attend
 )
 """Everything that can happen to a world; plugins' actions use the same set."""
 

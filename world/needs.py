@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from world.entities import NEEDS
+from world.entities import NEEDS, Ints, Rows
 from world.events import Event
 from world.maths import clip
 from world.ruleset import EAT, REST
@@ -24,18 +25,32 @@ def drift(state: State, events: list[Event]) -> None:
     """Change the needs of those whose phase it is."""
     if state.tick % STRIDE:
         return
-    c, tables = state.columns, state.rules.tables
+    c = state.columns
     turn = state.tick // STRIDE % (PERIOD // STRIDE)
     rows = (c.phase[: c.high] // STRIDE == turn).nonzero()[0]
     rows = rows[c.died[rows] < 0]
-    if not rows.size:
-        return
+    if state.far.count:
+        rows = rows[state.far.lived[rows] < 0]
+    if rows.size:
+        change(state, rows, state.tick, c.pace[rows] == 0, events)
+
+
+def next_turn(phase: Ints, after: Ints) -> Ints:
+    """The first tick after each of the given ones in which the needs of a phase (0..99) change."""
+    first: Ints = after + 1 + (phase // STRIDE * STRIDE - after - 1) % PERIOD
+    return first
+
+
+def change(
+    state: State, rows: Rows, tick: int | Ints, at_it: NDArray[np.bool_], events: list[Event]
+) -> None:
+    """Change the needs of the rows once, at a tick each; `at_it`: who stands and is at what it does."""
+    c, tables = state.columns, state.rules.tables
     species, action = c.species[rows], c.action[rows]
-    at_it = c.pace[rows] == 0
     thinks = c.player[rows] == 0
     hunger = c.hunger[rows]
     fatigue = c.fatigue[rows]
-    safe = (c.threat[rows] == 0) & (state.tick - c.hurt_at[rows] > _CALM)
+    safe = (c.threat[rows] == 0) & (tick - c.hurt_at[rows] > _CALM)
     new_hunger = hunger + (tables.hunger[species] + tables.act_hunger[action] * at_it) * thinks
     new_fatigue = fatigue + (tables.fatigue[species] + tables.act_fatigue[action] * at_it) * thinks
     fear = c.fear[rows] + tables.act_fear[action] * at_it - 30 * safe

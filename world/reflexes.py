@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from world import tactics
 from world.combat import STRIKE_COOLDOWN, damage
 from world.commit import LOOK_UP, Commit
+from world.detail import may_decide
 from world.entities import Ints, Rows
 from world.events import Event
 from world.maths import TILE, clip
@@ -45,6 +46,8 @@ class Reflexes:
         c = state.columns
         n = c.high
         rows = (c.next_decision[:n] <= state.tick).nonzero()[0]
+        if state.far.count:
+            rows = rows[may_decide(state, rows)]
         rows = rows[(c.died[rows] < 0) & (c.downed_until[rows] < 0) & (c.player[rows] == 0)]
         if not rows.size:
             return
@@ -199,6 +202,8 @@ class Reflexes:
         rows = rows[tables.act_strikes[c.action[rows]] | tables.act_chases[c.action[rows]]]
         if not rows.size:
             return
+        if state.far.count:
+            self._commit.wake(c.target[rows].tolist())
         victims = c.rows_of(c.target[rows])
         lost = (victims < 0) | (c.died[victims] >= 0) | (c.downed_until[victims] >= 0)
         lost |= tables.shuns_floors[c.species[rows]] & (

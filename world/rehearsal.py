@@ -50,5 +50,6 @@ def rehearse(rules: Ruleset) -> None:
     movement.walk(state, paths, events)
     state.paint(4, 4, 1, 1, bytes([Tile.WALL]))
     paths.update(state.nav, state.refresh_nav())
+    movement.leap(state, paths, rows, np.full(rows.size, 3, dtype=np.int64), events)
     frames.Frames(state).frame((), full=False)
     situation(state, view, int(state.columns.id[0]), TILE)

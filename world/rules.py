@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgpack
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from foundation.strict import StrictModel
 from world.actions import (
     SYSTEM,
+    AttendBody,
     DespawnBody,
     GlobalBody,
     NameBody,
@@ -21,6 +22,7 @@ from world.actions import (
 )
 from world.commit import Commit
 from world.effects import (
+    Attend,
     Bear,
     Cooldown,
     Order,
@@ -68,20 +70,33 @@ def in_order(inputs: Iterable[Input]) -> tuple[list[Input], list[Rejection]]:
 
 
 class Rules:
-    """Applies inputs to one world."""
+    """Applies inputs to one world.
 
-    def __init__(self, state: State, view: View, commit: Commit) -> None:
+    `wake` makes near whoever of the ids is far, and returns how to undo it.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        view: View,
+        commit: Commit,
+        wake: Callable[[Sequence[int]], Callable[[], None]],
+    ) -> None:
         self._state = state
         self._view = view
         self._commit = commit
+        self._wake = wake
 
     def apply(self, value: Input) -> Accepted | Rejection:
         """Commit one well-formed input or say why not. Never raises; a rejection changes nothing."""
+        # Whoever acts or is meant is judged as it is now. A refusal is in no journal, so it must leave no trace.
+        meant = value.body.get("target", value.body.get("to"))
+        undo = self._wake([value.entity, meant] if type(meant) is int else [value.entity])
         result = self._judge(value)
-        if isinstance(result, Refusal):
-            return Rejection(value, result.code, result.reason)
-        wrong = self._commit.check(result.effects)
-        if wrong is not None:
+        wrong = result if isinstance(result, Refusal) else self._commit.check(result.effects)
+        if wrong is not None or isinstance(result, Refusal):
+            undo()
+            assert wrong is not None
             return Rejection(value, wrong.code, wrong.reason)
         creator = value.entity or _creator(value.proposer)
         born = self._commit.write(result.effects, creator, value.n)
@@ -190,9 +205,11 @@ class Rules:
             return Outcome((SetGlobal(body.key, body.value),))
         if isinstance(body, ResetBody):
             return self._reset(value, body)
-        if isinstance(body, (DespawnBody, NameBody)):
+        if isinstance(body, (DespawnBody, NameBody, AttendBody)):
             if self._state.row(value.entity) < 0:
                 return Refusal("no_such_entity", f"there is no entity {value.entity}")
+            if isinstance(body, AttendBody):
+                return Outcome((Attend(value.entity, self._state.tick + body.ticks),))
             if isinstance(body, NameBody):
                 return Outcome((Rename(value.entity, body.text),))
             return Outcome((Remove(value.entity),))

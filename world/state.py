@@ -14,6 +14,7 @@ from world.clock import DAY_TICKS
 from world.compiled import CompiledScene, GroupInfo, Place
 from world.entities import HOT, INDEX, NEVER, Columns, Ints, Rows
 from world.errors import StateError
+from world.far import Far
 from world.frame import TileChange
 from world.maths import MASK, TILE, mix
 from world.ruleset import Ruleset
@@ -70,6 +71,7 @@ class State:
         self.membership = 0
         self.names_changed: dict[int, str] = {}
         self.tile_changes: list[TileChange] = []
+        self.far = Far(self.columns)
         self._rows = hashing.RowHashes(self.columns)
         self._tiles_hash = hashing.map_hash(self.tiles, _TILES)
         self._nav_hash = hashing.map_hash(self.nav, _NAV)
@@ -98,10 +100,16 @@ class State:
         """Say that hot columns of the rows were written in place."""
         self._rows.hot_dirty[rows] = True
 
+    def touch(self, rows: Rows) -> None:
+        """Say that any columns of the rows were written in place."""
+        self._rows.hot_dirty[rows] = True
+        self._rows.cold_dirty[rows] = True
+
     def add(self, entity: int, values: Mapping[str, int], name: str = "", persona: str = "") -> int:
         """A new entity; returns its row. Raises ValueError if the id is taken or the world full."""
         row = self.columns.add(entity, values)
         self._rows.grown()
+        self.far.grown()
         self._rows.hot_dirty[row] = self._rows.cold_dirty[row] = True
         self.membership += 1
         if name:
@@ -113,6 +121,9 @@ class State:
 
     def remove(self, entity: int) -> None:
         """Take an entity out. Raises KeyError if there is none."""
+        row = self.columns.row_of(entity)
+        if row >= 0:
+            self.far.removed(row)
         self._rows.removed(self.columns.remove(entity))
         self.rename(entity, "")
         persona = self.personas.pop(entity, "")
@@ -195,7 +206,7 @@ class State:
             self._tiles_hash & MASK,
             self._nav_hash & MASK,
             self._names_hash,
-            self._small_hash,
+            self._small_hash + self.far.hash(),
         )
 
     def take_changed(self) -> Rows:
@@ -215,7 +226,7 @@ class State:
             hashing.map_hash(self.tiles, _TILES),
             hashing.map_hash(self.nav, _NAV),
             names,
-            self._small_parts(),
+            self._small_parts() + self.far.full_hash(),
         )
 
     # -- keeping -----------------------------------------------------------------------------
@@ -223,7 +234,7 @@ class State:
     def get_state(self) -> dict[str, Any]:
         """Arrays and plain values (str keys only), all copied; `from_state` lives on from it."""
         rules = self.rules
-        return {
+        state = {
             "layout": LAYOUT,
             "tick": self.tick,
             "seed": self.seed,
@@ -245,6 +256,10 @@ class State:
             "activities": list(rules.activity_names),
             "considerations": [c.name for c in rules.considerations],
         }
+        far = self.far.get_state()
+        if far["id"].size:
+            state["far"] = far
+        return state
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], rules: Ruleset) -> State:
@@ -266,6 +281,7 @@ class State:
             new.epoch = int(state["epoch"])
             nav = np.array(state["nav"], dtype=np.uint8, order="C")
             columns = Columns.from_state(state["rows"])
+            far = Far.from_state(state.get("far"), columns)
             names = {int(e): str(n) for e, n in state["names"]}
             personas = {int(e): str(k) for e, k in state["personas"]}
             new.globals = {str(k): int(v) for k, v in state["globals"].items()}
@@ -290,6 +306,7 @@ class State:
         heapq.heapify(new.births)
         new.nav = nav
         new.columns = columns
+        new.far = far
         new._rows = hashing.RowHashes(columns)
         new._nav_hash = hashing.map_hash(nav, _NAV)
         new.names = names

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from world import clock, frames, lives, movement, needs, reflexes
+from world import clock, detail, frames, lives, movement, needs, reflexes
 from world.commit import Commit
 from world.compiled import CompiledScene, GroupInfo, Place
 from world.effects import Bear
@@ -58,9 +58,10 @@ class World:
         self._state = state
         self._events: list[Event] = []
         self._view = View(state)
-        self._commit = Commit(state, self._view, self._events)
-        self._rules = Rules(state, self._view, self._commit)
         self._paths = Paths(state.nav)
+        self._detail = detail.Detail(state, self._paths, self._events)
+        self._commit = Commit(state, self._view, self._events, self._detail.wake_all)
+        self._rules = Rules(state, self._view, self._commit, self._detail.try_wake)
         self._frames = frames.Frames(state)
         self._reflexes = reflexes.Reflexes(state, self._view, self._commit)
         self._last_events: tuple[Event, ...] = ()
@@ -176,6 +177,25 @@ class World:
         return dict(self._state.globals)
 
     @property
+    def detail_tiles(self) -> int:
+        """How far around a player all are lived in full, in tiles; 0: everywhere, which is how a world begins.
+
+        It is the global `world.detail.KEY`, so an input sets it.
+        """
+        return self._detail.tiles
+
+    @property
+    def far(self) -> NDArray[np.bool_]:
+        """bool[columns.high]: who is lived in strides, and may be up to 100 ticks behind. A copy."""
+        lived: NDArray[np.bool_] = self._state.far.lived[: self._state.columns.high] >= 0
+        return lived
+
+    def is_far(self, entity: int) -> bool:
+        """Whether there is such an entity, and it is lived in strides."""
+        row = self._state.row(entity)
+        return row >= 0 and bool(self._state.far.lived[row] >= 0)
+
+    @property
     def player_starts(self) -> tuple[tuple[int, int], ...]:
         """Points in units where players enter."""
         return self._state.player_starts
@@ -218,10 +238,13 @@ class World:
             changed = state.refresh_nav()
             if changed.size:
                 self._paths.update(state.nav, changed)
+        self._detail.catch_up()
         if state.tick % reflexes.DECIDE_EVERY == 0:
             lives.pass_on(state, self._commit)
             self._view.refresh()
             self._reflexes.decide()
+        if state.tick % detail.LOOK_EVERY == 0:
+            self._detail.look()
         self._reflexes.act()
         movement.walk(state, self._paths, self._events)
         needs.drift(state, self._events)

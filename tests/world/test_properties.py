@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from world.detail import KEY
 from world.entities import COLUMNS, NEEDS
 from world.inputs import Input
 from world.maths import TILE
@@ -19,7 +20,7 @@ SLOW = settings(
 )
 KINDS = (
     "move", "attack", "use", "say", "wait", "flee", "rest", "work", "eat", "spawn", "despawn",
-    "tiles", "order", "global", "note", "name",
+    "tiles", "order", "global", "note", "name", "attend",
 )  # fmt: skip
 PROPOSERS = ("director", "client:a", "npc:1", "group:1", "builder")
 SPECIES = ("villager", "guard", "wolf", "vampire", "deer", "traveller", "well")
@@ -73,10 +74,11 @@ def plausible(draw: st.DrawFn) -> tuple[str, int, str, int, dict[str, Any]]:
             }
         ),
         "global": st.fixed_dictionaries(
-            {"key": st.sampled_from(["weather", "price"]), "value": st.integers(-5, 5)}
+            {"key": st.sampled_from(["weather", "price", KEY]), "value": st.integers(-5, 5)}
         ),
         "note": st.fixed_dictionaries({"text": st.text(min_size=1, max_size=9)}),
         "name": st.fixed_dictionaries({"text": st.text(max_size=9)}),
+        "attend": st.fixed_dictionaries({"ticks": st.integers(1, 90)}),
     }  # fmt: skip
     body = draw(bodies.get(kind, st.just({})))
     return kind, draw(who), draw(st.sampled_from(PROPOSERS)), draw(st.integers(0, 9)), body
@@ -123,13 +125,23 @@ def assert_bounds(world: World) -> None:
     assert ((c.action[rows] >= 0) & (c.action[rows] < len(world.ruleset.activities))).all()
 
 
+def lived_in(world: World, strides: bool) -> World:
+    """The same world, or one in which nobody is near for half a minute already."""
+    if strides:
+        world.step([Input("global", 0, "director", 0, {"key": KEY, "value": 12})])
+        for _ in range(47):
+            world.step()
+        assert world.far.any()
+    return world
+
+
 steps = st.lists(st.lists(plausible(), max_size=4), min_size=1, max_size=12)
 
 
 @SLOW
-@given(steps, st.integers(1, 60))
-def test_rules_never_leave_the_bounds_and_hashes_agree(make_world, steps, gap) -> None:
-    world = make_world()
+@given(steps, st.integers(1, 60), st.booleans())
+def test_rules_never_leave_the_bounds_and_hashes_agree(make_world, steps, gap, strides) -> None:
+    world = lived_in(make_world(), strides)
     for drafts in steps:
         result = world.step(aimed(world, drafts))
         assert result.hash == world.hash() == world.full_hash()
@@ -153,9 +165,9 @@ def test_hostile_inputs_are_rejected_and_change_nothing(make_world, inputs) -> N
 
 
 @SLOW
-@given(st.lists(plausible(), max_size=8))
-def test_rejected_inputs_leave_the_world_as_if_never_made(make_world, drafts) -> None:
-    world, twin = make_world(), make_world()
+@given(st.lists(plausible(), max_size=8), st.booleans())
+def test_rejected_inputs_leave_the_world_as_if_never_made(make_world, drafts, strides) -> None:
+    world, twin = lived_in(make_world(), strides), lived_in(make_world(), strides)
     result = world.step(aimed(world, drafts))
     again = twin.step(result.inputs)
     assert again.rejections == ()
@@ -177,9 +189,9 @@ def test_the_order_inputs_are_handed_in_does_not_matter(make_world, drafts, rand
 
 
 @settings(SLOW, max_examples=15)
-@given(steps, st.integers(0, 200))
-def test_a_restored_world_lives_on_hash_for_hash(make_world, steps, warmup) -> None:
-    world = make_world()
+@given(steps, st.integers(0, 200), st.booleans())
+def test_a_restored_world_lives_on_hash_for_hash(make_world, steps, warmup, strides) -> None:
+    world = lived_in(make_world(), strides)
     for _ in range(warmup):
         world.step()
     for drafts in steps:

@@ -1,0 +1,106 @@
+"""What a step costs when almost all are far from the one player there is, beside the same land lived in full."""
+
+from __future__ import annotations
+
+import gc
+import time
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks._crowded import SIDE, crowded
+from plugins.manager import build_ruleset
+from world.compiled import CompiledScene
+from world.detail import KEY, LOOK_EVERY
+from world.inputs import Input
+from world.world import World
+
+TILES: Final = 64
+"""Around a player all are lived in full within so many tiles: twice what a client sees."""
+_SETTLE: Final = 300
+"""Ticks lived before the two part, and again before they are timed: then a game hour of quiet is left before most go to work."""
+_HUNTERS: Final = ("wolf",)
+
+
+def rows(
+    *,
+    npcs: int = 10_000,
+    entities: int = 50_000,
+    ticks: int = 2_000,
+    seed: int = 7,
+    side: int = SIDE,
+) -> list[dict[str, Any]]:
+    """Result rows for the crowded land: without wolves and players, with one player in a town, and with all its wolves too.
+
+    Each land is lived twice side by side from the same state, with and without level of detail, in short turns,
+    so that whatever else the machine does falls on both. Milliseconds of the thread's own CPU time; `ratio` is full over far.
+    """
+    scene = crowded(npcs, entities - npcs, seed, side)
+    calm = replace(scene, spawns=tuple(s for s in scene.spawns if s.species not in _HUNTERS))
+    found: list[dict[str, Any]] = []
+    for name, land, players in (
+        ("nobody comes", calm, 0),
+        ("one player", calm, 1),
+        ("one player and wolves", scene, 1),
+    ):
+        found += _compared(name, land, players, ticks, seed)
+    return found
+
+
+def _compared(
+    name: str, scene: CompiledScene, players: int, ticks: int, seed: int
+) -> list[dict[str, Any]]:
+    full = World(scene, build_ruleset(), seed)
+    x, y = full.player_starts[0]
+    comes = {"species": "traveller", "x": x, "y": y, "player": True}
+    full.step([Input("spawn", 0, "director:join", n, comes) for n in range(players)])
+    for _ in range(_SETTLE - 1):
+        full.step()
+    far = World.from_state(full.get_state(), full.ruleset)
+    far.step([Input("global", 0, "director:detail", 0, {"key": KEY, "value": TILES})])
+    full.step()
+    for world in (full, far):
+        for _ in range(_SETTLE):
+            world.step()
+    gc.collect()
+    gc.freeze()
+    spent = np.zeros((2, ticks))
+    shown = np.zeros((2, ticks))
+    away = []
+    for start in range(0, ticks, LOOK_EVERY):
+        for i, world in enumerate((full, far)):
+            for k in range(start, min(ticks, start + LOOK_EVERY)):
+                began = time.thread_time()
+                world.step()
+                stepped = time.thread_time()
+                world.frame()
+                shown[i, k] = (time.thread_time() - stepped) * 1e3
+                spent[i, k] = (stepped - began) * 1e3
+        away.append(int(far.far.sum()))
+    gc.unfreeze()
+    living = int((full.columns.phase[: full.columns.high] >= 0).sum())
+
+    def row(metric: str, unit: str, ours: float, peer: float) -> dict[str, Any]:
+        return {
+            "metric": f"{name}: {metric}",
+            "unit": unit,
+            "value": round(ours, 3),
+            "peer": "all lived in full",
+            "peer_value": round(peer, 3),
+            "ratio": round(peer / ours, 2) if ours else None,
+        }
+
+    seconds = spent[:, : ticks // LOOK_EVERY * LOOK_EVERY].reshape(2, -1, LOOK_EVERY).mean(axis=2)
+    return [
+        {
+            "metric": f"{name}: far of {living} who live, mean",
+            "unit": "NPCs",
+            "value": round(float(np.mean(away))),
+        },
+        row("a step, mean", "ms", *spent.mean(axis=1)[::-1]),
+        row("a step, median of the means of eight", "ms", *np.median(seconds, axis=1)[::-1]),
+        row("a step, p50", "ms", *np.percentile(spent, 50, axis=1)[::-1]),
+        row("a step, p99", "ms", *np.percentile(spent, 99, axis=1)[::-1]),
+        row("a frame, mean", "ms", *shown.mean(axis=1)[::-1]),
+    ]
