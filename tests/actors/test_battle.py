@@ -318,3 +318,21 @@ def test_attention_goes_to_the_urgent_then_the_near_and_lets_the_stale_go() -> N
         (2, "time_of_day"),
     ]
     assert attention.pick(5, 500, lambda entities: [0] * len(entities)) == []
+
+
+def test_to_a_new_part_of_the_day_minds_turn_one_by_one_and_all_of_them() -> None:
+    def turned(seed: int) -> dict[int, int]:
+        attention = Attention(limit=200, seed=seed, spread=100)
+        attention.notice([Event(10, "time_of_day", 0, 0, {"name": "noon"})], set(range(1, 101)))
+        attention.notice([Event(10, "threat", 7, 9)], {7})
+        found = {}
+        for tick in range(10, 120):
+            for entity, _ in attention.pick(100, tick, lambda entities: [0] * len(entities)):
+                found[entity] = tick
+        return found
+
+    at = turned(3)
+    assert set(at) == set(range(1, 101))
+    assert at[7] == 10
+    assert max(list(at.values()).count(tick) for tick in at.values()) < 10
+    assert turned(3) == at != turned(4)
