@@ -114,6 +114,12 @@ class Attention:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def copy(self) -> Attention:
+        """One that goes its own way from here."""
+        other = Attention(self._limit, self._seed, self._spread)
+        other._waiting = dict(self._waiting)
+        return other
+
     def notice(self, events: Iterable[Event], minds: Collection[int]) -> None:
         """Note whom the events concern; a more urgent event takes a lesser one's place."""
         for event in events:

@@ -26,6 +26,7 @@ from actors.dispatch import Dispatcher
 from actors.errors import MailboxFull
 from actors.facts import about, public
 from actors.faults import Faults
+from actors.foresight import Foresight
 from actors.headless import HeadlessRun, VirtualClock
 from actors.inspection import Sort
 from actors.ledger import Ledger, StoreLike
@@ -53,6 +54,7 @@ from actors.settings import CompanySettings
 from actors.supervision import ChildSpec, Incident, RestartPolicy, Supervisor, supervise
 from actors.terrain_builder import BuilderCounts, TerrainBuilder
 from foundation.errors import UsageError
+from models.ahead import AskingAhead
 from models.prompts import SHIPPED, PromptBook
 from models.request import NO_PREFERENCE, Backend, Preference
 from world.compiled import CommonKnowledge, PersonaCard
@@ -100,6 +102,9 @@ class Company:
         faults: Faults | None = None,
     ) -> None:
         self.settings = settings or CompanySettings()
+        self._ahead: AskingAhead | None = None
+        if headless and backend is not None and self.settings.ahead_ticks:
+            backend = self._ahead = AskingAhead(backend)
         self.backend = backend
         self._prompts = prompts
         self._store = store
@@ -207,7 +212,11 @@ class Company:
         if self._store is not None:
             self._undo_synced = self._store.on_synced(self._synced)
         if self._headless:
-            self._run = HeadlessRun(ledger, self.dispatcher, self._clock, self.director)
+            foresight = None
+            if self._ahead is not None:
+                ticks = settings.ahead_ticks
+                foresight = Foresight(ledger, self.casting.asking, self._ahead, ticks)
+            self._run = HeadlessRun(ledger, self.dispatcher, self._clock, self.director, foresight)
             self.dispatcher.pump()
             return
         self._metronome = Metronome(self.director, ledger.pace)

@@ -38,6 +38,7 @@ class CompanySettings(StrictModel):
     speak_ticks: Count = 30
     plan_ticks: Count = 20
     patience_s: Seconds = 60.0
+    ahead_ticks: Annotated[int, Field(ge=0, le=24_000)] = 0
     turn_ticks: Annotated[int, Field(ge=0, le=24_000)] = 1000
     percepts_a_tick: Count = 8
     percepts_waiting: Count = 1024

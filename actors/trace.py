@@ -21,9 +21,9 @@ from world.world import World
 
 __all__ = ["FORMAT", "Recorder", "Trace", "Traced"]
 
-FORMAT: Final = 1
-_SHAKES: Final = frozenset({"tiles", "dam_broken", "spawned", "despawned", "recovered", "died"})
-"""Events after which nobody may be ahead: births, ends, moves without a way, the map."""
+FORMAT: Final = 2
+_SHAKES: Final = frozenset({"tiles", "dam_broken", "spawned", "recovered"})
+"""Events that nobody may be past or behind: births, moves without a way, the map."""
 MOST_CALLS: Final = 1_000_000
 
 Array = NDArray[np.int64]
@@ -34,9 +34,9 @@ class Trace:
     """A recorded run of `blocks` blocks of `every` ticks; all arrays int64.
 
     `beings` [n] are ids in the order in which they appeared; `species`, `groups` [n]. `x`, `y`, `there`
-    [blocks, n]: where each was at the beginning of each block (units), and whether in the world. `calls` [c, 6] has a row
-    a call: being's index, tick asked, tick due, prompt tokens, completion tokens, and the call before that
-    it had to wait for (-1: none). `links` [l, 3]: in that block, a being looked at, followed or was hurt by another. `barriers` [b]:
+    [blocks, n]: where each was at the beginning of each block (units), and whether in the world. `calls` [c, 7] has a row
+    a call: being's index, tick asked, tick due, prompt tokens, those of them behind what begins the being's last
+    prompt, too, completion tokens, and the call before that it had to wait for (-1: none). `links` [l, 3]: in that block, a being looked at, followed or was hurt by another. `barriers` [b]:
     blocks that begin only when everyone has come so far.
     """
 
@@ -90,16 +90,16 @@ class _Company(Protocol):
 class Recorder:
     """Follows a headless company from its first tick.
 
-    `count(messages)` and `count_reply(text)` give tokens, as the model that is meant would.
+    `tokens(messages)` and `count_reply(text)` give tokens, as the model that is meant would.
     """
 
     def __init__(
         self,
-        count: Callable[[Sequence[Message]], int],
+        tokens: Callable[[Sequence[Message]], Sequence[int]],
         count_reply: Callable[[str], int],
         every: int = 4,
     ) -> None:
-        self._count, self._count_reply, self._every = count, count_reply, every
+        self._tokens, self._count_reply, self._every = tokens, count_reply, every
         self._company: _Company | None = None
         self._index: dict[int, int] = {}
         self._species: list[int] = []
@@ -108,6 +108,7 @@ class Recorder:
         self._calls: list[list[int]] = []
         self._by_request: dict[int, int] = {}
         self._last: dict[int, int] = {}
+        self._prompts: dict[int, Array] = {}
         self._links: set[tuple[int, int, int]] = set()
         self._barriers: set[int] = set()
         self._tick = 0
@@ -154,7 +155,10 @@ class Recorder:
         being = self._index.get(entity)
         if being is None:
             return
-        row = [being, question.asked, question.due, self._count(request.messages), 1]
+        prompt = np.array(self._tokens(request.messages), dtype=np.int64)
+        fresh = prompt.size - _common(self._prompts.get(being), prompt)
+        self._prompts[being] = prompt
+        row = [being, question.asked, question.due, prompt.size, fresh, 1]
         self._by_request[request.id] = len(self._calls)
         self._calls.append([*row, self._last.get(being, -1)])
         self._last[being] = len(self._calls) - 1
@@ -167,7 +171,7 @@ class Recorder:
         """Note how long a reply was."""
         call = self._by_request.pop(request_id, None)
         if call is not None:
-            self._calls[call][4] = max(1, self._count_reply(text))
+            self._calls[call][5] = max(1, self._count_reply(text))
 
     def trace(self) -> Trace:
         """What was recorded."""
@@ -179,7 +183,7 @@ class Recorder:
                 out[at, : columns[which].size] = columns[which]
             return out
 
-        calls = np.array(self._calls, dtype=np.int64).reshape(-1, 6)
+        calls = np.array(self._calls, dtype=np.int64).reshape(-1, 7)
         links = np.array(sorted(self._links), dtype=np.int64).reshape(-1, 3)
         return Trace(
             every=self._every,
@@ -215,6 +219,15 @@ class Recorder:
         for column, values in zip(columns, (c.x[rows], c.y[rows], 1), strict=True):
             column[at] = values
         self._places.append((columns[0], columns[1], columns[2]))
+
+
+def _common(before: Array | None, prompt: Array) -> int:
+    """How many tokens both begin with; the last one of a prompt is always read."""
+    if before is None:
+        return 0
+    size = min(before.size, prompt.size - 1)
+    differ = np.flatnonzero(before[:size] != prompt[:size])
+    return int(differ[0]) if differ.size else size
 
 
 @dataclass(slots=True)

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from actors.company import Company
 from actors.settings import CompanySettings
 from actors.trace import Recorder, Trace, Traced
 from benchmarks import _server
 from benchmarks._machine import machine
-from benchmarks._replay import First, Replay, Replayed, Schedule
+from benchmarks._replay import Replay, Replayed, Schedule
 from benchmarks._server import SLOTS, Batching, Curve, Unlimited
 from benchmarks.llm import find
 from greenroom import worlds
@@ -20,7 +22,7 @@ from models import house
 from models.request import Message
 from models.scripted import ScriptedBackend
 from plugins.manager import load_builtin_and_installed
-from world.influence import Influence, fastest, reaches
+from world.influence import Influence
 from world.ruleset import Ruleset
 from world.world import World
 
@@ -29,13 +31,13 @@ TICKS = 1200
 CROWDS = ((25, 1.3), (500, 2.5))
 ORACLE_SHARE = 0.85
 _MANY = 4096
-FIRSTS: tuple[First, ...] = ("asked first", "least advanced")
+
 
 log = logging.getLogger("greenroom.bench")
 
 
-def counters() -> tuple[Callable[[Sequence[Message]], int], Callable[[str], int]]:
-    """Tokens of a prompt and of a reply, by the house model's own template and tokenizer."""
+def counters() -> tuple[Callable[[Sequence[Message]], Sequence[int]], Callable[[str], int]]:
+    """The tokens of a prompt, and how many a reply has, by the house model's own template and tokenizer."""
     from models.llama.library import LogTail, Model
     from models.llama.settings import EngineSettings
     from models.llama.template import ChatTemplate
@@ -43,7 +45,7 @@ def counters() -> tuple[Callable[[Sequence[Message]], int], Callable[[str], int]
     model = Model(house.path(), EngineSettings(gpu_layers=0), LogTail())
     template = ChatTemplate(model.template(), model.vocabulary)
     return (
-        lambda messages: len(template.tokens([(m["role"], m["content"]) for m in messages])),
+        lambda messages: template.tokens([(m["role"], m["content"]) for m in messages]),
         lambda text: len(model.vocabulary.tokenise(text, control=False)) + 1,
     )
 
@@ -78,14 +80,17 @@ def record(npcs: int, ticks: int) -> Trace:
 
 def influence_of(trace: Trace, ruleset: Ruleset) -> Influence:
     """The rule over a trace."""
+    asks = np.zeros((trace.blocks, trace.beings.size), dtype=bool)
+    asks[np.maximum(0, trace.calls[:, 1] - 1) // trace.every, trace.calls[:, 0]] = True
     return Influence(
         trace.x,
         trace.y,
         trace.species,
         trace.there.astype(bool),
         trace.groups,
-        reaches(ruleset),
-        fastest(ruleset) * trace.every,
+        asks,
+        ruleset,
+        trace.every,
     )
 
 
@@ -96,8 +101,7 @@ def replay(
     influence: Influence | None = None,
     *,
     unlimited: bool = False,
-    firsts: Sequence[First] = FIRSTS,
-) -> tuple[Replayed, First]:
+) -> Replayed:
     """A replay, in the best of the queue's orders, and which that was."""
     tried = []
     for first in firsts:

@@ -215,7 +215,7 @@ class World:
             else:
                 rejections.append(outcome)
         if state.tick % NAV_INTERVAL == 0 and state.refresh_nav():
-            self._paths.reset(state.nav)
+            self._paths = Paths(state.nav)
         if state.tick % reflexes.DECIDE_EVERY == 0:
             lives.pass_on(state, self._commit)
             self._view.refresh()
@@ -277,6 +277,13 @@ class World:
     def get_state(self) -> dict[str, Any]:
         """Arrays and plain values with which `from_state` lives on, hash for hash."""
         return self._state.get_state()
+
+    def fork(self) -> World:
+        """A world that goes its own way from here; the same inputs lead both to the same states."""
+        other = World.from_state(self.get_state(), self._state.rules)
+        # What is known of ways is a pure function of the map, and a changed map gets its own.
+        other._paths = self._paths
+        return other
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], ruleset: Ruleset) -> World:
