@@ -146,6 +146,7 @@ class Company:
         self._about = about(world, server)
         self._metronome: Metronome | None = None
         self._run: HeadlessRun | None = None
+        self._foresight: Foresight | None = None
         self._undo_synced: Callable[[], None] = lambda: None
         self._started = False
         self._stopped = False
@@ -453,6 +454,7 @@ class Company:
                 "model_intents": self.coordinator_mind.model_intents,
                 "late": self.coordinator_mind.late,
             },
+            "ahead": self._foresight.status() if self._foresight is not None else {},
             "builder_did": asdict(self.builder_counts),
             "pipeline_did": asdict(self.pipeline_counts),
             "kinds": {name: asdict(kind) for name, kind in self.dispatcher.metrics().items()},

@@ -61,6 +61,11 @@ class Foresight:
         self._fork: _Fork | None = None
         self.forks = self.steps = 0
 
+    def status(self) -> dict[str, int]:
+        """Calls asked ahead, claimed and in vain, forks made and steps lived in them."""
+        counts = self._backend.counts()
+        return {**counts, "forks": self.forks, "steps": self.steps}
+
     def look(self, stop: Callable[[], bool]) -> None:
         """Live the fork on and ask, until `stop()` or as far as it goes."""
         ledger, backend = self._ledger, self._backend

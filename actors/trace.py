@@ -1,4 +1,4 @@
-"""A trace of a headless run: who was asked what and when, where everyone was, who looked at whom.
+"""A trace of a headless run: who was asked what, when and where, and what each call had to wait for.
 
 The file is numpy's npz (see `Trace` for its arrays). It is what schedules are compared over without living
 the run again.
@@ -19,43 +19,35 @@ from models.errors import ModelError
 from models.request import Backend, Handle, Listener, Message, ModelRequest, Reply
 from world.world import World
 
-__all__ = ["FORMAT", "Recorder", "Trace", "Traced"]
+__all__ = ["COLUMNS", "FORMAT", "Recorder", "Trace", "Traced", "common"]
 
-FORMAT: Final = 2
-_SHAKES: Final = frozenset({"tiles", "dam_broken", "spawned", "recovered"})
-"""Events that nobody may be past or behind: births, moves without a way, the map."""
+FORMAT: Final = 1
 MOST_CALLS: Final = 1_000_000
+COLUMNS: Final = ("being", "asked", "due", "x", "y", "prompt", "fresh", "reply")
 
 Array = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A recorded run of `blocks` blocks of `every` ticks; all arrays int64.
+    """A recorded run of `ticks` ticks; all arrays int64.
 
-    `beings` [n] are ids in the order in which they appeared; `species`, `groups` [n]. `x`, `y`, `there`
-    [blocks, n]: where each was at the beginning of each block (units), and whether in the world. `calls` [c, 7] has a row
-    a call: being's index, tick asked, tick due, prompt tokens, those of them behind what begins the being's last
-    prompt, too, completion tokens, and the call before that it had to wait for (-1: none). `links` [l, 3]: in that block, a being looked at, followed or was hurt by another. `barriers` [b]:
-    blocks that begin only when everyone has come so far.
+    `calls` [c, 8] has a row a call, in the order asked, by COLUMNS: the being's id, the tick it was asked at
+    and the one its answer was due in, where it was (units), its prompt's tokens, those of them behind
+    what the being's last prompt begins with, too, and its reply's tokens. `waits` [w, 2] holds pairs (call, earlier call): the
+    answer of the earlier one could have changed what the later one asks, and had been due by then. It could
+    where the asker is the same being, or in the meantime followed, threatened or hurt, was told of in its panel by name,
+    or did so with one of whom that holds. What another one stands behind is left out.
     """
 
-    every: int
     ticks: int
-    beings: Array
-    species: Array
-    groups: Array
-    x: Array
-    y: Array
-    there: Array
     calls: Array
-    links: Array
-    barriers: Array
+    waits: Array
 
-    @property
-    def blocks(self) -> int:
-        """How many blocks were lived."""
-        return int(self.x.shape[0])
+    def column(self, name: str) -> list[int]:
+        """A column of `calls`, by its name in COLUMNS."""
+        out: list[int] = self.calls[:, COLUMNS.index(name)].tolist()
+        return out
 
     def write(self, path: Path) -> Path:
         """Write the file, whole or not at all."""
@@ -74,12 +66,9 @@ class Trace:
                 kept = {name: found[name] for name in found.files}
         except (OSError, ValueError) as error:
             raise UsageError(f"{path} is no trace: {error}", "record one anew") from error
-        names = {f.name for f in fields(cls)}
-        if int(kept.get("format", -1)) != FORMAT or not names <= kept.keys():
+        if int(kept.get("format", -1)) != FORMAT or not {"ticks", "calls", "waits"} <= kept.keys():
             raise UsageError(f"{path} is no trace of format {FORMAT}", "record one anew")
-        whole = {name: kept[name] for name in names}
-        whole |= {name: int(kept[name]) for name in ("every", "ticks")}
-        return cls(**whole)
+        return cls(int(kept["ticks"]), kept["calls"], kept["waits"])
 
 
 class _Company(Protocol):
@@ -88,7 +77,7 @@ class _Company(Protocol):
 
 
 class Recorder:
-    """Follows a headless company from its first tick.
+    """Follows a headless company in lock-step from its first tick.
 
     `tokens(messages)` and `count_reply(text)` give tokens, as the model that is meant would.
     """
@@ -97,43 +86,39 @@ class Recorder:
         self,
         tokens: Callable[[Sequence[Message]], Sequence[int]],
         count_reply: Callable[[str], int],
-        every: int = 4,
     ) -> None:
-        self._tokens, self._count_reply, self._every = tokens, count_reply, every
+        self._tokens, self._count_reply = tokens, count_reply
         self._company: _Company | None = None
-        self._index: dict[int, int] = {}
-        self._species: list[int] = []
-        self._groups: list[int] = []
-        self._places: list[tuple[Array, Array, Array]] = []
         self._calls: list[list[int]] = []
+        self._waits: list[tuple[int, ...]] = []
         self._by_request: dict[int, int] = {}
-        self._last: dict[int, int] = {}
         self._prompts: dict[int, Array] = {}
-        self._links: set[tuple[int, int, int]] = set()
-        self._barriers: set[int] = set()
+        self._due: dict[int, list[int]] = {}
+        # The calls whose answers have come to bear on a being.
+        self._bears: dict[int, frozenset[int]] = {}
         self._tick = 0
 
     def follow(self, company: _Company) -> None:
         """Take the company whose run this is; it must not have lived a tick."""
         self._company = company
-        self._sample(company.ledger.world)
 
     def ticked(self, world: World) -> None:
         """Note what a tick did; call it after each."""
-        tick = self._tick = world.tick
-        block = (tick - 1) // self._every
+        if self._tick == world.tick:
+            return
+        self._tick = world.tick
+        # An answer is heeded in the tick it is due in: what was followed then may be followed for it.
+        for call in self._due.pop(world.tick, ()):
+            being = self._calls[call][0]
+            self._bears[being] = (self._bears_on(being) - set(self._waits[call])) | {call}
         for event in world.frame().events:
-            if event.kind in _SHAKES:
-                self._barriers.update((block, block + 1))
             if event.entity and event.target:
-                self._link(block, event.target, event.entity)
-                self._link(block, event.entity, event.target)
+                self._read(event.target, event.entity)
+                self._read(event.entity, event.target)
         c = world.columns
         rows = np.flatnonzero((c.id[: c.high] != 0) & (c.target[: c.high] > 0))
-        for a, b in zip(c.id[rows].tolist(), c.target[rows].tolist(), strict=True):
-            self._link(block, a, b)
-        if tick % self._every == 0:
-            self._sample(world)
+        for reader, read in zip(c.id[rows].tolist(), c.target[rows].tolist(), strict=True):
+            self._read(reader, read)
 
     def asked(self, request: ModelRequest) -> None:
         """Note a call, which belongs to the open question of whoever asks."""
@@ -147,81 +132,58 @@ class Recorder:
         if not open_ or len(self._calls) >= MOST_CALLS:
             return
         question, world = open_[-1], ledger.world
-        entity = question.entity
+        self.ticked(world)
+        being = question.entity
+        c = world.columns
         if asked == "plan":  # of a group: its first member stands for it
-            c = world.columns
-            members = c.id[np.flatnonzero((c.group[: c.high] == entity) & (c.died[: c.high] < 0))]
-            entity = int(members.min()) if members.size else 0
-        being = self._index.get(entity)
-        if being is None:
+            members = c.id[np.flatnonzero((c.group[: c.high] == being) & (c.died[: c.high] < 0))]
+            being = int(members.min()) if members.size else 0
+        row, panel = c.row_of(being), world.situation(being)
+        if row < 0:
             return
-        prompt = np.array(self._tokens(request.messages), dtype=np.int64)
-        fresh = prompt.size - _common(self._prompts.get(being), prompt)
-        self._prompts[being] = prompt
-        row = [being, question.asked, question.due, prompt.size, fresh, 1]
-        self._by_request[request.id] = len(self._calls)
-        self._calls.append([*row, self._last.get(being, -1)])
-        self._last[being] = len(self._calls) - 1
-        panel = world.situation(entity)
-        block = max(0, (question.asked - 1) // self._every)
         for near in panel.near if panel is not None else ():
-            self._link(block, entity, near.id)
+            self._read(being, near.id)
+        prompt = np.array(self._tokens(request.messages), dtype=np.int64)
+        fresh = prompt.size - common(self._prompts.get(being), prompt)
+        self._prompts[being] = prompt
+        call = self._by_request[request.id] = len(self._calls)
+        self._calls.append(
+            [
+                being,
+                question.asked,
+                question.due,
+                int(c.x[row]),
+                int(c.y[row]),
+                prompt.size,
+                fresh,
+                1,
+            ]
+        )
+        self._waits.append(tuple(sorted(self._bears_on(being))))
+        self._due.setdefault(question.due, []).append(call)
 
     def answered(self, request_id: int, text: str) -> None:
         """Note how long a reply was."""
         call = self._by_request.pop(request_id, None)
         if call is not None:
-            self._calls[call][5] = max(1, self._count_reply(text))
+            self._calls[call][-1] = max(1, self._count_reply(text))
 
     def trace(self) -> Trace:
         """What was recorded."""
-        n, blocks = len(self._index), max(1, self._tick // self._every)
+        calls = np.array(self._calls, dtype=np.int64).reshape(-1, len(COLUMNS))
+        pairs = [(call, before) for call, waits in enumerate(self._waits) for before in waits]
+        return Trace(self._tick, calls, np.array(pairs, dtype=np.int64).reshape(-1, 2))
 
-        def wide(which: int) -> Array:
-            out: Array = np.zeros((blocks, n), dtype=np.int64)
-            for at, columns in enumerate(self._places[:blocks]):
-                out[at, : columns[which].size] = columns[which]
-            return out
+    def _bears_on(self, being: int) -> frozenset[int]:
+        return self._bears.get(being, frozenset())
 
-        calls = np.array(self._calls, dtype=np.int64).reshape(-1, 7)
-        links = np.array(sorted(self._links), dtype=np.int64).reshape(-1, 3)
-        return Trace(
-            every=self._every,
-            ticks=blocks * self._every,
-            beings=np.array(list(self._index), dtype=np.int64),
-            species=np.array(self._species, dtype=np.int64),
-            groups=np.array(self._groups, dtype=np.int64),
-            x=wide(0),
-            y=wide(1),
-            there=wide(2),
-            calls=calls[calls[:, 2] <= blocks * self._every],
-            links=links[links[:, 0] < blocks],
-            barriers=np.array(sorted(b for b in self._barriers if b < blocks), dtype=np.int64),
-        )
-
-    def _link(self, block: int, reader: int, read: int) -> None:
-        a, b = self._index.get(reader), self._index.get(read)
-        if a is not None and b is not None and a != b:
-            self._links.add((block, a, b))
-
-    def _sample(self, world: World) -> None:
-        c = world.columns
-        rows = np.flatnonzero(c.id[: c.high] != 0)
-        rows = rows[world.ruleset.tables.alive[c.species[rows]]]
-        for row in rows.tolist():
-            entity = int(c.id[row])
-            if entity not in self._index:
-                self._index[entity] = len(self._index)
-                self._species.append(int(c.species[row]))
-                self._groups.append(int(c.group[row]))
-        at = [self._index[int(entity)] for entity in c.id[rows]]
-        columns: list[Array] = [np.zeros(len(self._index), dtype=np.int64) for _ in range(3)]
-        for column, values in zip(columns, (c.x[rows], c.y[rows], 1), strict=True):
-            column[at] = values
-        self._places.append((columns[0], columns[1], columns[2]))
+    def _read(self, reader: int, read: int) -> None:
+        bears = self._bears.get(read)
+        if bears and not bears <= self._bears_on(reader):
+            self._bears[reader] = self._bears_on(reader) | bears
 
 
-def _common(before: Array | None, prompt: Array) -> int:
+def common(before: Array | None, prompt: Array) -> int:
     """How many tokens both begin with; the last one of a prompt is always read."""
     if before is None:
         return 0

@@ -63,6 +63,15 @@ class Curve:
             ) from error
 
 
+STATED = Curve(
+    "250m, stated: Xeon with AMX, two cores",
+    True,
+    (1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+    (0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.25, 0.4, 0.7, 1.3),
+    0.0,
+)
+"""Placeholder."""
+
 FLAT = Curve("flat (stated, not measured)", False, (1, 64, 512), (0.008, 0.008, 0.016), 0.0)
 """For comparison only: a step takes as long with 64 rows as with one, as where memory is the limit."""
 
@@ -127,7 +136,9 @@ class _Job:
 class Server(Protocol):
     """Takes calls, and tells which are answered next, and when."""
 
-    def submit(self, call: int, prompt: int, reply: int, key: tuple[int, ...]) -> None: ...
+    def submit(
+        self, call: int, prompt: int, kept: int, reply: int, key: tuple[int, ...]
+    ) -> None: ...
 
     def next(self) -> list[int]: ...
 
@@ -139,7 +150,7 @@ class Server(Protocol):
 
 
 class Batching:
-    """The stated server: the lowest key is taken into a slot first; no prefix is shared or kept."""
+    """The stated server: the lowest key is taken into a slot first, and what a call says is `kept` isn't read anew."""
 
     def __init__(self, curve: Curve, slots: int = SLOTS, chunk: int = CHUNK) -> None:
         self._curve, self._slots, self._chunk = curve, slots, chunk
@@ -158,10 +169,16 @@ class Batching:
         """Slots in use, over the time in which any were."""
         return self._row_time / self._time if self._time else 0.0
 
-    def submit(self, call: int, prompt: int, reply: int, key: tuple[int, ...]) -> None:
+    def submit(self, call: int, prompt: int, kept: int, reply: int, key: tuple[int, ...]) -> None:
         """Queue a call of so many tokens."""
         self._n += 1
-        heapq.heappush(self._queue, (key, self._n, _Job(call, prompt, reply)))
+        heapq.heappush(self._queue, (key, self._n, _Job(call, prompt, reply, kept)))
+
+    def cancel(self, call: int) -> None:
+        """Let go of a call that is queued or in a slot."""
+        self._queue = [waiting for waiting in self._queue if waiting[2].call != call]
+        heapq.heapify(self._queue)
+        self._active = [job for job in self._active if job.call != call]
 
     def next(self) -> list[int]:
         """Step until something is answered; [] when there is nothing to do."""
@@ -217,10 +234,10 @@ class Unlimited:
         """Not counted."""
         return 0.0
 
-    def submit(self, call: int, prompt: int, reply: int, key: tuple[int, ...]) -> None:
+    def submit(self, call: int, prompt: int, kept: int, reply: int, key: tuple[int, ...]) -> None:
         """Begin it now."""
         alone = Batching(self._curve, slots=1)
-        alone.submit(call, prompt, reply, ())
+        alone.submit(call, prompt, kept, reply, ())
         alone.next()
         heapq.heappush(self._due, (self._time + alone.now, call))
 

@@ -1,42 +1,40 @@
-"""Out of order against lock-step: a recorded run of the valley replayed over a stated model server."""
+"""A headless run that asks ahead against one in lock-step: the valley, lived over a stated model server."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from actors.company import Company
 from actors.settings import CompanySettings
 from actors.trace import Recorder, Trace, Traced
-from benchmarks import _server
+from benchmarks import _replay, _server
 from benchmarks._machine import machine
-from benchmarks._replay import Replay, Replayed, Schedule
+from benchmarks._served import Served, waits_for
 from benchmarks._server import SLOTS, Batching, Curve, Unlimited
-from benchmarks.llm import find
+from foundation.errors import GreenroomError
 from greenroom import worlds
+from greenroom.headless import AHEAD_TICKS
 from models import house
 from models.request import Message
-from models.scripted import ScriptedBackend
 from plugins.manager import load_builtin_and_installed
-from world.influence import Influence
-from world.ruleset import Ruleset
 from world.world import World
 
-TICKS = 1200
-"""Somewhat more than a game hour: morning comes at tick 1,000, and all are asked."""
-CROWDS = ((25, 1.3), (500, 2.5))
+CROWDS = ((25, 24_000, 1.3), (500, 6_000, 2.5))
+"""NPCs, ticks at scale 1 (a day is 24,000, from six in the morning), and the least that is promised over lock-step."""
 ORACLE_SHARE = 0.85
 _MANY = 4096
 
-
 log = logging.getLogger("greenroom.bench")
 
+Tokens = tuple[Callable[[Sequence[Message]], Sequence[int]], Callable[[str], int]]
 
-def counters() -> tuple[Callable[[Sequence[Message]], Sequence[int]], Callable[[str], int]]:
+
+def tokens() -> Tokens:
     """The tokens of a prompt, and how many a reply has, by the house model's own template and tokenizer."""
     from models.llama.library import LogTail, Model
     from models.llama.settings import EngineSettings
@@ -50,66 +48,73 @@ def counters() -> tuple[Callable[[Sequence[Message]], Sequence[int]], Callable[[
     )
 
 
-def record(npcs: int, ticks: int) -> Trace:
-    """A headless run of the valley in which every mind whose situation changes is asked.
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """What a run came to: seconds of the server's time, slots in use over them, and how it was asked."""
 
-    Nobody waits for a free place among the questions, so that no mind's turn hangs on another's.
+    seconds: float
+    slots: float
+    state_hash: int
+    calls: int
+    in_vain: int
+    forks: int
+    steps_ahead: int
+    wall_s: float
+
+
+def live(
+    npcs: int, ticks: int, ahead: int, curve: Curve, count: Tokens, recorder: Recorder | None = None
+) -> Lived:
+    """Live the valley over a simulated server, `ahead` ticks ahead (0: in lock-step).
+
+    Every mind whose situation changes is asked: none waits for a free place among the questions.
     """
     plugins = load_builtin_and_installed()
     ruleset = plugins.ruleset()
     scene = worlds.compiled("valley", ruleset, None, npcs)
-    recorder = Recorder(*counters())
-    backend = ScriptedBackend()
+    served = Served(curve, *count)
     company = Company(
         World(scene, ruleset, scene.seed),
         personas=scene.personas,
-        backend=Traced(backend, recorder),
-        settings=CompanySettings(decisions=_MANY, percepts_a_tick=_MANY, percepts_waiting=_MANY),
+        backend=served if recorder is None else Traced(served, recorder),
+        settings=CompanySettings(
+            decisions=_MANY, percepts_a_tick=_MANY, percepts_waiting=_MANY, ahead_ticks=ahead
+        ),
         headless=True,
         prompts=plugins.prompt_book(),
         common=scene.common,
     )
-    try:
-        with company:
+    waits_for(served, company)
+    began = time.perf_counter()
+    with company:
+        if recorder is not None:
             recorder.follow(company)
-            company.run_headless(ticks, recorder.ticked)
-    finally:
-        backend.close()
-    return recorder.trace()
-
-
-def influence_of(trace: Trace, ruleset: Ruleset) -> Influence:
-    """The rule over a trace."""
-    asks = np.zeros((trace.blocks, trace.beings.size), dtype=bool)
-    asks[np.maximum(0, trace.calls[:, 1] - 1) // trace.every, trace.calls[:, 0]] = True
-    return Influence(
-        trace.x,
-        trace.y,
-        trace.species,
-        trace.there.astype(bool),
-        trace.groups,
-        asks,
-        ruleset,
-        trace.every,
+        company.run_headless(ticks, recorder.ticked if recorder is not None else None)
+        seconds, wall = served.server.now, time.perf_counter() - began
+        looked = company.status()["ahead"]
+        state_hash = company.ledger.world.hash()
+    served.close()
+    return Lived(
+        seconds,
+        served.server.rows,
+        state_hash,
+        served.calls,
+        int(looked.get("in_vain", 0)),
+        int(looked.get("forks", 0)),
+        int(looked.get("steps", 0)),
+        wall,
     )
 
 
-def replay(
-    trace: Trace,
-    schedule: Schedule,
-    curve: Curve,
-    influence: Influence | None = None,
-    *,
-    unlimited: bool = False,
-) -> Replayed:
-    """A replay, in the best of the queue's orders, and which that was."""
-    tried = []
-    for first in firsts:
-        server = Unlimited(curve) if unlimited else Batching(curve)
-        tried.append((Replay(trace, schedule, server, influence, first).run(), first))
-        if unlimited:
-            break
-    return min(tried, key=lambda pair: pair[0].seconds)
+def curve_of(threads: int) -> tuple[Curve, str]:
+    """Step times of the 250M model measured here where its file is, else the stated ones; and a note which."""
+    from benchmarks.llm import find
+
+    try:
+        path = find.model("250m")
+    except GreenroomError as error:
+        return _server.STATED, f"no 250M model here ({error}): the stated step times are used"
+    return _server.measure(path, threads), "step times measured on the 250M model, here and now"
 
 
 def run(
@@ -118,84 +123,94 @@ def run(
     threads: int | None = None,
     measured: list[Path] | None = None,
 ) -> dict[str, Any]:
-    """Record at 25 and at 500 NPCs, and replay over the step times of a 250M model on this machine.
+    """Live the valley in lock-step and asking ahead, with 25 and with 500 NPCs, over the step times of a 250M model.
 
-    `measured` names files with step times (see `Curve`) to replay over in place of measuring. Returns {bench,
-    machine, results, curves, replays, notes}. The bounds are on the measured curve; the flat one is stated
-    beside it as information. Recorded are `scale` times 1,200 ticks, in which morning comes at tick 1,000.
+    `measured` names files with step times (see `Curve`) to live over in place of measuring. Returns {bench,
+    machine, results, curves, replays, notes}. Only the server's time is counted. The oracles are replays of
+    the trace of the run in lock-step. `scale` shortens the runs.
     """
+    notes: list[str] = []
     if measured:
         curves = [Curve.read(path) for path in measured]
     else:
-        curves = [_server.measure(find.model("250m"), threads or 2)]
-    ruleset = load_builtin_and_installed().ruleset()
+        curve, note = curve_of(threads or 2)
+        curves = [curve]
+        notes.append(note)
+    count = tokens()
     results: list[dict[str, Any]] = []
     replays: list[dict[str, Any]] = []
-    notes: list[str] = []
-    for npcs, at_least in CROWDS:
-        log.info("recording %d NPCs", npcs)
-        trace = record(npcs, max(1040, round(TICKS * scale)))
-        if not len(trace.calls):
-            notes.append(f"{npcs} NPCs: nobody was asked anything in {trace.ticks} ticks")
-            continue
-        influence = influence_of(trace, ruleset)
-        for curve in [*curves, _server.FLAT]:
-            log.info("%d NPCs over %s", npcs, curve.name)
-            ours, first = replay(trace, "out of order", curve, influence)
-            lock, _ = replay(trace, "lock-step", curve)
-            best, _ = replay(trace, "oracle", curve)
-            alone, _ = replay(trace, "oracle", curve, unlimited=True)
-            replays.append(
-                {
-                    "npcs": npcs,
-                    "curve": curve.name,
-                    "calls": len(trace.calls),
-                    "prompt_tokens": int(trace.calls[:, 3].sum()),
-                    "reply_tokens": int(trace.calls[:, 4].sum()),
-                    "lock_step_s": lock.seconds,
-                    "out_of_order_s": ours.seconds,
-                    "oracle_s": best.seconds,
-                    "critical_path_s": alone.seconds,
-                    "slots_used": {
-                        "lock-step": lock.slots,
-                        "out of order": ours.slots,
-                        "oracle": best.slots,
-                    },
-                    "queue": first,
-                }
-            )
-            if curve is _server.FLAT:
-                notes.append(
-                    f"{npcs} NPCs over the {curve.name} curve, for information: "
-                    f"{lock.seconds / ours.seconds:.2f} times lock-step, the oracle "
-                    f"{lock.seconds / best.seconds:.2f}"
-                )
-                continue
-            results.append(
-                {
-                    "metric": f"model time out of order, {npcs} NPCs, {SLOTS} slots",
-                    "unit": "s",
-                    "value": round(ours.seconds, 3),
-                    "peer": "lock-step",
-                    "peer_value": round(lock.seconds, 3),
-                    "ratio": round(lock.seconds / ours.seconds, 3),
-                    "at_least": at_least,
-                    "note": f"the oracle is {lock.seconds / best.seconds:.2f} times as fast as lock-step",
-                }
-            )
-            results.append(
-                {
-                    "metric": f"share of the slot-limited oracle, {npcs} NPCs",
-                    "unit": "share",
-                    "value": round(best.seconds / ours.seconds, 3),
-                    "at_least": ORACLE_SHARE,
-                }
-            )
+    for npcs, day, at_least in CROWDS:
+        ticks = max(1_500, round(day * scale))
+        for curve in curves:
+            log.info("%d NPCs, %d ticks over %s: in lock-step", npcs, ticks, curve.name)
+            recorder = Recorder(*count)
+            lock = live(npcs, ticks, 0, curve, count, recorder)
+            log.info("asking ahead")
+            ours = live(npcs, ticks, AHEAD_TICKS, curve, count)
+            trace = recorder.trace()
+            found = judged(npcs, at_least, curve, lock, ours, trace)
+            results += found[0]
+            replays.append(found[1])
     return {
         "bench": "schedule",
         "machine": machine(),
         "results": results,
-        "curves": [curve.told() for curve in [*curves, _server.FLAT]],
+        "curves": [curve.told() for curve in curves],
         "replays": replays,
         "notes": notes,
+    }
+
+
+def judged(
+    npcs: int, at_least: float, curve: Curve, lock: Lived, ours: Lived, trace: Trace
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The results and the details of one crowd over one curve."""
+    again = _replay.lock_step(trace, Batching(curve))
+    best = _replay.oracle(trace, Batching(curve))
+    alone = _replay.oracle(trace, Unlimited(curve))
+    what = f"{npcs} NPCs, {trace.ticks} ticks, {SLOTS} slots"
+    results = [
+        {
+            "metric": f"model time asking ahead, {what}",
+            "unit": "s",
+            "value": round(ours.seconds, 3),
+            "peer": "lock-step",
+            "peer_value": round(lock.seconds, 3),
+            "ratio": round(lock.seconds / ours.seconds, 3),
+            "at_least": at_least,
+            "note": f"{ours.calls} calls against {lock.calls}, {ours.in_vain} in vain; the oracle is "
+            f"{lock.seconds / best:.2f} times as fast as lock-step",
+        },
+        {
+            "metric": f"share of the slot-limited oracle, {npcs} NPCs",
+            "unit": "share",
+            "value": round(best / ours.seconds, 3),
+            "at_least": ORACLE_SHARE,
+        },
+        {
+            "metric": f"worlds that differ from lock-step's, {npcs} NPCs",
+            "unit": "worlds",
+            "value": int(ours.state_hash != lock.state_hash),
+            "at_most": 0,
+        },
+    ]
+    return results, {
+        "npcs": npcs,
+        "ticks": trace.ticks,
+        "curve": curve.name,
+        "calls": len(trace.calls),
+        "prompt_tokens": sum(trace.column("prompt")),
+        "tokens_read": sum(trace.column("fresh")),
+        "reply_tokens": sum(trace.column("reply")),
+        "lock_step_s": lock.seconds,
+        "lock_step_replayed_s": again,
+        "asking_ahead_s": ours.seconds,
+        "oracle_s": best,
+        "critical_path_s": alone,
+        "slots_used": {"lock-step": lock.slots, "asking ahead": ours.slots},
+        "calls_in_vain": ours.in_vain,
+        "forks": ours.forks,
+        "steps_ahead": ours.steps_ahead,
+        "wall_s": {"lock-step": lock.wall_s, "asking ahead": ours.wall_s},
+        "state_hash": f"{ours.state_hash:016x}",
     }

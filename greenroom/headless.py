@@ -24,6 +24,8 @@ log = structlog.get_logger("greenroom")
 
 WORLD_FOLDER = "world"
 MOST_CHECKPOINTS = 64
+AHEAD_TICKS = 1000
+"""How far a run looks ahead for whom it can ask, while it waits for answers."""
 # Whoever wants every sample and place reads report.json.
 _TOO_LONG = ("series", "final")
 

@@ -171,10 +171,13 @@ class AskingAhead:
             if failed and self._kept.get(kept.key) is kept:
                 del self._kept[kept.key]
 
+    def counts(self) -> dict[str, int]:
+        """How many calls were asked ahead, claimed, and in vain."""
+        return {"asked": self.asked, "claimed": self.claimed, "in_vain": self.in_vain}
+
     def status(self) -> dict[str, object]:
-        """The other's, and how many calls were asked ahead, claimed, and in vain."""
-        ahead = {"asked": self.asked, "claimed": self.claimed, "in_vain": self.in_vain}
-        return {**self.inner.status(), "ahead": ahead}
+        """The other's."""
+        return self.inner.status()
 
     def close(self) -> None:
         """Close the other."""
