@@ -213,11 +213,12 @@ class Company:
         if self._store is not None:
             self._undo_synced = self._store.on_synced(self._synced)
         if self._headless:
-            foresight = None
             if self._ahead is not None:
                 ticks = settings.ahead_ticks
-                foresight = Foresight(ledger, self.casting.asking, self._ahead, ticks)
-            self._run = HeadlessRun(ledger, self.dispatcher, self._clock, self.director, foresight)
+                self._foresight = Foresight(ledger, self.casting.asking, self._ahead, ticks)
+            self._run = HeadlessRun(
+                ledger, self.dispatcher, self._clock, self.director, self._foresight
+            )
             self.dispatcher.pump()
             return
         self._metronome = Metronome(self.director, ledger.pace)

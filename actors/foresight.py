@@ -9,7 +9,8 @@ where one was in fact influenced by the other, and the world is that of a run in
 that are a pure function of the request.
 
 After AI Metropolis (arXiv 2411.03519), which lets agents go ahead by a rule of distance, speed and perception; here
-the request itself is compared, since it holds all that a mind perceives.
+the request itself is compared, since it holds all that a mind perceives, and a rule only keeps calls from being made in vain:
+who is near one whose answer is missing, near enough to be told of it, isn't asked ahead.
 """
 
 from __future__ import annotations
@@ -159,6 +160,9 @@ class _Fork:
             asked = _Pending(entity, world.tick + settings.think_ticks)
             self._pending.append(asked)
             if entity in self._unsure or asking is None:
+                continue
+            if any(near.id in self._unsure for near in situation.near):
+                # Whoever is told of one whose answer is missing may well be told otherwise.
                 continue
             asked.choices = asking.choices(situation)
             if asked.choices:

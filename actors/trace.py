@@ -6,7 +6,7 @@ the run again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -34,7 +34,7 @@ class Trace:
 
     `calls` [c, 8] has a row a call, in the order asked, by COLUMNS: the being's id, the tick it was asked at
     and the one its answer was due in, where it was (units), its prompt's tokens, those of them behind
-    what the being's last prompt begins with, too, and its reply's tokens. `waits` [w, 2] holds pairs (call, earlier call): the
+    what the last prompt of any being begins with, too, and its reply's tokens. `waits` [w, 2] holds pairs (call, earlier call): the
     answer of the earlier one could have changed what the later one asks, and had been due by then. It could
     where the asker is the same being, or in the meantime followed, threatened or hurt, was told of in its panel by name,
     or did so with one of whom that holds. What another one stands behind is left out.
@@ -144,7 +144,7 @@ class Recorder:
         for near in panel.near if panel is not None else ():
             self._read(being, near.id)
         prompt = np.array(self._tokens(request.messages), dtype=np.int64)
-        fresh = prompt.size - common(self._prompts.get(being), prompt)
+        fresh = prompt.size - common(self._prompts.values(), prompt)
         self._prompts[being] = prompt
         call = self._by_request[request.id] = len(self._calls)
         self._calls.append(
@@ -183,13 +183,16 @@ class Recorder:
             self._bears[reader] = self._bears_on(reader) | bears
 
 
-def common(before: Array | None, prompt: Array) -> int:
-    """How many tokens both begin with; the last one of a prompt is always read."""
-    if before is None:
-        return 0
-    size = min(before.size, prompt.size - 1)
-    differ = np.flatnonzero(before[:size] != prompt[:size])
-    return int(differ[0]) if differ.size else size
+def common(before: Iterable[Array], prompt: Array) -> int:
+    """How many tokens `prompt` begins with that one of those before it begins with, too; its last is always read."""
+    longest = 0
+    for other in before:
+        size = min(other.size, prompt.size - 1)
+        if size <= longest or other[longest] != prompt[longest]:
+            continue
+        differ = np.flatnonzero(other[:size] != prompt[:size])
+        longest = max(longest, int(differ[0]) if differ.size else size)
+    return longest
 
 
 @dataclass(slots=True)

@@ -44,7 +44,7 @@ class _Handle:
 class Served:
     """A `Backend` whose time goes on only by `advance`: to the next answer.
 
-    `tokens(messages)` and `count_reply(text)` give tokens. What an asker's last prompt begins with, too, isn't read anew.
+    `tokens(messages)` and `count_reply(text)` give tokens. What anyone's last prompt begins with, too, isn't read anew.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Served:
         caught = _Caught()
         self._script.submit(request, caught)
         prompt = np.array(self._tokens(request.messages), dtype=np.int64)
-        kept = common(self._prompts.get(request.asker), prompt)
+        kept = common(self._prompts.values(), prompt)
         self._prompts[request.asker] = prompt
         reply = self._count_reply(caught.reply.text) if caught.reply is not None else 1
         call = next(self._numbers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import json
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from foundation.errors import UsageError
 
 SLOTS, CHUNK = 64, 512
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-_ROUNDS = 3
+_ROUNDS = 7
 _LONG = 448
 
 
@@ -77,7 +76,7 @@ FLAT = Curve("flat (stated, not measured)", False, (1, 64, 512), (0.008, 0.008, 
 
 
 def measure(path: Path, threads: int = 2) -> Curve:
-    """Time steps of the GGUF at `path` on this machine: the median of three, 64 rows at most.
+    """Time steps of the GGUF at `path` on this machine: the shortest of seven, 64 rows at most.
 
     More tokens than rows are prefill. What a cell adds comes from 8 rows behind 448 tokens each.
     """
@@ -108,12 +107,12 @@ def measure(path: Path, threads: int = 2) -> Curve:
             for _ in range(_ROUNDS):
                 context.clear()
                 times.append(took(rows(min(batch, SLOTS), batch, 0)))
-            found.append(statistics.median(times))
+            found.append(min(times))
         context.clear()
         for s in range(8):
             took([(s, 0, [300 + s] * _LONG, False)])
         times = [took(rows(8, 8, _LONG + n)) for n in range(_ROUNDS)]
-        extra = statistics.median(times) - found[BATCHES.index(8)]
+        extra = min(times) - found[BATCHES.index(8)]
         # A longer step may be timed as the shorter one on a busy machine.
         rising = np.maximum.accumulate(found).tolist()
         return Curve(
