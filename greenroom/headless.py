@@ -32,7 +32,7 @@ _TOO_LONG = ("series", "final")
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to live: `models.enabled = False` for reflexes only."""
+    """What to live: `models.enabled = False` for reflexes only. `ahead`: ticks that are looked ahead, 0 for lock-step."""
 
     scene: str
     ticks: int
@@ -40,6 +40,7 @@ class RunRequest:
     npcs: int | None
     models: ModelSettings
     out: Path
+    ahead: int = AHEAD_TICKS
 
 
 def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, Any]:
@@ -80,6 +81,7 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
             settings=CompanySettings(
                 checkpoint_ticks=max(1200, request.ticks // MOST_CHECKPOINTS),
                 cached_openings=caches,
+                ahead_ticks=request.ahead,
             ),
             headless=True,
             prompts=opened.plugins.prompt_book(),
@@ -109,6 +111,7 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
         "minds": status["minds_did"],
         "coordinator": status["coordinator_did"],
         "counts": status["counts"],
+        "ahead": status["ahead"],
         "actors": company.inspect()["kinds"],
         "out": str(request.out),
     }

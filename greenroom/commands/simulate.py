@@ -41,6 +41,14 @@ def simulate(
     kv_type: KvType = None,
     streams: Streams = None,
     no_models: Annotated[bool, typer.Option("--no-models", help="reflexes only")] = False,
+    ahead: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=24_000,
+            help="while answers are missing, ask so many ticks ahead whom they don't concern; 0 for lock-step",
+        ),
+    ] = headless.AHEAD_TICKS,
     local_only: LocalOnly = False,
     config: Config = None,
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
@@ -60,7 +68,7 @@ def simulate(
             streams=streams,
         ),
     )
-    request = headless.RunRequest(scene, ticks, seed, npcs, wanted.models, out)
+    request = headless.RunRequest(scene, ticks, seed, npcs, wanted.models, out, ahead)
     with console.progress() as bar:
         task = bar.add_task(scene, total=ticks, note="")
         report = headless.simulate(
