@@ -33,6 +33,9 @@ __all__ = ["Foresight"]
 SLOTS: Final = 64
 """Calls under way ahead of their time; with as many nobody is asked further ahead."""
 
+FEW: Final = 16
+"""With as many under way a fork that went another way than the world is not made anew: that costs more than it brings."""
+
 
 @dataclass(slots=True)
 class _Pending:
@@ -74,7 +77,8 @@ class Foresight:
         backend.forget(now)
         fork = self._fork
         while backend.under_way < SLOTS and not backend.full and not stop():
-            if fork is None or fork.stale(ledger.world):
+            behind = fork is None or fork.world.tick < now
+            if fork is None or behind or (backend.under_way < FEW and fork.stale(ledger.world)):
                 fork = self._fork = _Fork(ledger, self._asking, backend)
                 self.forks += 1
             if fork.world.tick >= now + self._ticks:
