@@ -33,7 +33,7 @@ __all__ = ["Foresight"]
 SLOTS: Final = 64
 """Calls under way ahead of their time; with as many nobody is asked further ahead."""
 
-FEW: Final = 40
+FEW: Final = 16
 """With as many under way a fork that went another way than the world is not made anew: that costs more than it brings."""
 
 
