@@ -81,6 +81,11 @@ class Desk:
         self._stepping = taken
         return [waiting.input for waiting in taken]
 
+    def proposals(self) -> dict[int, list[Input]]:
+        """What waits, by the tick it is due in; 0 for the next one."""
+        found = {due: [waiting.input for waiting in those] for due, those in self._due.items()}
+        return found | {0: [waiting.input for waiting in self._next]}
+
     def settle(self, result: StepResult) -> tuple[list[Telling], list[Telling]]:
         """Match a step's result with what was admitted.
 

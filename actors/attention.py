@@ -9,7 +9,9 @@ from typing import Final, Literal
 
 from actors.conversation import SpeechStream
 from actors.timers import Timer
+from world import maths
 from world.events import Event
+from world.maths import Purpose
 
 __all__ = ["Attention", "Kind", "Question", "Questions"]
 
@@ -95,15 +97,28 @@ class Questions:
 
 
 class Attention:
-    """Minds whose situation has changed and who have not been asked yet, at most `limit`."""
+    """Minds whose situation has changed and who have not been asked yet, at most `limit`.
 
-    def __init__(self, limit: int) -> None:
+    To a new part of the day each mind turns at a moment of its own, drawn by `seed`, within
+    `spread` ticks: nobody's model is asked by a whole village in one tick.
+    """
+
+    def __init__(self, limit: int, seed: int = 0, spread: int = 0) -> None:
         self._limit = limit
-        self._waiting: dict[int, tuple[int, Event]] = {}
+        self._seed = seed
+        self._spread = spread
+        self._waiting: dict[int, tuple[int, Event, int]] = {}
+        """By entity: how urgent, what, and from which tick on it may be picked."""
         self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def copy(self) -> Attention:
+        """One that goes its own way from here."""
+        other = Attention(self._limit, self._seed, self._spread)
+        other._waiting = dict(self._waiting)
+        return other
 
     def notice(self, events: Iterable[Event], minds: Collection[int]) -> None:
         """Note whom the events concern; a more urgent event takes a lesser one's place."""
@@ -123,7 +138,12 @@ class Attention:
                 if known is None and len(self._waiting) >= self._limit:
                     self.dropped += 1
                     continue
-                self._waiting[entity] = (urgency, event)
+                self._waiting[entity] = (urgency, event, event.tick + self._later(entity, event))
+
+    def _later(self, entity: int, event: Event) -> int:
+        if event.kind != "time_of_day" or not self._spread:
+            return 0
+        return maths.keyed(self._seed, entity, event.tick, Purpose.TURN) % self._spread
 
     def pick(
         self, most: int, tick: int, distance: Callable[[list[int]], list[int]]
@@ -132,12 +152,14 @@ class Attention:
 
         `distance` gives each entity's distance to the nearest player; what is stale is let go.
         """
-        for entity in [e for e, (_, event) in self._waiting.items() if event.tick < tick - _STALE]:
+        for entity in [e for e, (*_, ready) in self._waiting.items() if ready < tick - _STALE]:
             del self._waiting[entity]
             self.dropped += 1
-        if most <= 0 or not self._waiting:
+        if most <= 0:
             return []
-        entities = list(self._waiting)
+        entities = [e for e, (*_, ready) in self._waiting.items() if ready <= tick]
+        if not entities:
+            return []
         away = dict(zip(entities, distance(entities), strict=True))
         entities.sort(key=lambda e: (self._waiting[e][0], away[e], e))
         return [(e, self._waiting.pop(e)[1]) for e in entities[:most]]

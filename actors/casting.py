@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from actors.choices import Choice, reply_to
 from actors.conversation import Conversations
 from actors.coordinator import CoordinatorMind
+from actors.deciding import Asking
 from actors.dispatch import Dispatcher
 from actors.ledger import Ledger
 from actors.lines import persona_of, reflex_line
@@ -60,6 +61,8 @@ class Casting:
         self.mind_counts = MindCounts()
         self.coordinator_mind = CoordinatorMind()
         self.group_minds: dict[int, GroupMind] = {}
+        self._npcs: dict[int, Mind] = {}
+        self._askings: dict[int, Asking | None] = {}
         self._dispatcher: Dispatcher
         self._director: pykka.ActorRef[Any]
         self._minds: pykka.ActorRef[Supervisor]
@@ -136,6 +139,8 @@ class Casting:
         if persona is not None and columns.group[row] > 0:
             self.coordinator_mind.personas[entity] = persona
         mind = Mind(entity, species, card if persona is not None else None, layers)
+        self._npcs[entity] = mind
+        self._askings.pop(entity, None)
         actions = tuple(world.ruleset.actions)
         spec = ChildSpec(
             f"npc:{entity}",
@@ -152,6 +157,17 @@ class Casting:
             ),
         )
         return supervise(self._minds, spec, self._dispatcher)
+
+    def asking(self, entity: int) -> Asking | None:
+        """How the mind of an entity is asked for decisions; None for who has none or can't be asked."""
+        mind = self._npcs.get(entity)
+        if mind is None:
+            return None
+        if entity not in self._askings:
+            actions = tuple(self._ledger.world.ruleset.actions)
+            limit_s = self._settings.patience_s
+            self._askings[entity] = mind.asking(self._prompts, actions, limit_s)
+        return self._askings[entity]
 
     def _layers(self, species: Species, group: int) -> tuple[str, ...]:
         """What is told before who someone is, the widest first, so that most of a prompt is shared."""

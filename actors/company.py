@@ -26,6 +26,7 @@ from actors.dispatch import Dispatcher
 from actors.errors import MailboxFull
 from actors.facts import about, public
 from actors.faults import Faults
+from actors.foresight import Foresight
 from actors.headless import HeadlessRun, VirtualClock
 from actors.inspection import Sort
 from actors.ledger import Ledger, StoreLike
@@ -53,6 +54,7 @@ from actors.settings import CompanySettings
 from actors.supervision import ChildSpec, Incident, RestartPolicy, Supervisor, supervise
 from actors.terrain_builder import BuilderCounts, TerrainBuilder
 from foundation.errors import UsageError
+from models.ahead import AskingAhead
 from models.prompts import SHIPPED, PromptBook
 from models.request import NO_PREFERENCE, Backend, Preference
 from world.compiled import CommonKnowledge, PersonaCard
@@ -101,6 +103,9 @@ class Company:
         between_steps: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings or CompanySettings()
+        self._ahead: AskingAhead | None = None
+        if headless and backend is not None and self.settings.ahead_ticks:
+            backend = self._ahead = AskingAhead(backend)
         self.backend = backend
         self._prompts = prompts
         self._store = store
@@ -143,6 +148,7 @@ class Company:
         self._about = about(world, server)
         self._metronome: Metronome | None = None
         self._run: HeadlessRun | None = None
+        self._foresight: Foresight | None = None
         self._undo_synced: Callable[[], None] = lambda: None
         self._started = False
         self._stopped = False
@@ -209,7 +215,12 @@ class Company:
         if self._store is not None:
             self._undo_synced = self._store.on_synced(self._synced)
         if self._headless:
-            self._run = HeadlessRun(ledger, self.dispatcher, self._clock, self.director)
+            if self._ahead is not None:
+                ticks = settings.ahead_ticks
+                self._foresight = Foresight(ledger, self.casting.asking, self._ahead, ticks)
+            self._run = HeadlessRun(
+                ledger, self.dispatcher, self._clock, self.director, self._foresight
+            )
             self.dispatcher.pump()
             return
         self._metronome = Metronome(self.director, ledger.pace)
@@ -454,6 +465,7 @@ class Company:
                 "model_intents": self.coordinator_mind.model_intents,
                 "late": self.coordinator_mind.late,
             },
+            "ahead": self._foresight.status() if self._foresight is not None else {},
             "builder_did": asdict(self.builder_counts),
             "pipeline_did": asdict(self.pipeline_counts),
             "kinds": {name: asdict(kind) for name, kind in self.dispatcher.metrics().items()},

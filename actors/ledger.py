@@ -72,7 +72,7 @@ class Ledger:
         self.player_species = player_species
         self.desk = Desk(settings.proposals_waiting, settings.outcomes_waiting)
         self.questions = Questions()
-        self.attention = Attention(settings.percepts_waiting)
+        self.attention = Attention(settings.percepts_waiting, world.seed, settings.turn_ticks)
         self.alarms = Alarms(settings.alarm_ticks, settings.group_ticks, settings.plan_every_ticks)
         self.rewind = Rewind(world)
         self.watch = Watch()

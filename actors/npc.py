@@ -15,8 +15,9 @@ import pykka
 
 from actors.actor import GreenActor, receives
 from actors.asking import Relay
-from actors.choices import Choice, match, options, reply_to
+from actors.choices import Choice
 from actors.conversation import Conversations
+from actors.deciding import Asking, chosen, request_seed
 from actors.errors import MailboxFull
 from actors.importance import weights
 from actors.lines import check, panel_of, persona_of, reflex_line
@@ -37,9 +38,8 @@ from actors.opening import Opening, opening
 from actors.settings import CompanySettings
 from actors.timers import Timer
 from foundation.errors import GreenroomError
-from models.grammar import longest_tokens
-from models.prompts import SHIPPED, Decision, Panel, PromptBook, Turn
-from models.request import Backend, Handle, ModelRequest, Priority
+from models.prompts import SHIPPED, Panel, PromptBook, Turn
+from models.request import Backend, Handle, ModelRequest, Priority, Reply
 from world.compiled import PersonaCard
 from world.inputs import Input
 from world.ruleset import Species
@@ -71,6 +71,13 @@ class Mind:
     card: PersonaCard | None = None
     layers: tuple[str, ...] = ()
     owed: dict[int, Hear] = field(default_factory=dict)
+
+    def asking(self, prompts: PromptBook, actions: Sequence[str], limit_s: float) -> Asking | None:
+        """How it is asked for decisions; None for one who can't be."""
+        if self.card is None:
+            return None
+        persona = persona_of(self.card, self.layers)
+        return Asking(self.entity, self.species, persona, prompts, actions, limit_s)
 
     def propose(self, token: int, kind: str, body: dict[str, Any]) -> Input:
         """The input that answers a question.
@@ -143,6 +150,7 @@ class NpcActor(GreenActor):
         self._actions = actions
         self._headless = headless
         self._persona = persona_of(mind.card, mind.layers) if mind.card is not None else None
+        self._asking = mind.asking(prompts, actions, self._limit(settings.decision_s))
         self._speeches: dict[int, _Speech] = {}
         self._thoughts: dict[int, _Thought] = {}
 
@@ -196,7 +204,7 @@ class NpcActor(GreenActor):
             window=self._settings.window,
             importance=weights(told, self._persona.name),
             temperature=self._settings.speech_temperature,
-            seed=self._seed(message.situation.tick),
+            seed=request_seed(self._mind.entity, message.situation.tick),
             priority=Priority.SPEECH,
             deadline_s=limit,
             epoch=message.epoch,
@@ -239,8 +247,7 @@ class NpcActor(GreenActor):
         if request_id in self._speeches:
             self._end_speech(request_id, message)
         elif request_id in self._thoughts:
-            parsed = message.reply.parsed
-            self._end_thought(request_id, parsed if isinstance(parsed, Decision) else None)
+            self._end_thought(request_id, message.reply)
         else:
             self._counts.late += 1
 
@@ -346,42 +353,27 @@ class NpcActor(GreenActor):
         """Think about what has changed; a newer percept makes an older thought moot."""
         for request_id in list(self._thoughts):
             self._end_thought(request_id, None)
-        choices = options(message.situation, self._actions, fights=self._mind.species.attack > 0)
-        if self._backend is None or self._persona is None or not choices:
+        asking = self._asking
+        choices = asking.choices(message.situation) if asking is not None else ()
+        if self._backend is None or asking is None or not choices:
             self._answer(message, None)
             return
-        limit = self._limit(self._settings.decision_s)
-        panel = panel_of(message.situation)
-        schema = reply_to(choices)
-        request = ModelRequest(
-            messages=self._prompts.decide(
-                self._persona, panel, [choice.text for choice in choices]
-            ),
-            purpose="decide",
-            max_tokens=longest_tokens(schema),
-            temperature=0.3,
-            seed=self._seed(message.situation.tick),
-            schema=schema,
-            priority=Priority.BATTLE if message.situation.threat else Priority.NEAR,
-            deadline_s=limit,
-            epoch=message.epoch,
-            asker=f"npc:{self._mind.entity}",
-            adapter=self._mind.species.name,
-        )
+        request = asking.request(message.situation, choices, message.epoch)
         thought = _Thought(message, choices)
         self._thoughts[request.id] = thought
+        limit = self._limit(self._settings.decision_s)
         thought.timer = self._dispatcher.tell_after(limit, self.actor_ref, TimeUp(request.id))
         try:
             thought.handle = self._backend.submit(request, Relay(self.actor_ref, pieces=False))
         except GreenroomError:
             self._end_thought(request.id, None)
 
-    def _end_thought(self, request_id: int, decision: Decision | None) -> None:
+    def _end_thought(self, request_id: int, reply: Reply | None) -> None:
         thought = self._thoughts.pop(request_id, None)
         if thought is None:
             return
         self._withdraw(thought)
-        choice = match(decision, thought.choices) if decision is not None else None
+        choice = chosen(reply, thought.choices) if reply is not None else None
         self._answer(thought.percept, choice)
 
     def _answer(self, percept: Percept, choice: Choice | None) -> None:
@@ -412,9 +404,6 @@ class NpcActor(GreenActor):
 
     def _limit(self, seconds: float) -> float:
         return self._settings.patience_s if self._headless else seconds
-
-    def _seed(self, tick: int) -> int:
-        return (self._mind.entity * 0x9E3779B1 + tick * 0x85EBCA6B) & 0x7FFFFFFF
 
 
 def _quietly(ref: pykka.ActorRef[Any], message: object) -> None:

@@ -22,7 +22,8 @@ class CompanySettings(StrictModel):
     it `grace_s` later should the NPC itself have failed. `think_ticks`, `speak_ticks` and
     `plan_ticks` are the virtual latencies after which a headless run admits answers; it waits at
     most `patience_s` for one. A group's own tactic is reconsidered every `group_ticks`, a plan asked
-    for every `plan_every_ticks` and obeyed for `obey_ticks`. With `cached_openings` a cache in front of
+    for every `plan_every_ticks` and obeyed for `obey_ticks`. Minds turn to a new part of the day within `turn_ticks`
+    of its beginning, each at its own moment. With `cached_openings` a cache in front of
     the models may answer the first line of a conversation (see opening.py).
     """
 
@@ -37,6 +38,8 @@ class CompanySettings(StrictModel):
     speak_ticks: Count = 30
     plan_ticks: Count = 20
     patience_s: Seconds = 60.0
+    ahead_ticks: Annotated[int, Field(ge=0, le=24_000)] = 0
+    turn_ticks: Annotated[int, Field(ge=0, le=24_000)] = 1000
     percepts_a_tick: Count = 8
     percepts_waiting: Count = 1024
     proposals_waiting: Count = 4096

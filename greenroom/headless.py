@@ -31,15 +31,17 @@ FAULT_RATE = 0.02
 """Of a hundred messages that a fault can hit, two meet it: each of crash, delay, lost reply, full mailbox."""
 _UNANSWERED_S = 0.3
 """Under faults, how long a step waits for a reply that may have been lost."""
+AHEAD_TICKS = 1000
+"""How far a run looks ahead for whom it can ask, while it waits for answers."""
 # Whoever wants every sample and place reads report.json.
 _TOO_LONG = ("series", "final")
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to live: `models.enabled = False` for reflexes only.
+    """What to live: `models.enabled = False` for reflexes only. `ahead`: ticks that are looked ahead, 0 for lock-step.
 
-    With `faults`, the seed of a plan, minds are scripted and things go wrong on purpose.
+    With `faults`, the seed of a plan, minds are scripted and things go wrong on purpose, in lock-step.
     """
 
     scene: str
@@ -49,6 +51,7 @@ class RunRequest:
     models: ModelSettings
     out: Path
     faults: int | None = None
+    ahead: int = AHEAD_TICKS
 
 
 def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, Any]:
@@ -123,6 +126,7 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
         "minds": status["minds_did"],
         "coordinator": status["coordinator_did"],
         "counts": status["counts"],
+        "ahead": status["ahead"],
         "actors": company.inspect()["kinds"],
         "out": str(request.out),
     }
@@ -140,7 +144,9 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
 def _bounds(request: RunRequest, caches: bool) -> CompanySettings:
     every = max(1200, request.ticks // MOST_CHECKPOINTS)
     if request.faults is None:
-        return CompanySettings(checkpoint_ticks=every, cached_openings=caches)
+        return CompanySettings(
+            checkpoint_ticks=every, cached_openings=caches, ahead_ticks=request.ahead
+        )
     return CompanySettings(checkpoint_ticks=every, patience_s=_UNANSWERED_S)
 
 

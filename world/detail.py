@@ -59,7 +59,7 @@ class Detail:
 
     def __init__(self, state: State, paths: Paths, events: list[Event]) -> None:
         self._state = state
-        self._paths = paths
+        self.paths = paths
         self._events = events
         tables = state.rules.tables
         self._rouses = tables.act_strikes | tables.act_chases
@@ -144,7 +144,7 @@ class Detail:
             return
         lived = far.lived[rows]
         # Nobody walks while it is at what it does, so how long each was under way is all that needs ask of it.
-        stands = lived + movement.leap(state, self._paths, rows, to - lived, self._events)
+        stands = lived + movement.leap(state, self.paths, rows, to - lived, self._events)
         turn = needs.next_turn(c.phase[rows], lived)
         while (due := turn <= to).any():
             at = rows[due]

@@ -43,6 +43,7 @@ class Purpose(IntEnum):
     LIKING = 10
     STUCK = 11
     WAY = 12
+    TURN = 13
     PLUGIN = 1000
 
 

@@ -18,7 +18,7 @@ from world.errors import SceneError
 from world.events import Event
 from world.frame import Frame, Situation
 from world.inputs import Accepted, Input, Rejection
-from world.maths import TILE
+from world.maths import TILE, Ints
 from world.paths import Paths
 from world.rehearsal import rehearse
 from world.rules import Rules, in_order
@@ -58,7 +58,7 @@ class World:
         self._state = state
         self._events: list[Event] = []
         self._view = View(state)
-        self._paths = Paths(state.nav)
+        self._paths, self._paths_shared = Paths(state.nav), False
         self._detail = detail.Detail(state, self._paths, self._events)
         self._commit = Commit(state, self._view, self._events, self._detail.wake_all)
         self._rules = Rules(state, self._view, self._commit, self._detail.try_wake)
@@ -237,7 +237,7 @@ class World:
         if state.tick % NAV_INTERVAL == 0:
             changed = state.refresh_nav()
             if changed.size:
-                self._paths.update(state.nav, changed)
+                self._follow_ground(changed)
         self._detail.catch_up()
         if state.tick % reflexes.DECIDE_EVERY == 0:
             lives.pass_on(state, self._commit)
@@ -302,6 +302,24 @@ class World:
     def get_state(self) -> dict[str, Any]:
         """Arrays and plain values with which `from_state` lives on, hash for hash."""
         return self._state.get_state()
+
+    def fork(self) -> World:
+        """A world that goes its own way from here; the same inputs lead both to the same states."""
+        other = World.from_state(self.get_state(), self._state.rules)
+        # What is known of ways is a pure function of the map, and serves both until the ground changes for one.
+        other._walk_by(self._paths, shared=True)
+        self._paths_shared = True
+        return other
+
+    def _walk_by(self, paths: Paths, *, shared: bool) -> None:
+        self._paths, self._paths_shared = paths, shared
+        self._detail.paths = paths
+
+    def _follow_ground(self, cells: Ints) -> None:
+        if self._paths_shared:
+            self._walk_by(Paths(self._state.nav), shared=False)
+        else:
+            self._paths.update(self._state.nav, cells)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], ruleset: Ruleset) -> World:

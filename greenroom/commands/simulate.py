@@ -42,6 +42,14 @@ def simulate(
     kv_type: KvType = None,
     streams: Streams = None,
     no_models: Annotated[bool, typer.Option("--no-models", help="reflexes only")] = False,
+    ahead: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=24_000,
+            help="while answers are missing, ask so many ticks ahead whom they don't concern; 0 for lock-step",
+        ),
+    ] = headless.AHEAD_TICKS,
     local_only: LocalOnly = False,
     faults: Annotated[
         int | None,
@@ -73,7 +81,7 @@ def simulate(
             streams=streams,
         ),
     )
-    request = headless.RunRequest(scene, ticks, seed, npcs, wanted.models, out, faults)
+    request = headless.RunRequest(scene, ticks, seed, npcs, wanted.models, out, faults, ahead)
     with console.progress() as bar:
         task = bar.add_task(scene, total=ticks, note="")
         report = headless.simulate(

@@ -328,3 +328,21 @@ def test_of_many_packs_on_alert_a_few_are_told_each_tick_and_none_is_left_out() 
     assert [len(due) for due in told[:4]] == [MOST_VIEWS, MOST_VIEWS, 3, 0]
     assert sorted(group for due in told for group in due) == list(packs)
     assert alarms.due(120) == told[0]
+
+
+def test_to_a_new_part_of_the_day_minds_turn_one_by_one_and_all_of_them() -> None:
+    def turned(seed: int) -> dict[int, int]:
+        attention = Attention(limit=200, seed=seed, spread=100)
+        attention.notice([Event(10, "time_of_day", 0, 0, {"name": "noon"})], set(range(1, 101)))
+        attention.notice([Event(10, "threat", 7, 9)], {7})
+        found = {}
+        for tick in range(10, 120):
+            for entity, _ in attention.pick(100, tick, lambda entities: [0] * len(entities)):
+                found[entity] = tick
+        return found
+
+    at = turned(3)
+    assert set(at) == set(range(1, 101))
+    assert at[7] == 10
+    assert max(list(at.values()).count(tick) for tick in at.values()) < 10
+    assert turned(3) == at != turned(4)

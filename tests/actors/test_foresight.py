@@ -1,0 +1,138 @@
+"""Looking ahead: the world of a run in lock-step, with fewer waits, and nobody asked what another's answer decides."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from actors.company import Company
+from models.request import Handle, Listener, ModelRequest
+from models.scripted import ScriptedBackend
+from world.world import World
+
+Make = Callable[..., Company]
+TICKS = 2200
+"""Into the morning of tick 1,000, to which all minds turn within 1,000 ticks."""
+
+
+@dataclass
+class Counting:
+    """Answers each call a while after it was asked, and counts how many were under way together."""
+
+    inner: ScriptedBackend
+    together: int = 0
+    asked: list[ModelRequest] = field(default_factory=list)
+    _open: set[int] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    name: str = "counting"
+
+    def submit(self, request: ModelRequest, listener: Listener) -> Handle:
+        with self._lock:
+            self.asked.append(request)
+            self._open.add(request.id)
+            self.together = max(self.together, len(self._open))
+        return self.inner.submit(request, _Ends(listener, self))
+
+    def ended(self, request_id: int) -> None:
+        with self._lock:
+            self._open.discard(request_id)
+
+    def status(self) -> dict[str, object]:
+        return {}
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+@dataclass
+class _Ends:
+    listener: Listener
+    counting: Counting
+
+    def on_text(self, request_id: int, text: str) -> None:
+        self.listener.on_text(request_id, text)
+
+    def on_done(self, reply) -> None:  # type: ignore[no-untyped-def]
+        self.counting.ended(reply.request_id)
+        self.listener.on_done(reply)
+
+    def on_error(self, request_id: int, error) -> None:  # type: ignore[no-untyped-def]
+        self.counting.ended(request_id)
+        self.listener.on_error(request_id, error)
+
+
+@dataclass
+class Silent:
+    """Takes calls and answers none."""
+
+    asked: list[ModelRequest] = field(default_factory=list)
+    name: str = "silent"
+
+    def submit(self, request: ModelRequest, listener: Listener) -> Handle:
+        self.asked.append(request)
+        return _Nothing(request)
+
+    def status(self) -> dict[str, object]:
+        return {}
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class _Nothing:
+    request: ModelRequest
+
+    def cancel(self) -> None:
+        pass
+
+
+def lived(company: Make, ahead: int, **more: int) -> tuple[list[int], Company, Counting]:
+    backend = Counting(ScriptedBackend(latency_s=0.02))
+    c = company(backend=backend, settings={"ahead_ticks": ahead, **more})
+    hashes: list[int] = []
+    c.run_headless(TICKS, lambda world: hashes.append(world.hash()))
+    backend.close()
+    return hashes, c, backend
+
+
+@pytest.mark.parametrize("limits", [{}, {"decisions": 1}, {"turn_ticks": 0}], ids=str)
+def test_every_tick_is_that_of_a_run_in_lock_step(company: Make, limits: dict[str, int]) -> None:
+    apart, c, _ = lived(company, 1000, **limits)
+    in_step, _, asked = lived(company, 0, **limits)
+    assert asked.asked
+    assert apart == in_step
+    assert c.status()["ahead"]["claimed"] > 0 or limits.get("turn_ticks") == 0
+
+
+def test_calls_are_under_way_together_that_lock_step_makes_one_by_one(company: Make) -> None:
+    _, _, in_step = lived(company, 0)
+    _, c, apart = lived(company, 1000)
+    assert in_step.together == 1
+    assert apart.together > 1
+    ahead = c.status()["ahead"]
+    assert len(apart.asked) == len(in_step.asked) + ahead["asked"] - ahead["claimed"]
+
+
+def test_one_who_is_near_another_whose_answer_is_missing_is_not_asked_ahead(company: Make) -> None:
+    """The innkeeper and the guard live side by side; Fen is far away from both. Nobody is ever answered."""
+    backend = Silent()
+    c = company(backend=backend, settings={"ahead_ticks": 1000, "patience_s": 2.0})
+    # The first tick that had to wait: the one in which the first call's answer was due.
+    c.run_headless(2000, lambda world: world.tick < 1001 or not c.ledger.counts["decision_overdue"])
+    names = c.ledger.world.names
+    askers = {names[int(request.asker.partition(":")[2])] for request in backend.asked}
+    assert len(backend.asked) == 2
+    assert "Far Away Fen" in askers
+
+
+def test_a_fork_goes_the_way_of_its_world_and_leaves_it_as_it_is(world: World) -> None:
+    for _ in range(50):
+        world.step()
+    before, fork = world.full_hash(), world.fork()
+    hashes = [fork.step().hash for _ in range(300)]
+    assert world.full_hash() == before
+    assert [world.step().hash for _ in range(300)] == hashes
