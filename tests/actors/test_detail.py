@@ -13,6 +13,9 @@ from world.world import World
 
 Make = Callable[..., Company]
 
+AT_ONCE = {"turn_ticks": 0}
+"""All minds turn to the new part of the day in the tick in which it begins."""
+
 
 def test_a_far_mind_is_asked_nothing_and_a_near_one_is_attended_to(
     company: Make, slow_store: Any, enter: Any, named: Any, make_world: Callable[..., World]
@@ -24,6 +27,7 @@ def test_a_far_mind_is_asked_nothing_and_a_near_one_is_attended_to(
         world=World.from_state(start, made.ruleset),
         store=slow_store,
         backend=ScriptedBackend(inline=True),
+        settings=AT_ONCE,
     )
     c.propose(Input("global", 0, "app:detail", 0, {"key": KEY, "value": 8}))
     enter(c)
@@ -45,7 +49,9 @@ def test_where_all_are_lived_in_full_nobody_is_attended_to(
 ) -> None:
     made = make_world()
     world = World.from_state(made.get_state() | {"tick": 980}, made.ruleset)
-    c = company(world=world, store=slow_store, backend=ScriptedBackend(inline=True))
+    c = company(
+        world=world, store=slow_store, backend=ScriptedBackend(inline=True), settings=AT_ONCE
+    )
     enter(c)
     c.run_headless(80)
     assert c.mind_counts.decisions > 0
