@@ -54,11 +54,11 @@ class World:
         self._state.epoch = epoch
         self._populate(scene)
 
-    def _take(self, state: State) -> None:
+    def _take(self, state: State, known: Paths | None = None) -> None:
         self._state = state
         self._events: list[Event] = []
         self._view = View(state)
-        self._paths, self._paths_shared = Paths(state.nav), False
+        self._paths, self._paths_shared = known or Paths(state.nav), known is not None
         self._detail = detail.Detail(state, self._paths, self._events)
         self._commit = Commit(state, self._view, self._events, self._detail.wake_all)
         self._rules = Rules(state, self._view, self._commit, self._detail.try_wake)
@@ -305,19 +305,16 @@ class World:
 
     def fork(self) -> World:
         """A world that goes its own way from here; the same inputs lead both to the same states."""
-        other = World.from_state(self.get_state(), self._state.rules)
         # What is known of ways is a pure function of the map, and serves both until the ground changes for one.
-        other._walk_by(self._paths, shared=True)
+        other = World.__new__(World)
+        other._take(State.from_state(self.get_state(), self._state.rules), self._paths)
         self._paths_shared = True
         return other
 
-    def _walk_by(self, paths: Paths, *, shared: bool) -> None:
-        self._paths, self._paths_shared = paths, shared
-        self._detail.paths = paths
-
     def _follow_ground(self, cells: Ints) -> None:
         if self._paths_shared:
-            self._walk_by(Paths(self._state.nav), shared=False)
+            self._paths, self._paths_shared = Paths(self._state.nav), False
+            self._detail.paths = self._paths
         else:
             self._paths.update(self._state.nav, cells)
 
