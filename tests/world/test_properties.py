@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from world.detail import KEY
 from world.entities import COLUMNS, NEEDS
 from world.inputs import Input
 from world.maths import TILE
-from world.world import World
+from world.tiles import WALKABLE, Tile
+from world.world import NAV_INTERVAL, World
 
 SLOW = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -259,3 +261,20 @@ def test_the_epoch_is_no_part_of_the_hash(make_world) -> None:
     world.epoch = 9
     assert world.hash() == world.full_hash() == before
     assert world.get_state()["epoch"] == 9
+
+
+def test_ground_that_changes_for_a_fork_leaves_the_ways_of_the_world_alone(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world()
+    fork, before = world.fork(), world._paths
+    assert fork._paths is before
+    fork._state.paint(8, 8, 3, 1, bytes([Tile.WALL] * 3))
+    for _ in range(NAV_INTERVAL):
+        fork.step()
+        world.step()
+    assert fork._paths is not before
+    assert fork._detail.paths is fork._paths
+    assert world._paths is world._detail.paths is before
+    assert np.array_equal(before._walk, WALKABLE[world._state.nav].reshape(-1))
+    assert not fork._paths._walk[8 * fork._state.width + 8]
