@@ -86,6 +86,7 @@ class AddRung(StrictModel):
     gpu_layers: Annotated[int, Field(ge=0, le=10_000)] | None = None
     kv_type: Literal["f16", "q8_0", "f32"] | None = None
     streams: bool | None = None
+    flash: bool | None = None
     window: Annotated[int, Field(ge=256, le=1_048_576)] | None = None
 
 

@@ -50,7 +50,8 @@ def heed(
 
     Raises as `fit` does.
     """
-    if notebook.entries and not model.recurrent:
+    # Each layout was timed with the attention that is its own by rule.
+    if notebook.entries and not model.recurrent and wishes.flash is None:
         # What does not fit, or can't be read any more, is told of by those whose concern it is.
         with suppress(ModelDoesNotFit, OSError):
             entry = notebook.find(circumstances(file, machine, unified(model, machine, wishes)))
@@ -100,6 +101,11 @@ def measure(
         raise UsageError(
             f"{model.name} is a recurrent model, which keeps no cells to lay out",
             "leave --measure out",
+        )
+    if wishes.flash is not None:
+        raise UsageError(
+            "each layout is timed with the attention that is its own by rule",
+            "leave --flash and --no-flash out, or --measure",
         )
     fit(model, machine, wishes)
     settings = unified(model, machine, wishes)

@@ -201,6 +201,7 @@ def wishes_of(settings: ModelSettings) -> Wishes:
         gpu_layers=settings.gpu_layers,
         kv_type=settings.kv_type,
         streams=settings.streams,
+        flash=settings.flash,
         window=settings.window or (house.WINDOW if _is_house(settings) else None),
     )
 

@@ -69,7 +69,7 @@ class ModelSettings(_Section):
     nothing else, are asked of the cloud, within the hourly limits below. `local_only` prevents that.
 
     The engine is sized from the machine's cores, memory and GPUs; `greenroom doctor` shows the plan.
-    What is given of `threads`, `context`, `sequences`, `gpu_layers`, `kv_type` and `streams` is kept exactly, or
+    What is given of `threads`, `context`, `sequences`, `gpu_layers`, `kv_type`, `streams` and `flash` is kept exactly, or
     refused by name where it can't be.
 
     `cloud_input_usd` and `cloud_output_usd` are dollars a million tokens of `cloud_model`: the hourly
@@ -99,6 +99,8 @@ class ModelSettings(_Section):
     """What the cache is kept in; `q8_0` takes half of `f16`; planned if not given."""
     streams: bool | None = None
     """Whether each sequence has its own part of the cache, or all share it; as `greenroom doctor --measure` found, else by rule, if not given."""
+    flash: bool | None = None
+    """Whether attention is flash attention; in streams on a CPU it is not, else it is, if not given."""
     window: int | None = Field(None, ge=256, le=1_048_576)
     """Tokens of a conversation, the answer included; 16384 if not given, 704 for the house model."""
     embedding_model: str | None = None
@@ -173,7 +175,7 @@ def thinking(
 ) -> dict[str, Any]:
     """The flags of the commands that start models, as `load` takes them for `models`.
 
-    `sizes` are the engine's: threads, context, sequences, gpu_layers, kv_type, streams.
+    `sizes` are the engine's: threads, context, sequences, gpu_layers, kv_type, streams, flash.
     """
     return {
         "file": file,

@@ -21,6 +21,7 @@ from greenroom.commands import kv_layouts
 from greenroom.commands.serve import (
     Config,
     Context,
+    Flash,
     GpuLayers,
     KvType,
     Model,
@@ -224,6 +225,7 @@ def doctor(
     gpu_layers: GpuLayers = None,
     kv_type: KvType = None,
     streams: Streams = None,
+    flash: Flash = None,
     config: Config = None,
     time_layouts: Annotated[
         bool,
@@ -242,6 +244,7 @@ def doctor(
         "gpu_layers": gpu_layers,
         "kv_type": kv_type,
         "streams": streams,
+        "flash": flash,
     }
     wanted, machine = settings.load(config, models={"file": model, **sizes}), measure()
     notebook, troubles = kv_layouts.measure(wanted, machine) if time_layouts else (None, [])

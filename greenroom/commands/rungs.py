@@ -13,7 +13,7 @@ from rich.table import Table
 from foundation.errors import UsageError
 from greenroom import console
 from greenroom.commands import pages
-from greenroom.commands.serve import Context, GpuLayers, KvType, Sequences, Streams, Threads
+from greenroom.commands.serve import Context, Flash, GpuLayers, KvType, Sequences, Streams, Threads
 
 app = typer.Typer(
     help="Which model a running server asks, changed while it runs.", no_args_is_help=True
@@ -95,6 +95,7 @@ def add(
     gpu_layers: GpuLayers = None,
     kv_type: KvType = None,
     streams: Streams = None,
+    flash: Flash = None,
     window: Annotated[
         int | None,
         typer.Option(
@@ -116,6 +117,7 @@ def add(
         "gpu_layers": gpu_layers,
         "kv_type": kv_type,
         "streams": streams,
+        "flash": flash,
         "window": window,
     }
     body = {

@@ -38,6 +38,9 @@ GpuLayers = Annotated[
 Streams = Annotated[
     bool | None, typer.Option(help="a part of the cache for each sequence, or one that all share")
 ]
+Flash = Annotated[
+    bool | None, typer.Option(help="flash attention, or plain; as `greenroom doctor` says")
+]
 KvType = Annotated[str | None, typer.Option(help="what the cache is kept in: f16, q8_0 or f32")]
 Sequences = Annotated[int | None, typer.Option(min=1, max=256, help="requests decoded at once")]
 Threads = Annotated[
@@ -62,6 +65,7 @@ def serve(
     gpu_layers: GpuLayers = None,
     kv_type: KvType = None,
     streams: Streams = None,
+    flash: Flash = None,
     no_models: NoModels = False,
     local_only: LocalOnly = False,
     config: Config = None,
@@ -82,6 +86,7 @@ def serve(
             gpu_layers=gpu_layers,
             kv_type=kv_type,
             streams=streams,
+            flash=flash,
         ),
     )
     console.logs(wanted.log_level)
@@ -101,6 +106,7 @@ def demo(
     gpu_layers: GpuLayers = None,
     kv_type: KvType = None,
     streams: Streams = None,
+    flash: Flash = None,
     no_models: NoModels = False,
     local_only: LocalOnly = False,
     ready_file: ReadyFile = None,
@@ -120,6 +126,7 @@ def demo(
             gpu_layers=gpu_layers,
             kv_type=kv_type,
             streams=streams,
+            flash=flash,
         ),
     )
     console.logs(wanted.log_level)

@@ -12,6 +12,7 @@ from greenroom import console, headless, settings
 from greenroom.commands.serve import (
     Config,
     Context,
+    Flash,
     GpuLayers,
     KvType,
     LocalOnly,
@@ -41,6 +42,7 @@ def simulate(
     gpu_layers: GpuLayers = None,
     kv_type: KvType = None,
     streams: Streams = None,
+    flash: Flash = None,
     no_models: Annotated[bool, typer.Option("--no-models", help="reflexes only")] = False,
     ahead: Annotated[
         int,
@@ -79,6 +81,7 @@ def simulate(
             gpu_layers=gpu_layers,
             kv_type=kv_type,
             streams=streams,
+            flash=flash,
         ),
     )
     request = headless.RunRequest(scene, ticks, seed, npcs, wanted.models, out, faults, ahead)

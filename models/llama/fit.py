@@ -63,7 +63,7 @@ _RANGES = {
     "gpu_layers": (0, 10_000),
 }
 # What only costs memory comes last: when a wish can't be met, the first that helps is named.
-_COSTLY = ("streams", "context", "gpu_layers", "kv_type", "sequences")
+_COSTLY = ("streams", "context", "gpu_layers", "kv_type", "flash", "sequences")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +170,8 @@ def _smaller(plan: Plan) -> Iterator[tuple[str, EngineSettings]]:
     if wishes.context is None and now.n_ctx > least(plan.model):
         halved = max(least(plan.model), now.n_ctx // 2 // CELLS * CELLS)
         yield "context", replace(now, n_ctx=halved, n_batch=batch(halved, now.n_parallel))
-    if wishes.kv_type is None and now.kv_type != "q8_0" and plan.model.quantisable:
-        yield "kv_type", replace(now, kv_type="q8_0")
+    if wishes.kv_type is None and now.kv_type != "q8_0" and "q8_0" in kinds(plan.model, wishes):
+        yield "kv_type", replace(now, kv_type="q8_0", flash=True)
     fewest = wishes.sequences or 1
     if now.n_seq > fewest:
         n_seq = max(fewest, now.n_seq // 4)
@@ -208,6 +208,12 @@ def _check(model: ModelFacts, machine: Machine, wishes: Wishes) -> None:
             f"{model.name} is a recurrent model, which keeps no cells for streams",
             "leave streams out",
             ("streams",),
+        )
+    if wishes.kv_type == "q8_0" and wishes.flash is False:
+        raise ModelDoesNotFit(
+            "kv_type is q8_0, which only flash attention reads, and flash is False",
+            "leave flash out, or give f16 or f32",
+            ("flash", "kv_type"),
         )
     if wishes.kv_type == "q8_0" and not model.quantisable and not model.recurrent:
         raise ModelDoesNotFit(

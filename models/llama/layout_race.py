@@ -35,7 +35,7 @@ from models.llama.layouts import (
     Timing,
 )
 from models.llama.settings import MAX_SEQUENCES, EngineSettings
-from models.llama.sizing import flash
+from models.llama.sizing import Wishes, flash
 from models.llama.streams import Part
 
 _KEPT_TOKENS = 64
@@ -100,7 +100,7 @@ def sizes(settings: EngineSettings, run: Course) -> dict[Layout, EngineSettings]
         common,
         n_seq=run.rows + 1,
         n_ctx=(run.rows + 1) * each,
-        flash=flash(settings.kv_type, settings.gpu_layers),
+        flash=flash(Wishes(), settings.kv_type, settings.gpu_layers, streams=True),
         streams=True,
     )
     return {"unified": common, "streams": streams}

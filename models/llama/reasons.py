@@ -62,7 +62,7 @@ def explain(case: Case) -> tuple[Reason, ...]:
     """A reason for every figure, in the order a person asks for them."""
     return (
         _layers(case), _context(case), _sequences(case), _streams(case), _kv_type(case),
-        _threads(case),
+        _flash(case), _threads(case),
     )  # fmt: skip
 
 
@@ -76,9 +76,10 @@ def _layers(case: Case) -> Reason:
         return Reason("gpu_layers", value, why, "a GPU that this llama.cpp was built for")
     room = size(vram_rooms(machine))
     held = estimate(model, settings, machine.gpus).vram.total
-    dense = model.quantisable and "kv_type" not in case.asked
+    plain = "flash" in case.asked and not settings.flash
+    dense = model.quantisable and "kv_type" not in case.asked and not plain
     kv_type = "q8_0" if dense else settings.kv_type
-    wholly = replace(settings, gpu_layers=every, kv_type=kv_type)
+    wholly = replace(settings, gpu_layers=every, kv_type=kv_type, flash=settings.flash or dense)
     whole = estimate(model, wholly, machine.gpus).vram.total
     kept = f"{size(sum(gpu.free - vram_room(gpu) for gpu in machine.gpus))} of it is kept free"
     free = size(sum(gpu.free for gpu in machine.gpus))
@@ -206,6 +207,24 @@ def _kv_type(case: Case) -> Reason:
     if model.quantisable:
         return Reason("kv_type", value, "it fits, and nothing is lost", "--kv-type")
     return Reason("kv_type", value, "this model's heads can't be kept in q8_0", "--kv-type f32")
+
+
+def _flash(case: Case) -> Reason:
+    model, settings = case.model, case.settings
+    value = "flash attention" if settings.flash else "plain attention"
+    if settings.flash and not model.flash:
+        value += ", if llama.cpp can"
+    if "flash" in case.asked and settings.kv_type != "q8_0":
+        return Reason("flash", value, "asked for", "leave --flash and --no-flash out")
+    if settings.kv_type == "q8_0":
+        return Reason("flash", value, "q8_0 is read by no other", "--kv-type f16 --no-flash")
+    if not settings.flash:
+        why = "in streams a CPU reads lines and decodes steps faster by matrices"
+        return Reason("flash", value, why, "--flash; it takes less memory")
+    if settings.streams:
+        return Reason("flash", value, "a GPU is faster with it", "--no-flash")
+    why = "it skips what is masked, which in shared cells is nearly all"
+    return Reason("flash", value, why, "--no-flash; it takes more memory")
 
 
 def _threads(case: Case) -> Reason:

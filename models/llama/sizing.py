@@ -30,7 +30,7 @@ class Wishes:
     """What is given and kept exactly; None is left to the plan.
 
     `context` in tokens, `sequences` decoded at once, `gpu_layers` as llama.cpp counts them (the
-    output is one), `streams` as EngineSettings has them. `window`, the tokens of the longest
+    output is one), `streams` and `flash` as EngineSettings has them. `window`, the tokens of the longest
     conversation, is no size of the engine and only guides the plan; so do both layouts' times, `measured` with
     this model on this machine.
     """
@@ -41,6 +41,7 @@ class Wishes:
     gpu_layers: int | None = None
     kv_type: KvType | None = None
     streams: bool | None = None
+    flash: bool | None = None
     window: int | None = None
     measured: Layouts | None = None
 
@@ -55,7 +56,7 @@ def kinds(model: ModelFacts, wishes: Wishes) -> list[KvType]:
     """What the KV memory may be kept in, the best first."""
     if wishes.kv_type:
         return [wishes.kv_type]
-    return ["f16", "q8_0"] if model.quantisable else ["f16"]
+    return ["f16", "q8_0"] if model.quantisable and wishes.flash is not False else ["f16"]
 
 
 def sized(
@@ -73,6 +74,7 @@ def sized(
         n_batch=batch(n_ctx, parallel),
         gpu_layers=layers,
         kv_type=kv_type,
+        flash=flash(wishes, kv_type, layers, streams=False),
     )
 
 
@@ -102,20 +104,22 @@ def streamed(
                     n_batch=batch(cells, parallel),
                     gpu_layers=layers,
                     kv_type=kv_type,
-                    flash=flash(kv_type, layers),
+                    flash=flash(wishes, kv_type, layers, streams=True),
                     streams=True,
                 )
 
 
-def flash(kv_type: KvType, layers: int) -> bool:
-    """Whether streams are read with flash attention: on a GPU, and where the KV memory needs it.
+def flash(wishes: Wishes, kv_type: KvType, layers: int, *, streams: bool) -> bool:
+    """Whether attention is flash attention: where q8_0 needs it or it was asked for, else in all but streams on a CPU.
 
     llama.cpp's flash attention on a CPU takes the rows of a short line or of a decode step one by one, while plain
     attention multiplies matrices: on a Xeon with AMX lines of 48 tokens are read four to seven times and a
     step of 32 two to four times as fast without. Plain attention does not skip what is masked, which is
     little in a stream and nearly all in unified memory; that keeps flash attention.
     """
-    return layers > 0 or kv_type == "q8_0"
+    if kv_type == "q8_0":
+        return True
+    return wishes.flash if wishes.flash is not None else layers > 0 or not streams
 
 
 def wants_streams(model: ModelFacts, machine: Machine, wishes: Wishes) -> bool:

@@ -54,7 +54,7 @@ def test_the_plan_of_this_machine_is_told_as_json() -> None:
     found = told()
     reasons = {reason["figure"]: reason for reason in found["plan"]["reasons"]}
     assert set(reasons) == {
-        "gpu_layers", "context", "sequences", "streams", "kv_type", "threads"
+        "gpu_layers", "context", "sequences", "streams", "kv_type", "flash", "threads"
     }  # fmt: skip
     sizes = found["plan"]["settings"]
     assert sizes["threads"] == found["machine"]["threads"]

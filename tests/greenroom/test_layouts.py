@@ -98,6 +98,16 @@ def test_other_threads_are_other_circumstances() -> None:
     assert "measured" not in why(found)
 
 
+def test_attention_that_was_asked_for_is_not_what_was_timed() -> None:
+    remember(timed(0.5, 1.0))
+    found, _ = told("--flash")
+    assert found["layouts"] is None and found["plan"]["settings"]["flash"] is True
+    assert "measured" not in why(found)
+    refused, _ = told("--measure", "--no-flash", code=1)
+    (finding,) = seen(refused, "KV layouts")
+    assert "--no-flash" in finding["mend"]
+
+
 def test_a_damaged_file_is_told_and_the_rule_stands(caplog: pytest.LogCaptureFixture) -> None:
     layouts.path().parent.mkdir(parents=True, exist_ok=True)
     layouts.path().write_text("{")

@@ -111,6 +111,7 @@ wishes = st.builds(
     gpu_layers=st.none() | st.integers(0, 100),
     kv_type=st.none() | st.sampled_from(["f16", "q8_0", "f32"]),
     streams=st.none() | st.booleans(),
+    flash=st.none() | st.booleans(),
     window=st.none() | st.integers(256, 40_000),
     measured=st.none()
     | st.builds(measured, st.sampled_from([1.0, 3.0]), st.sampled_from([1.0, 3.0])),
@@ -210,6 +211,7 @@ def test_what_is_asked_for_is_kept_exactly_or_refused_by_name(
         (asked.gpu_layers, kept.gpu_layers),
         (asked.kv_type, kept.kv_type),
         (asked.streams, kept.streams),
+        (asked.flash, kept.flash),
     ):
         assert given_ is None or given_ == planned
 
@@ -282,7 +284,7 @@ def test_the_reasons_say_how_many_layers_fit_and_what_would_fit_all() -> None:
     whole = fit(model(bits=8.5), machine(32, (8.2 + float(found[1]) + 0.1,)))
     assert whole.settings.gpu_layers == 33
     assert set(reasons) == {
-        "gpu_layers", "context", "sequences", "streams", "kv_type", "threads"
+        "gpu_layers", "context", "sequences", "streams", "kv_type", "flash", "threads"
     }  # fmt: skip
     assert all(reason.why and reason.change for reason in plan.reasons)
 
@@ -448,6 +450,24 @@ def test_streams_on_a_cpu_go_without_flash_attention_and_all_else_with_it() -> N
     then = smaller(fit(small_model(), machine(24)))
     assert then is not None
     assert then.settings.flash
+
+
+def test_flash_attention_is_kept_as_asked_and_told_of() -> None:
+    def told(asked: Wishes) -> tuple[bool, str, str]:
+        plan = fit(small_model(), machine(40), asked)
+        (reason,) = (each for each in plan.reasons if each.figure == "flash")
+        return plan.settings.flash, reason.value, reason.why
+
+    assert told(Wishes(flash=True)) == (True, "flash attention", "asked for")
+    assert told(Wishes(flash=False, streams=False)) == (False, "plain attention", "asked for")
+    assert told(Wishes())[:2] == (False, "plain attention")
+    tight = Wishes(flash=False, context=8192)
+    for gib in (3, 4, 6, 8):
+        plan = tried(model(), machine(gib), tight)
+        assert plan is None or (plan.settings.kv_type, plan.settings.flash) == ("f16", False)
+    with pytest.raises(ModelDoesNotFit, match=r"q8_0, which only flash attention reads") as caught:
+        fit(small_model(), machine(40), Wishes(flash=False, kv_type="q8_0"))
+    assert set(caught.value.named) == {"flash", "kv_type"}
 
 
 def test_an_engine_that_died_of_memory_shares_its_cells_next() -> None:
