@@ -387,6 +387,18 @@ def test_a_clearly_better_reason_is_taken_up_at_once_even_in_danger(rules, make_
     assert {doing(world, int(e)) for e in world.columns.id[:12]} == {"flee"}
 
 
+def test_what_was_given_up_is_known_by_name_when_the_rules_change(rules, make_world, at):
+    dare = Consideration("dare", ATTACK, lambda view, rows: np.full(rows.size, 500), here)
+    dread = Consideration("dread", FLEE, lambda view, rows: np.full(rows.size, 700), here)
+    world = in_sight_of_a_wolf(make_world, at, torn(rules, dare, dread))
+    state = world.get_state()
+    codes = {c.name: k for k, c in enumerate(world.ruleset.considerations)}
+    state["rows"]["columns"]["left"][:2] = codes["dare"], codes["dread"]
+    without = World.from_state(state, torn(rules, dread))
+    reasons = [c.name for c in without.ruleset.considerations]
+    assert without.columns.left[:3].tolist() == [-1, reasons.index("dread"), -1]
+
+
 def with_consideration(rules: Ruleset, reason: Consideration) -> Ruleset:
     species = [
         dataclasses.replace(s, considerations=(*s.considerations, reason.name))
