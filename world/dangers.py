@@ -22,12 +22,15 @@ from world.aims import (
 )
 from world.entities import Ints, Rows
 from world.maths import RING, TILE, Purpose
+from world.paths import clear
 from world.ruleset import ATTACK, FLEE, HUNT, REST, Activity, Aim, Consideration
 from world.tactics import HOLD, PROTECT, RETREAT, standing
 from world.tiles import WALKABLE
 from world.view import NOBODY, View
 
 _RECENT: Final = 160
+_OUT_OF_SIGHT: Final = 6 * TILE
+"""How far beyond its sight somebody is followed by one who is after it already."""
 FOLLOW: Final = Activity("follow", pace=80, interval=24)
 
 
@@ -130,13 +133,35 @@ def _focus_or(view: View, rows: Rows, others: Ints) -> Ints:
     return out
 
 
+def _still_after(view: View, rows: Rows, seen: Ints) -> Ints:
+    """The row of whom each sees, else of whom it is after already while that one is not clearly out of sight.
+
+    Sight ends on the spot, and the way around something may lead back over its edge.
+    """
+    c, tables = view.c, view.tables
+    lost = ((seen < 0) & (c.target[rows] > 0)).nonzero()[0]
+    if not lost.size:
+        return seen
+    body = rows[lost]
+    others = c.rows_of(c.target[body])
+    wanted = tables.hostile | tables.eats
+    up = (others >= 0) & (c.died[others] < 0) & (c.downed_until[others] < 0)
+    up &= wanted[c.species[body], c.species[others]]
+    dx, dy = c.x[others] - c.x[body], c.y[others] - c.y[body]
+    up &= dx * dx + dy * dy < (c.perception[body] + _OUT_OF_SIGHT) ** 2
+    up &= ~(tables.shuns_floors[c.species[body]] & view.indoors(others))
+    out = seen.copy()
+    out[lost] = np.where(up, others, seen[lost])
+    return out
+
+
 def _free_to_fight(view: View, rows: Rows) -> NDArray[np.bool_]:
     out: NDArray[np.bool_] = standing(view, rows) != RETREAT
     return out
 
 
 def _defend_target(view: View, rows: Rows) -> Ints:
-    return _focus_or(view, rows, view.sense.foe_row[rows])
+    return _focus_or(view, rows, _still_after(view, rows, view.sense.foe_row[rows]))
 
 
 def _in_bounds(view: View, rows: Rows, others: Ints) -> NDArray[np.bool_]:
@@ -171,6 +196,8 @@ def _leader_point(view: View, rows: Rows, spread: int) -> Aim:
     slot = RING[c.phase[rows] % 16]
     x, y = view.clamp(c.x[at] + slot[:, 0] * spread // TILE, c.y[at] + slot[:, 1] * spread // TILE)
     fits = WALKABLE[view.ground(x, y)] & (at != rows)
+    # Nobody keeps close on the other side of a wall.
+    fits &= clear(view.tiles, c.x[at], c.y[at], x, y)
     return Aim(np.where(fits, x, c.x[at]), np.where(fits, y, c.y[at]), nobody(rows))
 
 
@@ -196,7 +223,7 @@ def _keep_close_aim(view: View, rows: Rows) -> Aim:
 def _hunt_target(view: View, rows: Rows) -> Ints:
     """The focus, else the leader's quarry, else the nearest prey."""
     c = view.c
-    own = view.sense.prey_row[rows]
+    own = _still_after(view, rows, view.sense.prey_row[rows])
     leader = view.leaders(rows)
     led = ((leader >= 0) & (leader != rows)).nonzero()[0]
     if led.size:

@@ -46,6 +46,8 @@ COLUMNS: Final[dict[str, tuple[type[np.int64], int]]] = {
         "mood": 0,
         "action": 0,
         "intent": -1,
+        "left": -1,
+        "since": 0,
         "target": 0,
         "action_until": 0,
         "next_decision": NEVER,
@@ -69,8 +71,8 @@ COLUMNS: Final[dict[str, tuple[type[np.int64], int]]] = {
 Units: positions 1/256 tile; needs 0..1000 and mood -1000..1000 thousandths; times in ticks.
 `way` is the point walked to now, `goal` where the way leads; `pace` percent of speed, 0 for
 standing; `stuck` counts failed steps. `action` indexes the ruleset's activities, `intent` its
-considerations (-1: a mind's or client's choice). `action_until`: reflexes leave the choice alone
-until then. `died` and `downed_until` are -1 for those on their feet. `place` indexes the world's
+considerations (-1: a mind's or client's choice), and `left` that which it gave up for it, at tick
+`since`. `action_until`: reflexes leave the choice alone until then. `died` and `downed_until` are -1 for those on their feet. `place` indexes the world's
 places (-1: in the open). `threat` is the hostile last seen, `aggressor` who struck last, at tick
 `hurt_at`. `phase` (0..99) staggers the needs.
 """
@@ -122,6 +124,8 @@ class Columns:
     mood: Ints
     action: Ints
     intent: Ints
+    left: Ints
+    since: Ints
     target: Ints
     action_until: Ints
     next_decision: Ints

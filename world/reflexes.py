@@ -14,6 +14,7 @@ from world.commit import LOOK_UP, Commit
 from world.detail import may_decide
 from world.entities import Ints, Rows
 from world.events import Event
+from world.kernels.kinds import Bools
 from world.maths import TILE, clip
 from world.paths import clear
 from world.ruleset import Aim, Consideration
@@ -26,6 +27,10 @@ DECIDE_EVERY: Final = 4
 """Decisions fall due on every fourth tick, so that many are taken in one go."""
 CHASE_EVERY: Final = 4
 _LOYALTY: Final = 40
+STEADY: Final = 150
+"""In the face of danger: what a fresh choice is worth beyond its reasons, and what was given up for it is worth less."""
+STEADY_TICKS: Final = 200
+"""For how long a choice made in the face of danger is fresh."""
 MAX_FAULTS: Final = 64
 
 
@@ -52,13 +57,16 @@ class Reflexes:
         if not rows.size:
             return
         perceive(self._view, self._view.index, rows)
-        self._notice(rows)
+        in_danger = self._notice(rows)
         free = self._unbound(rows)
-        if free.size:
-            self._choose(free)
+        if free.any():
+            self._choose(rows[free], in_danger[free])
 
-    def _notice(self, rows: Rows) -> None:
-        """Remember threats; tell when one comes into sight and when the last is gone."""
+    def _notice(self, rows: Rows) -> Bools:
+        """Remember threats, and tell when one comes into sight and when the last is gone.
+
+        Says of each whether it saw one when it decided last, and does so still.
+        """
         state, view = self._state, self._view
         c = state.columns
         other = view.sense.threat_row[rows]
@@ -79,14 +87,16 @@ class Reflexes:
                 self._commit.events.append(Event(state.tick, "threat", entity, int(now[i]), data))
             else:
                 self._commit.events.append(Event(state.tick, "calm", entity))
+        out: Bools = (now > 0) & (before > 0)
+        return out
 
-    def _unbound(self, rows: Rows) -> Rows:
-        """Those whose choice is theirs to make: a mind's choice holds until its time or danger."""
+    def _unbound(self, rows: Rows) -> Bools:
+        """Whose choice is theirs to make: a mind's choice holds until its time or danger."""
         state = self._state
         c = state.columns
-        held = c.action_until[rows] > state.tick
+        held: Bools = c.action_until[rows] > state.tick
         if not held.any():
-            return rows
+            return ~held
         half = c.perception[rows] // 2
         danger = self._view.sense.threat_d2[rows] < half * half
         brave = state.rules.tables.brave[c.species[rows]]
@@ -96,9 +106,9 @@ class Reflexes:
         kept = rows[held]
         later = np.minimum(c.action_until[kept], state.tick + LOOK_UP)
         state.write("next_decision", kept, later)
-        return rows[~held]
+        return ~held
 
-    def _choose(self, rows: Rows) -> None:
+    def _choose(self, rows: Rows, in_danger: Bools) -> None:
         state = self._state
         c, rules = state.columns, state.rules
         uses = rules.tables.uses[c.species[rows]]
@@ -106,14 +116,10 @@ class Reflexes:
         for k in np.unique(uses.nonzero()[1]).tolist():
             at = (uses[:, k]).nonzero()[0]
             scores[at, k] = self._score(rules.considerations[k], rows[at])
-        loyal = (c.intent[rows] >= 0).nonzero()[0]
-        if loyal.size:
-            intent = c.intent[rows[loyal]]
-            wanted = scores[loyal, intent] > 0
-            scores[loyal[wanted], intent[wanted]] += _LOYALTY
         if not scores.shape[1]:
             self._take_up(rows, -1, _here(state, rows))
             return
+        self._keep_to(scores, rows, in_danger)
         best = np.argmax(scores, axis=1)
         top = scores[np.arange(rows.size), best]
         best[top <= 0] = -1
@@ -121,6 +127,24 @@ class Reflexes:
             chosen = rows[best == k]
             aim = self._aim(rules.considerations[k], chosen) if k >= 0 else _here(state, chosen)
             self._take_up(chosen, k, aim)
+
+    def _keep_to(self, scores: Ints, rows: Rows, in_danger: Bools) -> None:
+        """Weigh what each is at a little heavier, and the more so while a choice in danger is fresh.
+
+        Reasons to fight and to flee hang on a body's place and on who stands by, and the first steps of either change
+        both: whoever weighed them anew each time would turn on the spot. So what was chosen is kept to and what was given up
+        for it is not taken up again, unless it is better by a clear margin, or time has passed.
+        """
+        state = self._state
+        c = state.columns
+        fresh = in_danger & (state.tick - c.since[rows] < STEADY_TICKS)
+        for code, more in (
+            (c.intent[rows], np.where(fresh, STEADY, _LOYALTY)),
+            (c.left[rows], np.where(fresh, -STEADY, 0)),
+        ):
+            at = (code >= 0).nonzero()[0]
+            kept = scores[at, code[at]]
+            scores[at, code[at]] = np.where(kept > 0, np.maximum(kept + more[at], 1), kept)
 
     def _score(self, reason: Consideration, rows: Rows) -> Ints:
         """What a consideration says, made safe: a fault counts as 0 and is remembered."""
@@ -170,6 +194,9 @@ class Reflexes:
         same = (c.goal_x[rows] == aim.goal_x) & (c.goal_y[rows] == aim.goal_y)
         if chases:
             same |= (c.target[rows] == aim.target) & (aim.target > 0) & (c.action[rows] == code)
+        turns = rows[c.intent[rows] != intent]
+        state.write("left", turns, c.intent[turns])
+        state.write("since", turns, state.tick)
         state.write("action", rows, code)
         state.write("intent", rows, intent)
         state.write("target", rows, aim.target)

@@ -290,10 +290,13 @@ class State:
                 ("species", [str(s) for s in state["species"]], rules.species_names),
                 ("faction", [str(s) for s in state["factions"]], rules.faction_names),
                 ("action", [str(s) for s in state["activities"]], rules.activity_names),
-                (
-                    "intent",
-                    [str(s) for s in state["considerations"]],
-                    tuple(c.name for c in rules.considerations),
+                *(
+                    (
+                        column,
+                        [str(s) for s in state["considerations"]],
+                        tuple(c.name for c in rules.considerations),
+                    )
+                    for column in ("intent", "left")
                 ),
             ]
         except (KeyError, TypeError, ValueError, IndexError, OverflowError) as damage:
@@ -382,7 +385,7 @@ def _translate(columns: Columns, column: str, was: list[str], now: tuple[str, ..
         name = was[code] if 0 <= code < len(was) else "?"
         if name in now:
             table[code] = now.index(name)
-        elif column in ("action", "intent"):
+        elif column in ("action", "intent", "left"):
             table[code] = 0 if column == "action" else -1
         else:
             raise StateError(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from world.considerations import CORE
 from world.inputs import Input
-from world.maths import TILE
-from world.ruleset import IDLE, Aim, Consideration, Ruleset
+from world.maths import TILE, Purpose, below
+from world.reflexes import STEADY, STEADY_TICKS
+from world.ruleset import ATTACK, FLEE, IDLE, REST, Aim, Consideration, Ruleset
 from world.tiles import Tile
 from world.world import World
 
@@ -295,6 +297,106 @@ def test_an_order_lapses_and_the_packs_own_ways_return(pack, who):
     live(pack, 400)
     _, free = wolves_around(pack, who(pack, "Dag"))
     assert np.abs(free - held).max() > 4
+
+
+def changes_of_mind(world, entity, ticks):
+    """How often it takes up another reason to act within so many ticks."""
+    c = world.columns
+    row = c.row_of(entity)
+    minds = [int(c.intent[row])]
+    for _ in range(ticks):
+        world.step()
+        minds.append(int(world.columns.intent[row]))
+    return sum(a != b for a, b in pairwise(minds))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("away", [7, 11, 15])
+def test_a_hunter_does_not_go_in_and_out_of_his_door_before_a_pack(make_world, at, who, seed, away):
+    pack = [at("wolf", 9 + i, 13 + away, group=1) for i in range(3)]
+    world = make_world(
+        *pack, at("hunter", 10, 10, name="Horst", home="cottage", work="field"), seed=seed
+    )
+    state = world.get_state()
+    # The pack stands, so nothing changes but where he is himself, and whom he sees from there.
+    state["rows"]["columns"]["speed"][:3] = 0
+    world = World.from_state(state, world.ruleset)
+    assert changes_of_mind(world, who(world, "Horst"), 1_000) <= 2 + 1_000 // STEADY_TICKS
+
+
+def torn(rules, *reasons):
+    """Rules by which a deer knows nothing but these reasons."""
+    species = [
+        dataclasses.replace(s, considerations=tuple(r.name for r in reasons))
+        if s.name == "deer"
+        else s
+        for s in rules.species_list
+    ]
+    return Ruleset.build(species, rules.actions.values(), (*CORE, *reasons))
+
+
+def in_sight_of_a_wolf(make_world, at, rules, seed=1):
+    """Twelve deer that can't move, before a wolf that can't either."""
+    herd = [at("deer", 48 + n, 20) for n in range(12)]
+    made = make_world(*herd, at("wolf", 54, 25), seed=seed)
+    state = made.get_state()
+    state["rows"]["columns"]["speed"][:] = 0
+    return World.from_state(state, rules)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_mods_reasons_make_one_in_danger_change_its_mind_at_every_turn(
+    rules, make_world, at, seed
+):
+    def about(low, purpose):
+        def score(view, rows):
+            return low + below(view.roll(rows, purpose), STEADY - 40)
+
+        return score
+
+    def gone_once_chosen(view, rows):
+        # A shelter that is no reason any more as soon as one is there.
+        chosen = view.c.intent[rows] == names.index("dread")
+        return np.where(chosen, 0, about(560, Purpose.FLIGHT)(view, rows))
+
+    dare = Consideration("dare", ATTACK, about(500, Purpose.ROAM), here)
+    dread = Consideration("dread", FLEE, gone_once_chosen, here)
+    cower = Consideration("cower", REST, about(480, Purpose.BIRTH), here)
+    wavering = torn(rules, dare, dread, cower)
+    names = [c.name for c in wavering.considerations]
+    world = in_sight_of_a_wolf(make_world, at, wavering, seed)
+    taken = []
+    for _ in range(1_000):
+        world.step()
+        taken.append(world.columns.intent[:12].copy())
+    assert not world.faults
+    changes = (np.diff(np.array(taken[STEADY_TICKS:]), axis=0) != 0).sum(axis=0)
+    assert changes.max() <= 3 * (1_000 // STEADY_TICKS)
+
+
+def test_a_clearly_better_reason_is_taken_up_at_once_even_in_danger(rules, make_world, at):
+    def soon(view, rows):
+        return np.full(rows.size, 790 if view.tick >= 100 else 300)
+
+    dare = Consideration("dare", ATTACK, lambda view, rows: np.full(rows.size, 600), here)
+    dread = Consideration("dread", FLEE, soon, here)
+    world = in_sight_of_a_wolf(make_world, at, torn(rules, dare, dread))
+    live(world, 96)
+    assert {doing(world, int(e)) for e in world.columns.id[:12]} == {"attack"}
+    live(world, 24)
+    assert {doing(world, int(e)) for e in world.columns.id[:12]} == {"flee"}
+
+
+def test_what_was_given_up_is_known_by_name_when_the_rules_change(rules, make_world, at):
+    dare = Consideration("dare", ATTACK, lambda view, rows: np.full(rows.size, 500), here)
+    dread = Consideration("dread", FLEE, lambda view, rows: np.full(rows.size, 700), here)
+    world = in_sight_of_a_wolf(make_world, at, torn(rules, dare, dread))
+    state = world.get_state()
+    codes = {c.name: k for k, c in enumerate(world.ruleset.considerations)}
+    state["rows"]["columns"]["left"][:2] = codes["dare"], codes["dread"]
+    without = World.from_state(state, torn(rules, dread))
+    reasons = [c.name for c in without.ruleset.considerations]
+    assert without.columns.left[:3].tolist() == [-1, reasons.index("dread"), -1]
 
 
 def with_consideration(rules: Ruleset, reason: Consideration) -> Ruleset:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks._crowded import SIDE, crowded
+from benchmarks._machine import machine
 from plugins.manager import build_ruleset
 from world.compiled import CompiledScene
 from world.detail import KEY, LOOK_EVERY
@@ -20,7 +21,21 @@ TILES: Final = 64
 """Around a player all are lived in full within so many tiles: twice what a client sees."""
 _SETTLE: Final = 300
 """Ticks lived before the two part, and again before they are timed: then a game hour of quiet is left before most go to work."""
+_AT_WORK: Final = 3_600
+"""Ticks lived before the two part where most have gone to work."""
 _HUNTERS: Final = ("wolf",)
+
+
+def run(*, scale: float = 1.0, seed: int = 7) -> dict[str, Any]:
+    """Live the crowded land with and without level of detail; `scale` changes the beings, the land and the ticks.
+
+    Returns {bench, machine, results: [{metric, unit, value, peer, peer_value, ratio}]}, all of CPU time, ratio full over far.
+    """
+    npcs = max(40, int(10_000 * scale))
+    side = int(np.clip(SIDE * np.sqrt(scale), 192, SIDE))
+    ticks = max(10 * LOOK_EVERY, int(2_000 * min(1.0, scale)))
+    results = rows(npcs=npcs, entities=5 * npcs, ticks=ticks, seed=seed, side=side)
+    return {"bench": "far", "machine": machine(), "results": results}
 
 
 def rows(
@@ -31,7 +46,7 @@ def rows(
     seed: int = 7,
     side: int = SIDE,
 ) -> list[dict[str, Any]]:
-    """Result rows for the crowded land: without wolves and players, with one player in a town, and with all its wolves too.
+    """Result rows for the crowded land: without wolves and players, with one player in a town, by morning and at work, and with all its wolves too.
 
     Each land is lived twice side by side from the same state, with and without level of detail, in short turns,
     so that whatever else the machine does falls on both. Milliseconds of the thread's own CPU time; `ratio` is full over far.
@@ -39,23 +54,24 @@ def rows(
     scene = crowded(npcs, entities - npcs, seed, side)
     calm = replace(scene, spawns=tuple(s for s in scene.spawns if s.species not in _HUNTERS))
     found: list[dict[str, Any]] = []
-    for name, land, players in (
-        ("nobody comes", calm, 0),
-        ("one player", calm, 1),
-        ("one player and wolves", scene, 1),
+    for name, land, players, settle in (
+        ("nobody comes", calm, 0, _SETTLE),
+        ("one player", calm, 1, _SETTLE),
+        ("one player, all at work", calm, 1, _AT_WORK),
+        ("one player and wolves", scene, 1, _SETTLE),
     ):
-        found += _compared(name, land, players, ticks, seed)
+        found += _compared(name, land, players, settle, ticks, seed)
     return found
 
 
 def _compared(
-    name: str, scene: CompiledScene, players: int, ticks: int, seed: int
+    name: str, scene: CompiledScene, players: int, settle: int, ticks: int, seed: int
 ) -> list[dict[str, Any]]:
     full = World(scene, build_ruleset(), seed)
     x, y = full.player_starts[0]
     comes = {"species": "traveller", "x": x, "y": y, "player": True}
     full.step([Input("spawn", 0, "director:join", n, comes) for n in range(players)])
-    for _ in range(_SETTLE - 1):
+    for _ in range(settle - 1):
         full.step()
     far = World.from_state(full.get_state(), full.ruleset)
     far.step([Input("global", 0, "director:detail", 0, {"key": KEY, "value": TILES})])
