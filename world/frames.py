@@ -46,7 +46,7 @@ class Frames:
         state_hash = state.hash()
         changed = state.take_changed()
         if not self._columns or not self._same(changed):
-            self._anew()
+            self._anew(changed)
         else:
             self._mend(changed)
         tiles: tuple[TileChange, ...] = tuple(state.tile_changes)
@@ -73,21 +73,26 @@ class Frames:
         at = self._position[known]
         return bool(np.array_equal(self._ids[at], self._state.columns.id[known]))
 
-    def _anew(self) -> None:
+    def _anew(self, changed: Rows) -> None:
+        """Take out who left and put in who came, each where its id belongs; the others are mended."""
         c = self._state.columns
         stay = c.id[self._rows] == self._ids
         rows, ids = self._rows[stay], self._ids[stay]
         fresh = c.id[: c.high] != 0
         fresh[rows] = False
-        came = fresh.nonzero()[0]
+        came = np.flatnonzero(fresh)
         came = came[np.argsort(c.id[came])]
         at = np.searchsorted(ids, c.id[came])
         self._rows, self._ids = np.insert(rows, at, came), np.insert(ids, at, c.id[came])
         self._position = np.zeros(c.high, dtype=np.intp)
         self._position[self._rows] = np.arange(self._rows.size)
-        self._columns = {"id": _shut(self._ids.astype(np.uint64))}
+        still = np.flatnonzero(stay)
         for name in _TYPES:
-            self._columns[name] = _shut(self._values(name, self._rows))
+            kept = self._columns.get(name, np.zeros(0, dtype=_TYPES[name]))
+            left = kept if still.size == kept.size else kept[still]
+            self._columns[name] = _shut(np.insert(left, at, self._values(name, came)))
+        self._columns["id"] = _shut(self._ids.astype(np.uint64))
+        self._mend(changed)
 
     def _mend(self, changed: Rows) -> None:
         at = self._position[changed]
