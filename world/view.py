@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from world import clock, maths
 from world.entities import Columns, Ints, Rows
 from world.index import Index
+from world.kernels import near
 from world.maths import TILE, Words, clip
 from world.ruleset import TACTICS, Ruleset, Tables
 from world.state import State
@@ -149,6 +150,16 @@ class View:
         if best is None:
             return None
         return best[2] * TILE + TILE // 2, best[1] * TILE + TILE // 2
+
+    def within(self, row: int, reach: int) -> tuple[Rows, Ints]:
+        """The rows in use within `reach` units of a row, without it, and their squared distances (int64[n]).
+
+        Nearest first, the lower id first among equals.
+        """
+        c = self.c
+        rows, d2 = near.within(c.x, c.y, c.id, c.high, row, reach)
+        order = np.lexsort((c.id[rows], d2))
+        return rows[order], d2[order]
 
     def distance2(self, row: int, other: int) -> int:
         """The squared distance between two rows, in units."""
