@@ -13,6 +13,7 @@ from world.index import Index
 from world.kernels import near
 from world.maths import TILE, Words, clip
 from world.ruleset import TACTICS, Ruleset, Tables
+from world.squares import SIDE
 from world.state import State
 from world.tiles import WALKABLE, Tile
 
@@ -156,8 +157,10 @@ class View:
 
         Nearest first, the lower id first among equals.
         """
-        c = self.c
-        rows, d2 = near.within(c.x, c.y, c.id, c.high, row, reach)
+        c, all_ = self.c, self.index.everyone()
+        rows, d2 = near.within(
+            c.x, c.y, row, reach, SIDE, all_.wide, all_.tall, all_.first, all_.after
+        )
         order = np.lexsort((c.id[rows], d2))
         return rows[order], d2[order]
 
