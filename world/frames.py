@@ -76,21 +76,26 @@ class Frames:
     def _anew(self, changed: Rows) -> None:
         """Take out who left and put in who came, each where its id belongs; the others are mended."""
         c = self._state.columns
-        stay = c.id[self._rows] == self._ids
-        rows, ids = self._rows[stay], self._ids[stay]
+        still = np.flatnonzero(c.id[self._rows] == self._ids)
         fresh = c.id[: c.high] != 0
-        fresh[rows] = False
+        fresh[self._rows[still]] = False
         came = np.flatnonzero(fresh)
         came = came[np.argsort(c.id[came])]
-        at = np.searchsorted(ids, c.id[came])
-        self._rows, self._ids = np.insert(rows, at, came), np.insert(ids, at, c.id[came])
+        at = np.searchsorted(self._ids[still], c.id[came])
+        # Where each value comes from, found once for all columns.
+        source, put = np.insert(still, at, 0), at + np.arange(at.size)
+
+        def follow(kept: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+            made = kept.take(source) if kept.size else np.zeros(source.size, dtype=kept.dtype)
+            made[put] = values
+            return made
+
+        self._rows, self._ids = follow(self._rows, came), follow(self._ids, c.id[came])
         self._position = np.zeros(c.high, dtype=np.intp)
         self._position[self._rows] = np.arange(self._rows.size)
-        still = np.flatnonzero(stay)
-        for name in _TYPES:
-            kept = self._columns.get(name, np.zeros(0, dtype=_TYPES[name]))
-            left = kept if still.size == kept.size else kept[still]
-            self._columns[name] = _shut(np.insert(left, at, self._values(name, came)))
+        for name, kind in _TYPES.items():
+            kept = self._columns.get(name, np.zeros(0, dtype=kind))
+            self._columns[name] = _shut(follow(kept, self._values(name, came)))
         self._columns["id"] = _shut(self._ids.astype(np.uint64))
         self._mend(changed)
 
