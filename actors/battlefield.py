@@ -51,25 +51,20 @@ def group_view(world: World, group: int, info: GroupInfo | None) -> GroupView | 
     Foes are those a member is hostile to, and whoever struck one last, within SIGHT of a member,
     nearest first; at most MAX_FIGHTERS a side.
     """
-    columns, rules = world.columns, world.ruleset
-    high = columns.high
-
-    def on_feet(rows: NDArray[np.intp]) -> NDArray[np.intp]:
-        up = (columns.id[rows] != 0) & (columns.died[rows] < 0) & (columns.downed_until[rows] < 0)
-        kept: NDArray[np.intp] = rows[up]
-        return kept
-
-    mine = on_feet(np.flatnonzero(columns.group[:high] == group))
+    view, rules = world.view(), world.ruleset
+    columns = view.c
+    mine = view.index.members(group)[:MAX_FIGHTERS]
     if not mine.size:
         return None
-    mine = mine[np.argsort(columns.id[mine])][:MAX_FIGHTERS]
     middle_x = int(columns.x[mine].sum()) // mine.size
     middle_y = int(columns.y[mine].sum()) // mine.size
-    species = columns.species[:high]
+    species = columns.species
     foes_of = np.asarray(rules.tables.hostile[np.unique(species[mine])].any(axis=0))
-    # Two passes over everybody: all that follows is about those who are near.
-    x, left, right = columns.x[:high], columns.x[mine].min(), columns.x[mine].max()
-    near = on_feet(np.flatnonzero((x >= left - SIGHT) & (x <= right + SIGHT)))
+    # One pass over everybody, from one member and as far as the farthest of the others sees; the rest is about who is near.
+    first = int(mine[0])
+    spread = np.abs(columns.x[mine] - columns.x[first]) + np.abs(columns.y[mine] - columns.y[first])
+    near, _ = view.within(first, SIGHT + int(spread.max()))
+    near = near[(columns.died[near] < 0) & (columns.downed_until[near] < 0)]
     struck = np.isin(columns.id[near], columns.aggressor[mine][columns.aggressor[mine] > 0])
     others = near[(foes_of[species[near]] | struck) & (columns.group[near] != group)]
     across = columns.x[others][:, None] - columns.x[mine][None, :]
@@ -79,8 +74,7 @@ def group_view(world: World, group: int, info: GroupInfo | None) -> GroupView | 
     others, d2 = others[seen], d2[seen]
     others = others[np.lexsort((columns.id[others], d2))][:MAX_FIGHTERS]
     name = info.name if info is not None else f"group {group}"
-    kind = rules.species_names[int(species[mine[0]])]
-    view = world.view()
+    kind = rules.species_names[int(species[first])]
 
     def fighters(rows: NDArray[np.intp]) -> tuple[Fighter, ...]:
         return tuple(

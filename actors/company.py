@@ -223,7 +223,7 @@ class Company:
             )
             self.dispatcher.pump()
             return
-        self._metronome = Metronome(self.director, ledger.pace)
+        self._metronome = Metronome(self.director, ledger.pace, ledger.right_of_way)
         ledger.on_stepped = self._metronome.stepped
         self._metronome.start()
 

@@ -13,6 +13,7 @@ from actors.actor import tell_first
 from actors.errors import MailboxFull
 from actors.messages import HZ, Step
 from actors.pace import Pace
+from actors.right_of_way import RightOfWay
 
 __all__ = ["Metronome"]
 
@@ -21,14 +22,16 @@ class Metronome:
     """Posts a `Step` every period; at most one is on its way.
 
     When the director is still at the last step when the next is due, that tick is missed and
-    counted, never queued: the world then runs slower rather than in bursts. `sleep` waits so many
-    seconds or until stopped, and says whether it was stopped.
+    counted, never queued: the world then runs slower rather than in bursts. A step that is posted has the
+    right of `way`, which the director gives back. `sleep` waits so many seconds or until stopped, and
+    says whether it was stopped.
     """
 
     def __init__(
         self,
         director: pykka.ActorRef[Any],
         pace: Pace,
+        way: RightOfWay,
         *,
         hz: float = HZ,
         clock: Callable[[], float] = time.monotonic,
@@ -36,6 +39,7 @@ class Metronome:
     ) -> None:
         self._director = director
         self._pace = pace
+        self._way = way
         self._period = 1.0 / hz
         self._clock = clock
         self._stopping = threading.Event()
@@ -78,11 +82,14 @@ class Metronome:
             self._pace.skipped(1)
             return self._director.is_alive()
         self._under_way.set()
+        self._way.claim()
         try:
             tell_first(self._director, Step(due))
         except MailboxFull:
             self._pace.skipped(1)
+            self._way.release()
             self._under_way.clear()
         except pykka.ActorDeadError:
+            self._way.release()
             return False
         return True

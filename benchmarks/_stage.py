@@ -279,7 +279,9 @@ def main() -> None:
                 before = stage.figures()
                 print(json.dumps({"begun": True}), file=out, flush=True)
             elif line.strip() == "end":
-                told = {"ticks": asdict(stage.probe), "before": before, "after": stage.figures()}
+                # Figures first: making plain values of all ticks stops them for a moment.
+                after = stage.figures()
+                told = {"ticks": asdict(stage.probe), "before": before, "after": after}
                 print(json.dumps(told), file=out, flush=True)
 
 

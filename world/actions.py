@@ -221,16 +221,11 @@ def _use(view: View, row: int, body: StrictModel) -> Outcome | Refusal:
 def hearers(view: View, row: int) -> list[int]:
     """Ids within EARSHOT that can hear and are awake enough to, nearest first, at most 32."""
     c = view.c
-    n = c.high
-    can = (view.tables.speaks[c.species[:n]] | (c.player[:n] == 1)) & (c.id[:n] != 0)
-    can &= (c.died[:n] < 0) & (c.downed_until[:n] < 0)
-    can[row] = False
-    rows = np.flatnonzero(can)
-    d2 = (c.x[rows] - c.x[row]) ** 2 + (c.y[rows] - c.y[row]) ** 2
-    close = d2 <= EARSHOT * EARSHOT
-    rows, d2 = rows[close], d2[close]
-    order = np.lexsort((c.id[rows], d2))[:MAX_HEARERS]
-    return [int(e) for e in c.id[rows[order]]]
+    rows, _ = view.within(row, EARSHOT)
+    can = view.tables.speaks[c.species[rows]] | (c.player[rows] == 1)
+    can &= (c.died[rows] < 0) & (c.downed_until[rows] < 0)
+    heard: list[int] = c.id[rows[can][:MAX_HEARERS]].tolist()
+    return heard
 
 
 def _say(view: View, row: int, body: StrictModel) -> Outcome | Refusal:

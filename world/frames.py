@@ -46,7 +46,7 @@ class Frames:
         state_hash = state.hash()
         changed = state.take_changed()
         if not self._columns or not self._same(changed):
-            self._anew()
+            self._anew(changed)
         else:
             self._mend(changed)
         tiles: tuple[TileChange, ...] = tuple(state.tile_changes)
@@ -73,21 +73,31 @@ class Frames:
         at = self._position[known]
         return bool(np.array_equal(self._ids[at], self._state.columns.id[known]))
 
-    def _anew(self) -> None:
+    def _anew(self, changed: Rows) -> None:
+        """Take out who left and put in who came, each where its id belongs; the others are mended."""
         c = self._state.columns
-        stay = c.id[self._rows] == self._ids
-        rows, ids = self._rows[stay], self._ids[stay]
+        still = np.flatnonzero(c.id[self._rows] == self._ids)
         fresh = c.id[: c.high] != 0
-        fresh[rows] = False
-        came = fresh.nonzero()[0]
+        fresh[self._rows[still]] = False
+        came = np.flatnonzero(fresh)
         came = came[np.argsort(c.id[came])]
-        at = np.searchsorted(ids, c.id[came])
-        self._rows, self._ids = np.insert(rows, at, came), np.insert(ids, at, c.id[came])
+        at = np.searchsorted(self._ids[still], c.id[came])
+        # Where each value comes from, found once for all columns.
+        source, put = np.insert(still, at, 0), at + np.arange(at.size)
+
+        def follow(kept: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+            made = kept.take(source) if kept.size else np.zeros(source.size, dtype=kept.dtype)
+            made[put] = values
+            return made
+
+        self._rows, self._ids = follow(self._rows, came), follow(self._ids, c.id[came])
         self._position = np.zeros(c.high, dtype=np.intp)
         self._position[self._rows] = np.arange(self._rows.size)
-        self._columns = {"id": _shut(self._ids.astype(np.uint64))}
-        for name in _TYPES:
-            self._columns[name] = _shut(self._values(name, self._rows))
+        for name, kind in _TYPES.items():
+            kept = self._columns.get(name, np.zeros(0, dtype=kind))
+            self._columns[name] = _shut(follow(kept, self._values(name, came)))
+        self._columns["id"] = _shut(self._ids.astype(np.uint64))
+        self._mend(changed)
 
     def _mend(self, changed: Rows) -> None:
         at = self._position[changed]

@@ -17,6 +17,8 @@ class Index:
         self._state = state
         self._at = -1
         self._squares = Squares(state.max_x, state.max_y)
+        self._everyone = Squares(state.max_x, state.max_y)
+        self._stood = (-1, -1)
         self._minded = np.any(state.rules.tables.relations, axis=(0, 1))
 
     def _fresh(self) -> None:
@@ -28,6 +30,7 @@ class Index:
         n = c.high
         up = (c.id[:n] != 0) & (c.died[:n] < 0) & (c.downed_until[:n] < 0)
         self._up = up.nonzero()[0]
+        self._used = c.id != 0
         self._here = np.zeros(c.capacity, dtype=np.bool_)
         self._here[:n] = up & (self._minded[c.species[:n]] | (c.group[:n] > 0))
         self._unions: dict[bytes, Rows] = {}
@@ -41,6 +44,15 @@ class Index:
         self._fresh()
         self._squares.follow(self._state.columns, self._here)
         return self._squares
+
+    def everyone(self) -> Squares:
+        """Where all stand that there is, things and the dead too, as of now; followed only when somebody moved."""
+        self._fresh()
+        state = self._state
+        if self._stood != (state.membership, state.moves):
+            self._stood = (state.membership, state.moves)
+            self._everyone.follow(state.columns, self._used)
+        return self._everyone
 
     def of_species(self, codes: NDArray[np.bool_]) -> Rows:
         """Rows on their feet of the species whose flag is set in `codes` (bool per species)."""

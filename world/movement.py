@@ -17,15 +17,17 @@ from world.state import State
 from world.tiles import COST, WALKABLE
 
 MAX_STUCK: Final = 12
-MAX_LED: Final = 256
-"""Bodies that are told the way around something in one tick."""
+MAX_LED: Final = 48
+"""Bodies that are told the way around something in one tick; of a crowd that waits, a quarter."""
+MOST_LED: Final = 256
+"""However many wait."""
 _HALF: Final = TILE // 2
 
 
 def walk(state: State, paths: Paths, events: list[Event]) -> None:
     """Move every body that is under way by one tick's step."""
     c = state.columns
-    rows = c.pace[: c.high].nonzero()[0]
+    rows = (c.pace[: c.high] != 0).nonzero()[0]
     if state.far.count:
         rows = rows[state.far.lived[rows] < 0]
     if not rows.size:
@@ -95,10 +97,12 @@ def _plan(state: State, paths: Paths, rows: Rows) -> None:
     c.way_y[rows] = np.where(straight, gy, y)
     _give_up(state, rows[lost & ~straight])
     around = rows[~straight & ~lost]
-    if around.size > MAX_LED:
-        # The others stand for this tick; a draw decides, so that none stands for long.
+    most = min(MOST_LED, max(MAX_LED, around.size // 4))
+    if around.size > most:
+        # Many set out in the tick in which all decide; the next ticks have less to do. The others stand for this
+        # one; a draw decides, so that none stands for long.
         turn = maths.keyed_array(state.seed, c.id[around], state.tick, Purpose.WAY)
-        around = around[np.argsort(turn)[:MAX_LED]]
+        around = around[np.argsort(turn)[:most]]
     if around.size:
         _follow(state, paths, around)
 

@@ -225,7 +225,7 @@ class Reflexes:
         """Let those who are after someone follow and strike."""
         state = self._state
         c, tables = state.columns, state.rules.tables
-        rows = c.target[: c.high].nonzero()[0]
+        rows = (c.target[: c.high] != 0).nonzero()[0]
         rows = rows[tables.act_strikes[c.action[rows]] | tables.act_chases[c.action[rows]]]
         if not rows.size:
             return

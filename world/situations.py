@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 from world import clock, maths
-from world.entities import Ints, Rows
+from world.entities import Rows
 from world.frame import Near, Situation
-from world.kernels import near
 from world.maths import TILE
 from world.state import State
 from world.tiles import Tile
@@ -75,21 +72,12 @@ def situation(state: State, view: View, entity: int, radius: int) -> Situation |
     )
 
 
-def _within(state: State, row: int, radius: int) -> tuple[Rows, Ints]:
-    c = state.columns
-    rows, d2 = near.within(c.x, c.y, c.id, c.high, row, radius)
-    order = np.lexsort((c.id[rows], d2))
-    return rows[order], maths.isqrt(d2[order])
-
-
 def _near(state: State, view: View, row: int, radius: int) -> tuple[Near, ...]:
     c, rules = state.columns, state.rules
-    rows, distance = _within(state, row, min(radius, 2**20))
-    living = rules.tables.alive[c.species[rows]] & (c.died[rows] < 0)
+    rows, d2 = view.within(row, min(radius, 2**20))
+    living = (rules.tables.alive[c.species[rows]] & (c.died[rows] < 0)).nonzero()[0][:MAX_NEAR]
     found = []
-    for other, away in zip(
-        rows[living][:MAX_NEAR].tolist(), distance[living][:MAX_NEAR].tolist(), strict=True
-    ):
+    for other, away in zip(rows[living].tolist(), maths.isqrt(d2[living]).tolist(), strict=True):
         entity = int(c.id[other])
         species = int(c.species[other])
         hostile = bool(rules.tables.threatens[int(c.species[row]), species])
@@ -134,7 +122,7 @@ def mood_word(state: State, row: int) -> str:
 def _trouble(state: State, view: View, row: int) -> tuple[str, ...]:
     """What is wrong around it: beasts in sight first, then what befell people and things near."""
     c, rules = state.columns, state.rules
-    rows, _ = _within(state, row, 40 * TILE)
+    rows, _ = view.within(row, 40 * TILE)
     up = (c.died[rows] < 0) & (c.downed_until[rows] < 0)
     harmful = rows[up & rules.tables.threatens[c.species[row]][c.species[rows]]]
     found: list[str] = []

@@ -22,6 +22,7 @@ from world.tiles import KINDS
 
 LAYOUT: Final = 1
 MAX_SIDE: Final = 4096
+_PLACE: Final = ("x", "y")
 _TILES, _NAV, _NAMES, _PERSONAS, _GLOBALS, _BIRTHS = 11, 12, 13, 14, 15, 16
 
 Birth = tuple[int, int, int, int, int, int, int, int]
@@ -69,6 +70,7 @@ class State:
         self.globals: dict[str, int] = {}
         self.births: list[Birth] = []
         self.membership = 0
+        self.moves = 0
         self.names_changed: dict[int, str] = {}
         self.tile_changes: list[TileChange] = []
         self.far = Far(self.columns)
@@ -83,6 +85,7 @@ class State:
 
     def put(self, row: int, **values: int) -> None:
         """Write some columns of one row."""
+        self.moves += any(name in values for name in _PLACE)
         for name, value in values.items():
             self.columns.data[INDEX[name], row] = value
         self._rows.cold_dirty[row] = True
@@ -91,6 +94,7 @@ class State:
     def write(self, name: str, rows: Rows, values: Ints | int) -> None:
         """Write one column of many rows (each at most once)."""
         self.columns.data[INDEX[name], rows] = values
+        self.moves += name in _PLACE
         if name in HOT:
             self._rows.hot_dirty[rows] = True
         else:
@@ -98,10 +102,12 @@ class State:
 
     def touch_hot(self, rows: Rows) -> None:
         """Say that hot columns of the rows were written in place."""
+        self.moves += 1
         self._rows.hot_dirty[rows] = True
 
     def touch(self, rows: Rows) -> None:
         """Say that any columns of the rows were written in place."""
+        self.moves += 1
         self._rows.hot_dirty[rows] = True
         self._rows.cold_dirty[rows] = True
 

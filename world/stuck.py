@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from world.entities import NEVER, Ints
+from world.entities import NEVER, Ints, Rows
 from world.maths import TILE
 from world.view import View
 
@@ -69,60 +69,57 @@ class Stuck:
     def look(self, view: View) -> list[Found]:
         """Whoever is stuck now, by id; each is told once and then watched from anew.
 
-        `view` is of the world after a step. Costs some forty passes over the columns.
+        `view` is of the world after a step. Costs some forty passes over the columns of those who live.
         """
         c, tick, tables = view.c, view.tick, view.tables
         n = c.high
         self._fit(n)
-        ids, x, y, species = c.id[:n], c.x[:n], c.y[:n], c.species[:n]
-        watched = (ids != 0) & (c.died[:n] < 0) & (c.downed_until[:n] < 0) & (c.player[:n] == 0)
-        watched &= tables.alive[species] & (c.speed[:n] > 0) & (c.next_decision[:n] < NEVER)
-        anew = (self._id[:n] != ids) | ~watched
-        self._id[:n] = ids
-        calm = c.threat[:n] == 0
+        rows = np.flatnonzero(tables.alive[c.species[:n]] & (c.id[:n] != 0))
+        ids, x, y = c.id[rows], c.x[rows], c.y[rows]
+        watched = (c.died[rows] < 0) & (c.downed_until[rows] < 0) & (c.player[rows] == 0)
+        watched &= (c.speed[rows] > 0) & (c.next_decision[rows] < NEVER)
+        anew = (self._id[rows] != ids) | ~watched
+        self._id[rows] = ids
+        calm = c.threat[rows] == 0
 
         # held: a tile's distance from the anchor frees, and so does standing still
-        goal_x, goal_y = c.goal_x[:n], c.goal_y[:n]
-        going = (c.pace[:n] > 0) & ~_within(goal_x - x, goal_y - y, TILE)
-        free = anew | ~going | ~_within(x - self._x[:n], y - self._y[:n], TILE)
-        self._set(free, tick, x, y, "_x", "_y", "_held")
+        goal_x, goal_y = c.goal_x[rows], c.goal_y[rows]
+        going = (c.pace[rows] > 0) & ~_within(goal_x - x, goal_y - y, TILE)
+        free = anew | ~going | ~_within(x - self._x[rows], y - self._y[rows], TILE)
+        self._set(rows[free], view, "_x", "_y", "_held")
         # rooted: danger holds people indoors, and is no fault of theirs
-        near = _within(x - self._rx[:n], y - self._ry[:n], _ROOT)
-        lives = ~_within(c.home_x[:n] - c.work_x[:n], c.home_y[:n] - c.work_y[:n], _APART)
-        self._set(anew | ~near | ~calm | ~lives, tick, x, y, "_rx", "_ry", "_rooted")
+        near = _within(x - self._rx[rows], y - self._ry[rows], _ROOT)
+        home_x, home_y = c.home_x[rows], c.home_y[rows]
+        lives = ~_within(home_x - c.work_x[rows], home_y - c.work_y[rows], _APART)
+        self._set(rows[anew | ~near | ~calm | ~lives], view, "_rx", "_ry", "_rooted")
         # bound and starved: the plan is what it does and where to
-        plan = (c.action[:n] * 1024 + c.intent[:n] + 1) * 2**40 + (goal_y // TILE) * 2**20
+        intent = c.intent[rows]
+        plan = (c.action[rows] * 1024 + intent + 1) * 2**40 + (goal_y // TILE) * 2**20
         plan += goal_x // TILE
-        changed = anew | (plan != self._plan[:n]) | ~calm | ~near
-        self._plan[:n] = plan
-        self._bound[:n] = np.where(changed | (c.intent[:n] >= 0), tick, self._bound[:n])
-        worn = self._worn(view, n)
-        self._starved[:n] = np.where(changed | ~worn, tick, self._starved[:n])
+        changed = anew | (plan != self._plan[rows]) | ~calm | ~near
+        self._plan[rows] = plan
+        self._bound[rows[changed | (intent >= 0)]] = tick
+        self._starved[rows[changed | ~self._worn(view, rows)]] = tick
 
         found: list[Found] = []
-        told = np.zeros(n, dtype=np.bool_)
+        told = np.zeros(rows.size, dtype=np.bool_)
         for reason, since, most in (
             ("held", self._held, HELD),
             ("starved", self._starved, UNMENDED),
             ("bound", self._bound, UNMENDED),
             ("rooted", self._rooted, view.day_ticks),
         ):
-            age = tick - since[:n]
+            age = tick - since[rows]
             over = (age >= most) & ~told
             told |= over
-            found += [Found(int(ids[row]), reason, int(age[row])) for row in np.flatnonzero(over)]
-        self._id[:n][told] = 0
+            found += [Found(int(ids[at]), reason, int(age[at])) for at in np.flatnonzero(over)]
+        self._id[rows[told]] = 0
         return sorted(found, key=lambda one: one.entity)
 
-    def _set(
-        self, where: NDArray[np.bool_], tick: int, x: Ints, y: Ints, ax: str, ay: str, since: str
-    ) -> None:
-        n = x.size
-        for name, value in ((ax, x), (ay, y)):
-            anchor = getattr(self, name)
-            anchor[:n] = np.where(where, value, anchor[:n])
-        ticks = getattr(self, since)
-        ticks[:n] = np.where(where, tick, ticks[:n])
+    def _set(self, rows: Rows, view: View, ax: str, ay: str, since: str) -> None:
+        getattr(self, ax)[rows] = view.c.x[rows]
+        getattr(self, ay)[rows] = view.c.y[rows]
+        getattr(self, since)[rows] = view.tick
 
     _x: Ints
     _y: Ints
@@ -134,15 +131,15 @@ class Stuck:
     _bound: Ints
     _starved: Ints
 
-    def _worn(self, view: View, n: int) -> NDArray[np.bool_]:
+    def _worn(self, view: View, rows: Rows) -> NDArray[np.bool_]:
         """Who has a need at its bound that something in its repertoire would mend."""
         c, tables = view.c, view.tables
-        species = c.species[:n]
-        out = np.zeros(n, dtype=np.bool_)
+        species = c.species[rows]
+        out = np.zeros(rows.size, dtype=np.bool_)
         for need, mends in ((c.hunger, tables.act_hunger), (c.fatigue, tables.act_fatigue)):
             helps = mends[tables.consideration_activity] < 0
             can: NDArray[np.bool_] = np.logical_or.reduce(tables.uses & helps[None, :], axis=1)
-            out |= (need[:n] >= 1000) & can[species]
+            out |= (need[rows] >= 1000) & can[species]
         return out
 
 

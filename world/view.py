@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from world import clock, maths
 from world.entities import Columns, Ints, Rows
 from world.index import Index
+from world.kernels import near
 from world.maths import TILE, Words, clip
 from world.ruleset import TACTICS, Ruleset, Tables
+from world.squares import SIDE
 from world.state import State
 from world.tiles import WALKABLE, Tile
 
@@ -149,6 +151,18 @@ class View:
         if best is None:
             return None
         return best[2] * TILE + TILE // 2, best[1] * TILE + TILE // 2
+
+    def within(self, row: int, reach: int) -> tuple[Rows, Ints]:
+        """The rows in use within `reach` units of a row, without it, and their squared distances (int64[n]).
+
+        Nearest first, the lower id first among equals.
+        """
+        c, all_ = self.c, self.index.everyone()
+        rows, d2 = near.within(
+            c.x, c.y, row, reach, SIDE, all_.wide, all_.tall, all_.first, all_.after
+        )
+        order = np.lexsort((c.id[rows], d2))
+        return rows[order], d2[order]
 
     def distance2(self, row: int, other: int) -> int:
         """The squared distance between two rows, in units."""

@@ -20,6 +20,7 @@ from actors.messages import Propose, Step
 from actors.metronome import Metronome
 from actors.pace import Pace
 from actors.plans import OrdersReply
+from actors.right_of_way import RightOfWay
 from foundation.errors import UsageError
 from models.prompts import Decision, Orders
 from models.request import Handle, Listener, ModelRequest, Reply
@@ -178,7 +179,7 @@ def test_a_step_still_under_way_is_a_missed_tick_not_a_queued_one() -> None:
     with Dispatcher(workers=0) as dispatcher:
         pace = Pace(0.05)
         ref = dispatcher.start(Beaten, log)
-        metronome = Metronome(ref, pace)
+        metronome = Metronome(ref, pace, RightOfWay())
         assert metronome.beat(1.0)
         assert metronome.beat(1.05)
         assert metronome.beat(1.1)
@@ -191,6 +192,24 @@ def test_a_step_still_under_way_is_a_missed_tick_not_a_queued_one() -> None:
         ref.stop()
         metronome.stepped()
         assert not metronome.beat(1.2)
+
+
+def test_a_step_has_the_right_of_way_from_when_it_is_due_and_leaves_it_when_nobody_lives_it() -> (
+    None
+):
+    way = RightOfWay()
+    with Dispatcher(workers=0) as dispatcher:
+        ref = dispatcher.start(Beaten, [])
+        metronome = Metronome(ref, Pace(0.05), way)
+        assert way._free.is_set()
+        assert metronome.beat(1.0)
+        assert not way._free.is_set()
+        dispatcher.pump()
+        way.release()
+        metronome.stepped()
+        ref.stop()
+        assert not metronome.beat(1.05)
+        assert way._free.is_set()
 
 
 def test_a_held_up_process_goes_on_from_now_and_counts_what_it_missed() -> None:
@@ -207,7 +226,7 @@ def test_a_held_up_process_goes_on_from_now_and_counts_what_it_missed() -> None:
     log: list[float] = []
     with Dispatcher(workers=1) as dispatcher:
         ref = dispatcher.start(Beaten, log)
-        metronome = Metronome(ref, pace, clock=lambda: now[0], sleep=sleep)
+        metronome = Metronome(ref, pace, RightOfWay(), clock=lambda: now[0], sleep=sleep)
         metronome._run()
         ref.stop(timeout=20)
     assert pace.snapshot().missed in (18, 19, 20)

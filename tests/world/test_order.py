@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from world import movement
 from world.entities import COLUMNS
@@ -80,10 +81,13 @@ def test_a_frame_after_changes_is_the_frame_of_a_world_that_starts_there(
             assert (kept.species == made.species).all() and (kept.faction == made.faction).all()
 
 
+@pytest.mark.parametrize(("few", "most", "led_at_once"), [(3, 256, 3), (1, 256, 3), (1, 2, 2)])
 def test_so_many_are_led_in_a_tick_and_whom_a_draw_leads_hangs_on_no_row(
-    make_world, at, monkeypatch
+    make_world, at, monkeypatch, few, most, led_at_once
 ) -> None:
-    monkeypatch.setattr(movement, "MAX_LED", 3)
+    """As few as that, of a crowd a quarter, here of twelve, and never more than the most."""
+    monkeypatch.setattr(movement, "MAX_LED", few)
+    monkeypatch.setattr(movement, "MOST_LED", most)
     state = make_world(*(at("villager", 8 + n % 4, 12 + n // 4) for n in range(12))).get_state()
     rules = make_world().ruleset
     first, other = (World.from_state(s, rules) for s in (state, _in_other_rows(state, 3)))
@@ -99,6 +103,6 @@ def test_so_many_are_led_in_a_tick_and_whom_a_draw_leads_hangs_on_no_row(
     assert [first.step(moves).hash] == [other.step(moves).hash]
     for _ in range(60):
         assert first.step().hash == other.step().hash
-    assert max(led) == 3 < len(ids)
+    assert max(led) == led_at_once < len(ids)
     assert (first.columns.x[first.columns.id > 0] > 12 * TILE).any()
     assert len(led) > 4

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from world.entities import Columns
+from world.inputs import Input
 from world.kernels.see import see
 from world.maths import TILE
 from world.squares import SIDE, Squares
@@ -80,3 +81,32 @@ def test_the_squares_show_whom_measuring_each_pair_finds(seed, n) -> None:
         for row in rows.tolist():
             found = nearest[:, row].tolist(), distance[:, row].tolist(), threats[row], mates[row]
             assert found == _plain(columns, here, row, relations, shuns, tiles)
+
+
+def test_who_is_within_reach_is_found_wherever_all_have_gone(make_world, at) -> None:
+    world = make_world(*(at("villager", 8 + n % 12, 12 + n // 12) for n in range(60)))
+    ids = sorted(world.columns.id[world.columns.id > 0].tolist())
+
+    def reached(row: int, reach: int) -> list[tuple[int, int, int]]:
+        c = world.columns
+        d2 = (c.x - c.x[row]) ** 2 + (c.y - c.y[row]) ** 2
+        rows = ((c.id > 0) & (d2 <= reach * reach)).nonzero()[0]
+        return sorted((int(d2[r]), int(c.id[r]), int(r)) for r in rows if r != row)
+
+    for tick in range(80):
+        inputs = [Input("reset", ids[tick % 60], "t", tick, {"reason": "held", "home": True})]
+        if tick % 5 == 1:
+            inputs.append(Input("despawn", ids[tick % 60], "t", tick, {}))
+        if tick % 5 == 2:
+            body = {"species": "deer", "x": 5000, "y": 5000, "name": "", "player": False}
+            inputs.append(Input("spawn", 0, "t", tick, body))
+        world.step(inputs)
+        rows = world.columns.live_rows().tolist()
+        for row in (rows[0], rows[tick % len(rows)], rows[-1]):
+            for reach in (TILE, 9 * TILE, 100 * TILE):
+                found, d2 = world.view().within(row, reach)
+                told = [
+                    (int(d), int(world.columns.id[r]), int(r))
+                    for r, d in zip(found, d2, strict=True)
+                ]
+                assert told == reached(row, reach)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from world.kernels.kinds import Cells
+from world.kernels.kinds import Cells, Links
 
 NOBODY = -1
 FAR = 2**62
@@ -79,24 +79,35 @@ def nearest(
 
 @njit(cache=True)
 def within(
-    x: Cells, y: Cells, identity: Cells, high: int, row: int, reach: int
+    x: Cells,
+    y: Cells,
+    row: int,
+    reach: int,
+    side: int,
+    wide: int,
+    tall: int,
+    first: Links,
+    after: Links,
 ) -> tuple[Cells, Cells]:
-    """The rows below `high` in use that lie within `reach` units of `row`, without it, and their squared distances."""
+    """The rows within `reach` units of `row`, without it, and their squared distances, over the lists that `cells.follow` keeps."""
     found = np.empty(64, dtype=np.int64)
     distance = np.empty(64, dtype=np.int64)
     size = 0
-    for other in range(high):
-        dx = x[other] - x[row]
-        if dx > reach or dx < -reach or identity[other] == 0 or other == row:
-            continue
-        dy = y[other] - y[row]
-        away = dx * dx + dy * dy
-        if away > reach * reach:
-            continue
-        if size == found.size:
-            found = np.append(found, found)
-            distance = np.append(distance, distance)
-        found[size] = other
-        distance[size] = away
-        size += 1
+    mine_x, mine_y = x[row], y[row]
+    left, right = max(0, (mine_x - reach) // side), min(wide - 1, (mine_x + reach) // side)
+    top, bottom = max(0, (mine_y - reach) // side), min(tall - 1, (mine_y + reach) // side)
+    for down in range(top, bottom + 1):
+        for across in range(left, right + 1):
+            other = np.int64(first[down * wide + across])
+            while other != NOBODY:
+                dx, dy = x[other] - mine_x, y[other] - mine_y
+                away = dx * dx + dy * dy
+                if away <= reach * reach and other != row:
+                    if size == found.size:
+                        found = np.append(found, found)
+                        distance = np.append(distance, distance)
+                    found[size] = other
+                    distance[size] = away
+                    size += 1
+                other = np.int64(after[other])
     return found[:size], distance[:size]

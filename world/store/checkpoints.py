@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import itertools
 import os
 import struct
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -39,6 +40,7 @@ _START = struct.Struct("<6sHQ")
 _EXT_ARRAY = 1
 _EXT_TUPLE = 2
 _KINDS = "biufSU"
+_joined = itertools.chain.from_iterable
 _SCALARS = {type(None), bool, int, float, str, bytes}
 
 
@@ -107,6 +109,9 @@ def _plain(value: Any, arrays: list[NDArray[Any]], where: str, depth: int) -> An
         return {k: _plain(v, arrays, f"{where}[{k!r}]", depth + 1) for k, v in value.items()}
     if isinstance(value, list) and _flat(value):
         return value.copy()
+    if isinstance(value, list) and set(map(type, value)) == {list} and _flat(list(_joined(value))):
+        # A table, as of some thousand places: its rows are looked through in one go.
+        return [row.copy() for row in value]
     if isinstance(value, list | tuple):
         items = [_plain(v, arrays, f"{where}[{i}]", depth + 1) for i, v in enumerate(value)]
         if isinstance(value, tuple):
