@@ -114,10 +114,10 @@ class Attention:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def copy(self) -> Attention:
-        """One that goes its own way from here."""
+    def copy(self, minds: Collection[int] | None = None) -> Attention:
+        """One that goes its own way from here, with all minds or these."""
         other = Attention(self._limit, self._seed, self._spread)
-        other._waiting = dict(self._waiting)
+        other._waiting = {e: w for e, w in self._waiting.items() if minds is None or e in minds}
         return other
 
     def notice(self, events: Iterable[Event], minds: Collection[int]) -> None:

@@ -140,6 +140,13 @@ class Alarms:
     def __len__(self) -> int:
         return len(self._until)
 
+    def copy(self) -> Alarms:
+        """One that goes its own way from here."""
+        other = Alarms(self._alarm, self._view, self._plan)
+        other._until, other._next_view = dict(self._until), dict(self._next_view)
+        other._next_plan = dict(self._next_plan)
+        return other
+
     def clear(self) -> None:
         """Nobody is on alert any more, as when another state was loaded."""
         self._until.clear()

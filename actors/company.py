@@ -50,6 +50,7 @@ from actors.metronome import Metronome
 from actors.monster_group import GroupMind
 from actors.npc import MindCounts
 from actors.pipeline import ContentListener, Pipeline, PipelineCounts, RunContent
+from actors.planning import Planner
 from actors.settings import CompanySettings
 from actors.supervision import ChildSpec, Incident, RestartPolicy, Supervisor, supervise
 from actors.terrain_builder import BuilderCounts, TerrainBuilder
@@ -217,7 +218,15 @@ class Company:
         if self._headless:
             if self._ahead is not None:
                 ticks = settings.ahead_ticks
-                self._foresight = Foresight(ledger, self.casting.asking, self._ahead, ticks)
+                mind = self.casting.coordinator_mind
+                self._foresight = Foresight(
+                    ledger,
+                    self.casting.asking,
+                    Planner(mind.personas, mind.layers, prompts, settings, headless=True),
+                    self.casting.group_minds,
+                    self._ahead,
+                    ticks,
+                )
             self._run = HeadlessRun(
                 ledger, self.dispatcher, self._clock, self.director, self._foresight
             )

@@ -1,174 +1,154 @@
 """Out of order, off stage: while a headless run waits for answers, those who don't depend on them are asked on.
 
 A run's ticks close in order, each when the last answer that is due in it has come; that alone decides what
-becomes of the world. But while it waits, a fork of the world is lived on without the missing answers, and who
-would be asked something there is asked at once (`models.ahead`). Where the run then comes to the same question,
-byte for byte, the answer is there or under way; where it comes to another one, because a missing answer did
-change that being's moment, it asks anew and the call was in vain. So NPCs wait for one another's calls only
-where one was in fact influenced by the other, and the world is that of a run in lock-step, bit for bit, for replies
+becomes of the world. But while it waits, understudies live its parts ahead (understudy.py): parts by distance, speed
+and perception, so that none can influence another one soon (world/influence.py). Each waits for the answers of its own people only,
+asks at once (models/ahead.py) whom it makes think, and lives on by what they answer. Where the run then comes to the same question, byte for
+byte, the answer is there or under way; where it comes to another one, it asks anew and the call was in vain. So the
+parts are a guess at what is worth asking, and the world is that of a run in lock-step, bit for bit, for replies
 that are a pure function of the request.
 
-After AI Metropolis (arXiv 2411.03519), which lets agents go ahead by a rule of distance, speed and perception; here
-the request itself is compared, since it holds all that a mind perceives, and a rule only keeps calls from being made in vain:
-who is near one whose answer is missing, near enough to be told of it, isn't asked ahead.
+While the server has room left (`ahead_room`), a bold understudy goes on past the answers that its part waits for, and asks whom they
+don't seem to concern: within a part, too, few influence one another. Its calls may be in vain, so a server whose steps grow
+with their rows is given few of them.
+
+After AI Metropolis (arXiv 2411.03519), whose clusters the parts are. An understudy that the run left behind, or that finds
+itself elsewhere than the run, is dismissed; the parts are looked for anew then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final
 
-from actors.attention import Attention, Question
-from actors.battlefield import distances_to_players
-from actors.choices import Choice
-from actors.deciding import Asking, chosen
+import numpy as np
+
+from actors.deciding import Asking
 from actors.ledger import Ledger
-from models.ahead import AskingAhead, Key
-from world.inputs import Input
-from world.world import StepResult, World
+from actors.monster_group import GroupMind
+from actors.planning import Planner
+from actors.understudy import Stage, Understudy
+from models.ahead import AskingAhead
+from world import influence
+from world.entities import Ints
+from world.world import World
 
 __all__ = ["Foresight"]
 
 SLOTS: Final = 64
 """Calls under way ahead of their time; with as many nobody is asked further ahead."""
 
-FEW: Final = 16
-"""With as many under way a fork that went another way than the world is not made anew: that costs more than it brings."""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A question asked in the fork; `answered` when its answer is among what is due."""
-
-    entity: int
-    due: int
-    key: Key = None
-    choices: Sequence[Choice] = ()
-    answered: bool = False
+APART: Final = 20
+"""Ticks for which parts have to be apart, at the least, when they are looked for."""
 
 
 class Foresight:
     """Looks up to `ticks` ahead of a ledger's world. Used on the dispatcher's thread only.
 
-    `asking(entity)` says how one is asked, None for who can't be.
+    `asking(entity)` says how one is asked, None for who can't be; `planner` and `groups` are those of groups' plans.
     """
 
     def __init__(
         self,
         ledger: Ledger,
         asking: Callable[[int], Asking | None],
+        planner: Planner,
+        groups: dict[int, GroupMind],
         backend: AskingAhead,
         ticks: int,
     ) -> None:
-        self._ledger, self._asking, self._backend, self._ticks = ledger, asking, backend, ticks
-        self._fork: _Fork | None = None
-        self.forks = self.steps = 0
+        self._stage = Stage(ledger, asking, planner, groups, backend)
+        self._ledger, self._backend, self._ticks = ledger, backend, ticks
+        self._parts: list[Understudy] = []
+        self._bold: dict[int, Understudy] = {}
+        self._tick = -1
+        self._number = 0
+        self.forks = self.steps = self.bold_steps = 0
 
     def status(self) -> dict[str, int]:
-        """Calls asked ahead, claimed and in vain, forks made and steps lived in them."""
+        """Calls asked ahead, claimed and in vain; understudies there were, and the ticks that they lived."""
         counts = self._backend.counts()
-        return {**counts, "forks": self.forks, "steps": self.steps}
+        return {
+            **counts,
+            "forks": self.forks,
+            "steps": self.steps,
+            "bold_steps": self.bold_steps,
+            "parts": len(self._parts),
+        }
 
-    def look(self, stop: Callable[[], bool]) -> None:
-        """Live the fork on and ask, until `stop()` or as far as it goes."""
+    def look(self, stop: Callable[[], bool], last: int) -> None:
+        """Live the parts on and ask, until `stop()` or as far as it goes, at most to the tick `last`."""
         ledger, backend = self._ledger, self._backend
         now = ledger.world.tick
         backend.forget(now)
-        fork = self._fork
+        end = min(now + self._ticks, last)
+        if now != self._tick:
+            self._tick = now
+            self._look_about()
+        moved: set[int] = set()
         while backend.under_way < SLOTS and not backend.full and not stop():
-            behind = fork is None or fork.world.tick < now
-            if fork is None or behind or (backend.under_way < FEW and fork.stale(ledger.world)):
-                fork = self._fork = _Fork(ledger, self._asking, backend)
-                self.forks += 1
-            if fork.world.tick >= now + self._ticks:
-                return
-            fork.step()
+            part = self._next(end)
+            if part is None:
+                break
+            moved.add(part.number)
+            part.step()
             self.steps += 1
+            self.bold_steps += part.bold
+        for part in (*self._parts, *self._bold.values()):
+            if part.number in moved:
+                sure = part.minds - part.unsure
+                askers = {f"npc:{entity}" for entity in sure}
+                backend.sweep(part.began, part.world.tick, part.number, askers)
 
-
-class _Fork:
-    """One guess at how the world goes on: nobody does anything by an answer that has not come."""
-
-    def __init__(
-        self, ledger: Ledger, asking: Callable[[int], Asking | None], backend: AskingAhead
-    ) -> None:
-        self.world: World = ledger.world.fork()
-        self._ledger, self._asking, self._backend = ledger, asking, backend
-        self._attention: Attention = ledger.attention.copy()
-        self._missing: list[Question] = []
-        self._pending: list[_Pending] = []
-        for question in ledger.questions.open():
-            if question.kind == "decision":
-                self._pending.append(
-                    _Pending(question.entity, question.due, answered=question.answered)
-                )
-                if not question.answered:
-                    self._missing.append(question)
-        self._due: dict[int, list[Input]] = ledger.desk.proposals()
-        self._blind: list[Key] = []
-        self._unsure: set[int] = set()
-        self._hashes: dict[int, int] = {self.world.tick: self.world.hash()}
-        self._n = 0
-
-    def stale(self, truth: World) -> bool:
-        """Whether the truth went another way, or an answer has come that was missing here."""
-        if self._hashes.get(truth.tick) != truth.hash():
-            return True
-        if any(question.answered for question in self._missing):
-            return True
-        return any(self._backend.reply(key) is not None for key in self._blind)
-
-    def step(self) -> None:
-        """Live a tick, and ask whom it makes think."""
-        tick = self.world.tick + 1
-        inputs = self._due.pop(0, []) + self._due.pop(tick, []) + self._answers(tick)
-        result = self.world.step(inputs)
-        self._hashes[tick] = result.hash
-        self._think(result)
-
-    def _answers(self, tick: int) -> list[Input]:
-        """What those do whose answers are due; who has none acts by reflex, and is asked no more here."""
-        found = []
-        for asked in [p for p in self._pending if p.due <= tick]:
-            self._pending.remove(asked)
-            if asked.answered:
+    def _look_about(self) -> None:
+        """Dismiss who went astray, and look for the parts of the rest anew."""
+        truth = self._ledger.world
+        good = [part for part in self._parts if not part.astray(truth)]
+        if len(good) == len(self._parts) and good:
+            return
+        covered = set[int]().union(*(part.minds for part in good))
+        minds = self._ledger.minds.keys()
+        self._parts = good
+        for entities in self._apart(truth):
+            ids = set(entities.tolist()) & minds
+            if not ids or ids <= covered:
                 continue
-            reply = self._backend.reply(asked.key) if asked.key is not None else None
-            if reply is None:
-                self._unsure.add(asked.entity)
-                if asked.key is not None:
-                    self._blind.append(asked.key)
-                continue
-            choice = chosen(reply, asked.choices)
-            if choice is not None:
-                self._n += 1
-                proposer = f"npc:{asked.entity}"
-                body = dict(choice.body)
-                found.append(Input(choice.kind, asked.entity, proposer, self._n, body))
-        return found
+            if ids & covered:
+                self._parts = [part for part in self._parts if not part.minds & ids]
+            self.forks += 1
+            self._number += 1
+            self._parts.append(Understudy(self._stage, entities, self._number))
+        numbers = {part.number for part in self._parts}
+        self._bold = {number: bold for number, bold in self._bold.items() if number in numbers}
 
-    def _think(self, result: StepResult) -> None:
-        """As the director does it (see prompter.py), for decisions."""
-        ledger, world, settings = self._ledger, self.world, self._ledger.settings
-        self._attention.notice(result.events, ledger.minds)
-        free = min(settings.decisions - len(self._pending), settings.percepts_a_tick)
-        for entity, _ in self._attention.pick(
-            free, world.tick, lambda entities: distances_to_players(world, entities)
-        ):
-            situation, asking = world.situation(entity), self._asking(entity)
-            if situation is None or not situation.alive or situation.downed:
-                continue
-            if any(asked.entity == entity for asked in self._pending):
-                continue
-            asked = _Pending(entity, world.tick + settings.think_ticks)
-            self._pending.append(asked)
-            if entity in self._unsure or asking is None:
-                continue
-            if any(near.id in self._unsure for near in situation.near):
-                # Whoever is told of one whose answer is missing may well be told otherwise.
-                continue
-            asked.choices = asking.choices(situation)
-            if asked.choices:
-                request = asking.request(situation, asked.choices, world.epoch)
-                asked.key = self._backend.ask(request, world.tick)
+    def _apart(self, truth: World) -> list[Ints]:
+        """The parts; all in one where something joins them: a limit on what may be asked at once, or players' nearness."""
+        if self._ledger.settings.decisions < len(self._ledger.minds) or truth.detail_tiles:
+            columns = truth.columns
+            return [np.sort(columns.id[columns.live_rows()])]
+        return influence.parts(truth, APART)
+
+    def _next(self, end: int) -> Understudy | None:
+        """Who is to live a tick: of those who wait for nothing the one that is least ahead, else a bold one."""
+        free = [part for part in self._parts if part.world.tick < end and not part.waits]
+        if free:
+            return min(free, key=lambda part: (part.world.tick, part.number))
+        if self._backend.under_way >= self._ledger.settings.ahead_room:
+            return None
+        behind = [part for part in self._parts if self._reached(part) < end]
+        if not behind:
+            return None
+        # All parts evenly, so that what is asked boldly is what is wanted soonest.
+        part = min(behind, key=lambda part: (self._reached(part), part.number))
+        if self._reached(part) == part.world.tick:
+            self.forks += 1
+            self._number += 1
+            self._bold[part.number] = part.go_on_boldly(self._number)
+        return self._bold[part.number]
+
+    def _reached(self, part: Understudy) -> int:
+        """How far its bold one has come, or itself where it has none of use."""
+        bold = self._bold.get(part.number)
+        if bold is None or bold.outdone:
+            return part.world.tick
+        return max(part.world.tick, bold.world.tick)

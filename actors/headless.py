@@ -55,18 +55,19 @@ class HeadlessRun:
             UsageError: a tick could not be lived for `patience_s` seconds: storage or director fail.
         """
         lived = 0
+        last = self._ledger.world.tick + ticks
         for _ in range(ticks):
             tick = self._ledger.world.tick + 1
             self._clock.now = tick / HZ
             self._dispatcher.pump()
-            self._await_answers(tick)
+            self._await_answers(tick, last)
             self._step_until(tick)
             lived += 1
             if on_tick is not None and on_tick(self._ledger.world) is False:
                 break
         return lived
 
-    def _await_answers(self, tick: int) -> None:
+    def _await_answers(self, tick: int, last: int) -> None:
         questions = self._ledger.questions
         deadline = time.monotonic() + self._ledger.settings.patience_s
         while waited := questions.waited_for(tick):
@@ -81,7 +82,7 @@ class HeadlessRun:
             if self._foresight is not None:
                 # To be busy is no reason to be late: the time spent here doesn't count against who is asked.
                 began = time.monotonic()
-                self._foresight.look(lambda: self._dispatcher.wait(0.0))
+                self._foresight.look(lambda: self._dispatcher.wait(0.0), last)
                 deadline += time.monotonic() - began
             self._dispatcher.wait(min(max(left, 0.0), 0.5))
             self._dispatcher.pump()

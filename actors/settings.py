@@ -23,7 +23,9 @@ class CompanySettings(StrictModel):
     `plan_ticks` are the virtual latencies after which a headless run admits answers; it waits at
     most `patience_s` for one. A group's own tactic is reconsidered every `group_ticks`, a plan asked
     for every `plan_every_ticks` and obeyed for `obey_ticks`. Minds turn to a new part of the day within `turn_ticks`
-    of its beginning, each at its own moment. With `cached_openings` a cache in front of
+    of its beginning, each at its own moment. A headless run looks `ahead_ticks` ahead for whom it can ask (0: in lock-step),
+    and while fewer than `ahead_room` calls are under way it also makes such as may be in vain: few for a server whose steps grow
+    with their rows, 64 for one that answers 64 as fast as one. With `cached_openings` a cache in front of
     the models may answer the first line of a conversation (see opening.py).
     """
 
@@ -39,6 +41,7 @@ class CompanySettings(StrictModel):
     plan_ticks: Count = 20
     patience_s: Seconds = 60.0
     ahead_ticks: Annotated[int, Field(ge=0, le=24_000)] = 0
+    ahead_room: Annotated[int, Field(ge=0, le=64)] = 4
     turn_ticks: Annotated[int, Field(ge=0, le=24_000)] = 1000
     percepts_a_tick: Count = 8
     percepts_waiting: Count = 1024

@@ -49,6 +49,13 @@ class Trace:
         out: list[int] = self.calls[:, COLUMNS.index(name)].tolist()
         return out
 
+    def answered_within(self) -> Trace:
+        """Without the calls at its end that are due after its last tick: no run of as many ticks waits for them."""
+        late = self.calls[:, COLUMNS.index("due")] > self.ticks
+        last = int(np.flatnonzero(~late)[-1]) + 1 if not late.all() else 0
+        kept = self.waits[(self.waits < last).all(axis=1)]
+        return Trace(self.ticks, self.calls[:last], kept)
+
     def write(self, path: Path) -> Path:
         """Write the file, whole or not at all."""
         part = path.with_name(path.name + ".part")

@@ -72,13 +72,14 @@ class Served:
         self._script.submit(request, caught)
         prompt = np.array(self._tokens(request.messages), dtype=np.int64)
         kept = common(self._prompts.values(), prompt)
+        before = self._prompts.get(request.asker)
         self._prompts[request.asker] = prompt
         reply = self._count_reply(caught.reply.text) if caught.reply is not None else 1
         call = next(self._numbers)
         self.calls += 1
         self._waiting[call] = (request, listener, caught)
-        self.server.submit(call, prompt.size, kept, max(1, reply), (call,))
-        return _Handle(request, lambda: self._withdraw(call))
+        self.server.submit(call, prompt.size, kept, max(1, reply), (request.wanted,))
+        return _Handle(request, lambda: self._withdraw(call, before))
 
     def advance(self) -> bool:
         """Go on to the next answer and tell it; False when there is none."""
@@ -99,13 +100,18 @@ class Served:
         """Close the script."""
         self._script.close()
 
-    def _withdraw(self, call: int) -> None:
+    def _withdraw(self, call: int, before: np.ndarray | None) -> None:
         found = self._waiting.pop(call, None)
         if found is None:
             return
         self.cancelled += 1
         self.server.cancel(call)
         request, listener, _ = found
+        # Nothing is kept of what wasn't read to its end.
+        if before is None:
+            self._prompts.pop(request.asker, None)
+        else:
+            self._prompts[request.asker] = before
         listener.on_error(request.id, Cancelled("the request was withdrawn"))
 
 

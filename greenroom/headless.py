@@ -32,14 +32,17 @@ FAULT_RATE = 0.02
 _UNANSWERED_S = 0.3
 """Under faults, how long a step waits for a reply that may have been lost."""
 AHEAD_TICKS = 0
-"""How far a run looks ahead for whom it can ask: lock-step, since on few cores calls in vain cost more than they bring."""
+"""How far a run looks ahead for whom it can ask: lock-step unless it is wanted."""
+AHEAD_ROOM = 4
+"""With so many calls under way ahead no more are risked that may be in vain; 64 for a server that answers 64 as fast as one."""
 # Whoever wants every sample and place reads report.json.
 _TOO_LONG = ("series", "final")
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to live: `models.enabled = False` for reflexes only. `ahead`: ticks that are looked ahead, 0 for lock-step.
+    """What to live: `models.enabled = False` for reflexes only. `ahead`: ticks that are looked ahead, 0 for lock-step;
+    `ahead_room`: with how many calls under way none are risked.
 
     With `faults`, the seed of a plan, minds are scripted and things go wrong on purpose, in lock-step.
     """
@@ -52,6 +55,7 @@ class RunRequest:
     out: Path
     faults: int | None = None
     ahead: int = AHEAD_TICKS
+    ahead_room: int = AHEAD_ROOM
 
 
 def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, Any]:
@@ -145,7 +149,10 @@ def _bounds(request: RunRequest, caches: bool) -> CompanySettings:
     every = max(1200, request.ticks // MOST_CHECKPOINTS)
     if request.faults is None:
         return CompanySettings(
-            checkpoint_ticks=every, cached_openings=caches, ahead_ticks=request.ahead
+            checkpoint_ticks=every,
+            cached_openings=caches,
+            ahead_ticks=request.ahead,
+            ahead_room=request.ahead_room,
         )
     return CompanySettings(checkpoint_ticks=every, patience_s=_UNANSWERED_S)
 

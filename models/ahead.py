@@ -7,21 +7,21 @@ replies that are a pure function of the request it makes no difference but the w
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from models.errors import Cancelled, ModelError
 from models.grammar import compile_schema
-from models.request import Backend, Handle, Listener, ModelRequest, Reply
+from models.request import Backend, Handle, Listener, ModelRequest, Priority, Reply
 
-__all__ = ["AskingAhead", "Key", "key_of"]
+__all__ = ["AskingAhead", "Kept", "Key", "key_of"]
 
-MOST: Final = 256
+MOST: Final = 1024
 """Calls kept that nobody has claimed; no more are asked ahead then."""
 
 Key = Hashable
-_LEFT_OUT: Final = frozenset({"id", "schema", "messages"})
+_LEFT_OUT: Final = frozenset({"id", "schema", "messages", "wanted"})
 
 
 def key_of(request: ModelRequest) -> Key:
@@ -34,11 +34,16 @@ def key_of(request: ModelRequest) -> Key:
     return (*rest, schema, tuple((m["role"], m["content"]) for m in request.messages))
 
 
-class _Kept:
-    """A call under way for nobody yet; then for who claimed it. Heard on the backend's thread."""
+class Kept:
+    """A call under way for nobody yet; then for who claimed it. Heard on the backend's thread.
 
-    def __init__(self, ahead: AskingAhead, key: Key, request: ModelRequest, until: int) -> None:
-        self._ahead, self.key, self.request, self.until = ahead, key, request, until
+    `reply` is there as soon as it has come, for whoever asked it, also when another one has claimed it. `guess`
+    is the number of the guess that asked for it last.
+    """
+
+    def __init__(self, ahead: AskingAhead, key: Key, request: ModelRequest) -> None:
+        self._ahead, self.key, self.request = ahead, key, request
+        self.guess = 0
         self._lock = threading.RLock()
         self._text = ""
         self.reply: Reply | None = None
@@ -87,7 +92,7 @@ class _Kept:
 @dataclass(frozen=True, slots=True)
 class _Claimed:
     request: ModelRequest
-    kept: _Kept
+    kept: Kept
 
     def cancel(self) -> None:
         if self.kept.handle is not None:
@@ -105,7 +110,7 @@ class AskingAhead:
         self.inner = inner
         self._most = most
         self._lock = threading.Lock()
-        self._kept: dict[Key, _Kept] = {}
+        self._kept: dict[Key, Kept] = {}
         self._under_way = 0
         self.asked = self.claimed = self.in_vain = 0
 
@@ -134,29 +139,45 @@ class AskingAhead:
         kept.claim(request, listener)
         return _Claimed(request, kept)
 
-    def ask(self, request: ModelRequest, until: int) -> Key | None:
-        """Ask before its time, to be kept until the tick `until` has passed; None if there is no room for it."""
+    def ask(self, request: ModelRequest, tick: int, guess: int) -> Kept | None:
+        """Ask what is to be asked at `tick` by the guess of that number; None if there is no room for it.
+
+        The backend is told for which tick it is: it comes after all that is wanted now, and after what is wanted sooner.
+        """
         key = key_of(request)
         with self._lock:
-            if key in self._kept:
-                return key
+            known = self._kept.get(key)
+            if known is not None:
+                known.guess = guess
+                return known
             if len(self._kept) >= self._most:
                 return None
-            kept = self._kept[key] = _Kept(self, key, request, until)
+            kept = self._kept[key] = Kept(
+                self, key, replace(request, wanted=tick, priority=Priority.OFFSTAGE)
+            )
+            kept.guess = guess
             self.asked += 1
             self._under_way += 1
-        kept.handle = self.inner.submit(request, kept)
-        return key
-
-    def reply(self, key: Key) -> Reply | None:
-        """The reply to what was asked ahead; None as long as there is none."""
-        kept = self._kept.get(key)
-        return kept.reply if kept is not None else None
+        kept.handle = self.inner.submit(kept.request, kept)
+        return kept
 
     def forget(self, tick: int) -> None:
-        """Withdraw what was to be asked before `tick` and was not."""
+        """Withdraw what was to be asked up to `tick` and was not."""
+        self._withdraw(lambda kept: kept.request.wanted <= tick)
+
+    def sweep(self, after: int, until: int, guess: int, askers: Collection[str]) -> None:
+        """Withdraw what any other guess would ask after one tick and until another of these askers: this one doesn't."""
+        self._withdraw(
+            lambda kept: (
+                after < kept.request.wanted <= until
+                and kept.guess != guess
+                and kept.request.asker in askers
+            )
+        )
+
+    def _withdraw(self, moot: Callable[[Kept], bool]) -> None:
         with self._lock:
-            gone = [kept for kept in self._kept.values() if kept.until < tick]
+            gone = [kept for kept in self._kept.values() if moot(kept)]
             for kept in gone:
                 del self._kept[kept.key]
             self.in_vain += len(gone)
@@ -164,7 +185,7 @@ class AskingAhead:
             if kept.reply is None and kept.handle is not None:
                 kept.handle.cancel()
 
-    def ended(self, kept: _Kept, *, failed: bool = False) -> None:
+    def ended(self, kept: Kept, *, failed: bool = False) -> None:
         """A kept call has ended."""
         with self._lock:
             self._under_way -= 1

@@ -63,6 +63,9 @@ class ModelRequest:
     one of the words of `cache_unless` is not kept: it would tell the next asker about this one.
     `cache` narrows what the scope allows: "refresh" asks the model and lets its answer take the place
     of the kept one, "off" leaves the cache alone.
+
+    `wanted` orders requests of one priority before all fairness, the lowest first: what is asked before its time
+    names the tick it is for (see ahead.py), so that it keeps nobody waiting; 0 for all else.
     """
 
     messages: Sequence[Message]
@@ -87,6 +90,7 @@ class ModelRequest:
     cache_question: str = ""
     cache_unless: Sequence[str] = ()
     cache: CacheUse = "use"
+    wanted: int = 0
     id: int = field(default_factory=lambda: next(_ids))
 
 

@@ -241,6 +241,14 @@ class Columns:
         self._copies = copies
         return {"high": self.high, "columns": dict(copies)}
 
+    def of(self, rows: Rows) -> Columns:
+        """Other columns with what these rows hold, in rows of their own."""
+        other = Columns(max(64, rows.size))
+        other.high = int(rows.size)
+        other.data[:, : rows.size] = self.data[:, rows]
+        other._rows = {int(entity): row for row, entity in enumerate(self.id[rows])}
+        return other
+
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Columns:
         """The inverse of `get_state`. Raises StateError naming the column that does not fit."""

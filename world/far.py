@@ -43,6 +43,16 @@ class Far:
             self.lived = np.pad(self.lived, (0, more), constant_values=NEAR)
             self.kept = np.pad(self.kept, (0, more))
 
+    def of(self, rows: Rows, columns: Columns) -> Far:
+        """Another one for columns that hold these rows from row 0 on."""
+        other = Far(columns)
+        there = np.arange(rows.size)
+        other.write(there, self.lived[rows])
+        for row, until in enumerate(self.kept[rows].tolist()):
+            if until:
+                other.keep(row, until)
+        return other
+
     def write(self, rows: Rows, lived: Ints | int) -> None:
         """Say up to which tick the rows (each at most once) have lived; NEAR makes them near."""
         self._sum -= self._words(rows, _LIVED)

@@ -103,6 +103,10 @@ class RowHashes:
                 self.folded[rows] = True
         return self._sum
 
+    def of(self, rows: NDArray[np.intp]) -> int:
+        """The part of the sum that is of these rows, as of the last fold."""
+        return (total(self._hot[rows]) + total(self._cold[rows])) & MASK
+
     def full(self) -> int:
         """The same sum from nothing but the columns."""
         rows = self._columns.live_rows()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import heapq
 from collections.abc import Mapping
 from typing import Any, Final
@@ -215,6 +216,10 @@ class State:
             self._small_hash + self.far.hash(),
         )
 
+    def hash_of(self, rows: Rows) -> int:
+        """64 bits over what these rows hold, as of the last `hash`; equal for the same entities in other rows."""
+        return self._rows.of(rows)
+
     def take_changed(self) -> Rows:
         """The rows that changed between the last two times this was asked, up to the last hash; of those in use."""
         changed = self._rows.folded
@@ -324,6 +329,26 @@ class State:
         new._names_hash = hashing.texts_hash(names, _NAMES)
         new._names_hash += hashing.texts_hash(personas, _PERSONAS)
         new._small_hash = new._small_parts()
+        return new
+
+    def fork(self, rows: Rows) -> State:
+        """Another state with the entities in these rows and no others; the map and all that is nobody's are copied.
+
+        Successors that are expected are those of whoever would be born within it: all of them.
+        """
+        new = copy.copy(self)
+        new.tiles, new.nav = self.tiles.copy(), self.nav.copy()
+        new.columns = self.columns.of(rows)
+        new.far = self.far.of(rows, new.columns)
+        new._rows = hashing.RowHashes(new.columns)
+        ids = new.columns.id[: rows.size].tolist()
+        new.names = {e: self.names[e] for e in ids if e in self.names}
+        new.personas = {e: self.personas[e] for e in ids if e in self.personas}
+        new.globals, new.births = dict(self.globals), list(self.births)
+        new.names_changed, new.tile_changes = dict(new.names), []
+        if rows.size < len(self.columns):
+            new._names_hash = hashing.texts_hash(new.names, _NAMES)
+            new._names_hash += hashing.texts_hash(new.personas, _PERSONAS)
         return new
 
     @classmethod

@@ -303,11 +303,25 @@ class World:
         """Arrays and plain values with which `from_state` lives on, hash for hash."""
         return self._state.get_state()
 
-    def fork(self) -> World:
-        """A world that goes its own way from here; the same inputs lead both to the same states."""
+    def hash_of(self, entities: Ints) -> int:
+        """64 bits over those of the entities (int64 ids) that are here, as of the last step; 0 for nobody."""
+        rows = self._state.columns.rows_of(entities)
+        return self._state.hash_of(rows[rows >= 0])
+
+    def fork(self, entities: Ints | None = None) -> World:
+        """A world that goes its own way from here; the same inputs lead both to the same states.
+
+        With `entities` (int64 ids) it holds nobody else: they live as they would among all, as long as none of
+        the others could influence them (see influence.py).
+        """
+        state = self._state
+        rows = state.columns.live_rows()
+        if entities is not None:
+            rows = np.sort(state.columns.rows_of(entities))
+            rows = rows[rows >= 0]
         # What is known of ways is a pure function of the map, and serves both until the ground changes for one.
         other = World.__new__(World)
-        other._take(State.from_state(self.get_state(), self._state.rules), self._paths)
+        other._take(state.fork(rows), self._paths)
         self._paths_shared = True
         return other
 

@@ -52,6 +52,14 @@ def simulate(
             help="while answers are missing, ask so many ticks ahead whom they don't concern; 0 for lock-step",
         ),
     ] = headless.AHEAD_TICKS,
+    ahead_room: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=64,
+            help="with so many calls under way ahead risk none that may be in vain; 64 for a server that answers 64 as fast as one",
+        ),
+    ] = headless.AHEAD_ROOM,
     local_only: LocalOnly = False,
     faults: Annotated[
         int | None,
@@ -84,7 +92,9 @@ def simulate(
             flash=flash,
         ),
     )
-    request = headless.RunRequest(scene, ticks, seed, npcs, wanted.models, out, faults, ahead)
+    request = headless.RunRequest(
+        scene, ticks, seed, npcs, wanted.models, out, faults, ahead, ahead_room
+    )
     with console.progress() as bar:
         task = bar.add_task(scene, total=ticks, note="")
         report = headless.simulate(

@@ -8,7 +8,7 @@ Host to child::
 
     start   {role: "chat" | "embed", path, settings}   first frame, once
     ask     {id, messages: [[role, content]…], max_tokens, temperature, top_p, seed, stop: […],
-             grammar: str | nil, priority, seconds_left, asker, adapter, window,
+             grammar: str | nil, priority, wanted, seconds_left, asker, adapter, window,
              importance: [int…], think}
     adapter {name, path, scale}                   load a LoRA adapter, for the asks that follow
     embed   {asks: [[id, [text…], seconds_left]…]}     role "embed" takes these instead of `ask`

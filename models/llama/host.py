@@ -139,6 +139,7 @@ class LlamaHost(ChildHost[Delivery]):
                     "stop": [sound(text) for text in request.stop],
                     "grammar": schema.grammar if schema else None,
                     "priority": int(request.priority),
+                    "wanted": request.wanted,
                     "seconds_left": request.deadline_s,
                     "asker": sound(request.asker),
                     "adapter": sound(adapter),

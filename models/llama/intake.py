@@ -59,6 +59,7 @@ class Intake:
             id=ask.id,
             arrival=self._arrivals,
             priority=ask.priority,
+            wanted=ask.wanted,
             deadline=time.monotonic() + ask.seconds_left,
             tokens=tokens,
             prompt=np.array(tokens, dtype=np.int32),

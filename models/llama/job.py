@@ -51,6 +51,7 @@ class Job:
     adapter: str = ""
     species: str = ""
     asker: str = ""
+    wanted: int = 0
     turn: float = 0.0
     sequence: int = -1
     fed: int = 0
@@ -61,9 +62,9 @@ class Job:
     logprobs: list[list[Any]] | None = None
 
     @property
-    def rank(self) -> tuple[int, float, float, int]:
-        """Sorts the most urgent first, then whose turn it is, then what is due first, then the earliest."""
-        return (self.priority, self.turn, self.deadline, self.arrival)
+    def rank(self) -> tuple[int, int, float, float, int]:
+        """Sorts the most urgent first, then what is wanted first, whose turn it is, what is due first, the earliest."""
+        return (self.priority, self.wanted, self.turn, self.deadline, self.arrival)
 
     @property
     def cost(self) -> float:
@@ -104,6 +105,7 @@ class Ask:
     stop: tuple[str, ...]
     grammar: str | None
     priority: int
+    wanted: int
     seconds_left: float
     asker: str
     adapter: str
@@ -125,6 +127,7 @@ class Ask:
             stop=tuple(str(text) for text in frame["stop"]),
             grammar=frame["grammar"],
             priority=int(frame["priority"]),
+            wanted=int(frame["wanted"]),
             seconds_left=float(frame["seconds_left"]),
             asker=str(frame["asker"]),
             adapter=str(frame["adapter"]),

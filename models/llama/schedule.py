@@ -1,6 +1,6 @@
 """Who is served next: priority classes, fairness inside a class, and adapter cohorts.
 
-A class goes before all lower ones. Inside a class askers take turns by start-time fair queueing
+A class goes before all lower ones. Inside a class what is asked before its time waits for what is wanted sooner; else askers take turns by start-time fair queueing
 (Goyal, Vin and Cheng, 1996): each request starts at the virtual time at which its asker's earlier
 ones are paid for, so that one who asks a hundred times waits for its own hundred and nobody else does.
 Where that leaves several with the same turn, the earliest deadline goes first (Liu and Layland, 1973): turns
@@ -176,5 +176,5 @@ class Schedule:
         return jobs
 
 
-def _rank(job: Job) -> tuple[int, float, float, int]:
+def _rank(job: Job) -> tuple[int, int, float, float, int]:
     return job.rank

@@ -6,11 +6,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
 from actors.company import Company
 from models.request import Handle, Listener, ModelRequest
 from models.scripted import ScriptedBackend
+from world.compiled import CompiledScene, GroupInfo, Spawn
+from world.maths import TILE
+from world.ruleset import Ruleset
+from world.tiles import Tile
 from world.world import World
 
 Make = Callable[..., Company]
@@ -136,3 +141,83 @@ def test_a_fork_goes_the_way_of_its_world_and_leaves_it_as_it_is(world: World) -
     hashes = [fork.step().hash for _ in range(300)]
     assert world.full_hash() == before
     assert [world.step().hash for _ in range(300)] == hashes
+
+
+class WhenWaited:
+    """Answers the call that was made first, and only when the run has nothing to do but wait."""
+
+    name = "when waited for"
+
+    def __init__(self) -> None:
+        self.asked: list[ModelRequest] = []
+        self._inner = ScriptedBackend(inline=True)
+        self._waiting: list[tuple[ModelRequest, Listener]] = []
+
+    def submit(self, request: ModelRequest, listener: Listener) -> Handle:
+        self.asked.append(request)
+        self._waiting.append((request, listener))
+        return _Nothing(request)
+
+    def drive(self, company: Company) -> None:
+        sleep = company.dispatcher.wait
+
+        def wait(timeout: float | None) -> bool:
+            if timeout != 0.0 and self._waiting:
+                self._inner.submit(*self._waiting.pop(0))
+            return sleep(0.0)
+
+        company.dispatcher.wait = wait  # type: ignore[method-assign]
+
+    def status(self) -> dict[str, object]:
+        return {}
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def two_raids(ruleset: Ruleset, seed: int) -> World:
+    """Two hamlets far from each other, each with a pack at its doors, as night falls."""
+    spawns = []
+    for n, left in enumerate((10, 200)):
+        spawns += [
+            Spawn("villager", (left + 2 * k) * TILE, 20 * TILE, f"V{n}{k}") for k in range(4)
+        ]
+        spawns += [Spawn("guard", (left + 4) * TILE, 24 * TILE, f"G{n}")]
+        spawns += [Spawn("wolf", (left + k) * TILE, 36 * TILE, group=n + 1) for k in range(4)]
+    scene = CompiledScene(
+        name="hamlets",
+        size=(240, 64),
+        tiles=np.full((64, 240), Tile.GRASS, dtype=np.uint8),
+        places={},
+        spawns=tuple(spawns),
+        player_starts=(),
+        seed=seed,
+        groups={n: GroupInfo(f"pack {n}", "wolf") for n in (1, 2)},
+    )
+    return World.from_state(World(scene, ruleset, seed).get_state() | {"tick": 15_000}, ruleset)
+
+
+def test_of_two_raids_far_apart_neither_waits_for_the_others_answers(
+    company: Make, ruleset: Ruleset
+) -> None:
+    planned = 0
+    for seed in (1, 2, 3):
+        runs = []
+        for ahead in (0, 1000):
+            backend = WhenWaited()
+            c = company(
+                backend=backend,
+                world=two_raids(ruleset, seed),
+                settings={"ahead_ticks": ahead, "ahead_room": 0, "decisions": 64},
+            )
+            backend.drive(c)
+            c.run_headless(300)
+            runs.append((c.ledger.world.hash(), len(backend.asked)))
+            backend.close()
+        # The same world by the same calls: none was made in vain.
+        assert runs[0] == runs[1]
+        counts = c.status()["ahead"]
+        assert counts["claimed"] > 0
+        assert counts["in_vain"] == 0
+        planned += sum(asked.purpose == "plan" and asked.wanted > 0 for asked in backend.asked)
+    assert planned > 0

@@ -10,7 +10,12 @@ import pytest
 from actors.trace import COLUMNS, Recorder, Trace, common
 from benchmarks import _replay, schedule
 from benchmarks._server import FLAT, Batching, Curve, Unlimited
+from benchmarks._valleys import side_by_side
 from foundation.errors import UsageError
+from greenroom import worlds
+from plugins.manager import load_builtin_and_installed
+from world.maths import TILE
+from world.world import World
 
 SECOND = Curve("a second a step", False, (1, 512), (1.0, 1.0), 0.0)
 
@@ -75,19 +80,60 @@ def test_what_is_kept_of_a_prompt_is_not_read_anew() -> None:
 
 def test_a_run_that_asks_ahead_is_the_same_world_in_less_of_the_servers_time() -> None:
     count = schedule.tokens()
+    crowd = schedule.Crowd("25 NPCs", 1, 25, 1_400, 1.3)
     recorder = Recorder(*count)
-    lock = schedule.live(25, 1400, 0, FLAT, count, recorder)
-    ours = schedule.live(25, 1400, 400, FLAT, count)
+    lock = schedule.live(crowd, 1_400, 0, FLAT, count, recorder)
+    ours = schedule.live(crowd, 1_400, 400, FLAT, count)
     recorded = recorder.trace()
     assert ours.state_hash == lock.state_hash
     assert ours.seconds < lock.seconds
     assert lock.calls == len(recorded.calls) > 5
     # The trace, replayed without the world, takes exactly what living it took.
-    assert _replay.lock_step(recorded, Batching(FLAT)) == pytest.approx(lock.seconds)
-    alone = _replay.oracle(recorded, Unlimited(FLAT))
-    assert 0 < alone <= _replay.oracle(recorded, Batching(FLAT)) <= lock.seconds
+    within = recorded.answered_within()
+    assert _replay.lock_step(within, Batching(FLAT)) == pytest.approx(lock.seconds)
+    alone = _replay.oracle(within, Unlimited(FLAT))
+    assert 0 < alone <= _replay.oracle(within, Batching(FLAT)) <= lock.seconds
     due, asked = recorded.column("due"), recorded.column("asked")
     assert all(due[before] <= asked[call] for call, before in recorded.waits.tolist())
+
+
+def test_valleys_side_by_side_are_lived_apart_and_no_call_is_made_in_vain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Nobody goes on boldly, so each valley is lived ahead only as far as it is sure.
+    monkeypatch.setattr(schedule, "room_for", lambda curve: 0)
+    count = schedule.tokens()
+    crowd = schedule.Crowd("three valleys", 3, 12, 1_300, 1.0)
+    lock = schedule.live(crowd, 1_300, 0, FLAT, count)
+    ours = schedule.live(crowd, 1_300, 1_000, FLAT, count)
+    assert ours.state_hash == lock.state_hash
+    assert ours.calls == lock.calls > 5
+    assert ours.in_vain == 0
+    assert ours.seconds < lock.seconds
+
+
+def test_side_by_side_each_scene_keeps_its_people_places_and_packs() -> None:
+    ruleset = load_builtin_and_installed().ruleset()
+    alone = [worlds.compiled("valley", ruleset, seed, 14) for seed in (7, 8, 9)]
+    together = side_by_side(alone, 2)
+    wide, tall = alone[0].size
+    assert together.size == (2 * wide, 2 * tall)
+    assert np.array_equal(together.tiles[tall:, :wide], alone[2].tiles)
+    assert len(together.spawns) == sum(len(scene.spawns) for scene in alone)
+    assert len(together.personas) == sum(len(scene.personas) for scene in alone)
+    assert len(together.groups) == sum(len(scene.groups) for scene in alone)
+    for spawn in together.spawns:
+        part = (spawn.x // TILE // wide, spawn.y // TILE // tall)
+        for key in filter(None, (spawn.home, spawn.work)):
+            place = together.places[key]
+            assert (place.x // TILE // wide, place.y // TILE // tall) == part
+    assert World(together, ruleset, 7).names
+
+
+def test_what_a_run_does_not_wait_for_is_no_part_of_its_replay() -> None:
+    late = trace([(1, 0, 20, 5), (2, 70, 90, 3), (1, 85, 105, 2)], [(2, 0)]).answered_within()
+    assert late.column("due") == [20, 90]
+    assert late.waits.size == 0
 
 
 def test_a_trace_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:

@@ -15,7 +15,12 @@ def ask_frame(number: int, line: str, **fields: Any) -> Frame:
     """An `ask` of the host's, greedy, off stage."""
     frame = {"t": "ask", "id": number, "messages": [["user", line]], "max_tokens": 8}
     frame |= {"temperature": 0.0, "top_p": 1.0, "seed": 1, "stop": [], "grammar": None}
-    frame |= {"priority": Priority.OFFSTAGE, "seconds_left": 60.0, "asker": str(number)}
+    frame |= {
+        "priority": Priority.OFFSTAGE,
+        "wanted": 0,
+        "seconds_left": 60.0,
+        "asker": str(number),
+    }
     frame |= {"adapter": "", "window": 4096, "importance": [], "think": 0, "logprobs": 0}
     return frame | fields
 

@@ -82,16 +82,19 @@ def request(text: str = "Well?", seed: int = 1) -> ModelRequest:
 def test_who_asks_the_very_same_gets_the_answer_under_its_own_number(answered: bool) -> None:
     slow, hears = Slow(), Hears()
     ahead = AskingAhead(slow)
-    key = ahead.ask(request(), 10)
+    kept = ahead.ask(request(), 10, 1)
+    assert kept is not None
     assert ahead.under_way == 1
     if answered:
         slow.answer(0)
-        assert (reply := ahead.reply(key)) is not None
-        assert reply.text == "Aye."
     mine = request()
     ahead.submit(mine, hears)
     if not answered:
+        assert kept.reply is None
         slow.answer(0)
+    # Whoever asked it ahead hears of it, too.
+    assert kept.reply is not None
+    assert kept.reply.text == "Aye."
     assert len(slow.asked) == 1
     assert hears.texts == [(mine.id, "Aye.")]
     assert [(end.request_id, end.text) for end in hears.ends] == [(mine.id, "Aye.")]  # type: ignore[union-attr]
@@ -121,14 +124,14 @@ def test_whatever_differs_in_what_is_asked_is_another_call() -> None:
 def test_a_call_that_failed_for_nobody_is_forgotten_and_for_its_claimant_asked_once_more() -> None:
     slow = Slow()
     ahead = AskingAhead(slow)
-    ahead.ask(request(), 10)
+    ahead.ask(request(), 10, 1)
     slow.fail(0, DeadlineExceeded("late"))
     hears = Hears()
     ahead.submit(request(), hears)
     assert len(slow.asked) == 2
     slow.answer(1)
 
-    ahead.ask(request("And?"), 10)
+    ahead.ask(request("And?"), 10, 1)
     ahead.submit(request("And?"), hears)
     slow.fail(2, DeadlineExceeded("late"))
     assert len(slow.asked) == 4
@@ -139,7 +142,7 @@ def test_a_call_that_failed_for_nobody_is_forgotten_and_for_its_claimant_asked_o
 def test_a_claimed_call_can_be_withdrawn() -> None:
     slow, hears = Slow(), Hears()
     ahead = AskingAhead(slow)
-    ahead.ask(request(), 10)
+    ahead.ask(request(), 10, 1)
     ahead.submit(request(), hears).cancel()
     assert slow.cancelled == [slow.asked[0][0].id]
     slow.fail(0, Cancelled("withdrawn"))
@@ -150,12 +153,39 @@ def test_a_claimed_call_can_be_withdrawn() -> None:
 def test_what_nobody_came_for_is_withdrawn_and_counted() -> None:
     slow = Slow()
     ahead = AskingAhead(slow, most=2)
-    ahead.ask(request("one"), 10)
-    assert ahead.ask(request("one"), 10) == ahead.ask(request("one"), 11)
-    ahead.ask(request("two"), 20)
+    ahead.ask(request("one"), 10, 1)
+    assert ahead.ask(request("one"), 10, 1) is ahead.ask(request("one"), 11, 2)
+    ahead.ask(request("two"), 20, 1)
     assert ahead.full
-    assert ahead.ask(request("three"), 20) is None
-    ahead.forget(11)
+    assert ahead.ask(request("three"), 20, 1) is None
+    ahead.forget(9)
+    assert slow.cancelled == []
+    ahead.forget(10)
     assert slow.cancelled == [slow.asked[0][0].id]
     assert ahead.counts() == {"asked": 2, "claimed": 0, "in_vain": 1}
     assert not ahead.full
+
+
+def test_a_guess_withdraws_what_others_would_ask_where_it_looked_and_nothing_else() -> None:
+    slow = Slow()
+    ahead = AskingAhead(slow)
+    for n, tick in enumerate((10, 20, 30, 40)):
+        ahead.ask(request(str(n)), tick, 1)
+    ahead.ask(request("of another"), 20, 1)
+    ahead.ask(replace(request("4"), asker="npc:2"), 20, 1)
+    ahead.ask(request("2"), 30, 2)
+    ahead.sweep(10, 30, 2, {"npc:1"})
+    gone = {
+        request.messages[0]["content"] for request, _ in slow.asked if request.id in slow.cancelled
+    }
+    assert gone == {"1", "of another"}
+
+
+def test_what_is_asked_ahead_comes_after_all_that_is_wanted_now() -> None:
+    slow = Slow()
+    ahead = AskingAhead(slow)
+    ahead.ask(request("later"), 400, 1)
+    ahead.submit(request("now"), Hears())
+    later, now = (asked for asked, _ in slow.asked)
+    assert (now.priority, now.wanted) < (later.priority, later.wanted)
+    assert later.wanted == 400

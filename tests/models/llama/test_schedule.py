@@ -23,12 +23,13 @@ def job(
     adapter: str = "",
     max_tokens: int = 10,
     deadline: float = 1e9,
+    wanted: int = 0,
 ) -> Job:
     number = next(_numbers)
     return Job(
         id=number, arrival=number, priority=priority, deadline=deadline, tokens=[1],
         prompt=np.array([1], dtype=np.int32), max_tokens=max_tokens, temperature=0.0, top_p=1.0,
-        seed=0, text=TextStream(), asker=asker, adapter=adapter,
+        seed=0, text=TextStream(), asker=asker, adapter=adapter, wanted=wanted,
     )  # fmt: skip
 
 
@@ -48,6 +49,14 @@ def test_a_class_goes_before_all_lower_ones() -> None:
     plan.admit(late)
     plan.admit(early)
     assert plan.waiting == [early, late]
+
+
+def test_what_is_asked_before_its_time_waits_for_what_is_wanted_sooner() -> None:
+    plan = schedule()
+    later, sooner, now = job(wanted=1000), job(wanted=40, asker="b"), job(asker="c")
+    for each in (later, sooner, now):
+        plan.admit(each)
+    assert plan.waiting == [now, sooner, later]
 
 
 def test_one_who_asks_a_hundred_times_waits_for_its_own_hundred() -> None:
