@@ -29,7 +29,7 @@ from world.tiles import WALKABLE
 from world.view import NOBODY, View
 
 _RECENT: Final = 160
-_OUT_OF_SIGHT: Final = 6 * TILE
+OUT_OF_SIGHT: Final = 6 * TILE
 """How far beyond its sight somebody is followed by one who is after it already."""
 FOLLOW: Final = Activity("follow", pace=80, interval=24)
 
@@ -148,7 +148,7 @@ def _still_after(view: View, rows: Rows, seen: Ints) -> Ints:
     up = (others >= 0) & (c.died[others] < 0) & (c.downed_until[others] < 0)
     up &= wanted[c.species[body], c.species[others]]
     dx, dy = c.x[others] - c.x[body], c.y[others] - c.y[body]
-    up &= dx * dx + dy * dy < (c.perception[body] + _OUT_OF_SIGHT) ** 2
+    up &= dx * dx + dy * dy < (c.perception[body] + OUT_OF_SIGHT) ** 2
     up &= ~(tables.shuns_floors[c.species[body]] & view.indoors(others))
     out = seen.copy()
     out[lost] = np.where(up, others, seen[lost])

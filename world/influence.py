@@ -14,6 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from world.dangers import OUT_OF_SIGHT
 from world.entities import Ints
 from world.maths import TILE
 from world.ruleset import Ruleset
@@ -30,7 +31,7 @@ CELL: Final = 4 * TILE
 
 def reach(ruleset: Ruleset) -> int:
     """Within so many units one can influence another in a tick, whoever they are."""
-    return max(REACH, *(s.perception for s in ruleset.species_list), 0)
+    return max(REACH, *(s.perception + OUT_OF_SIGHT for s in ruleset.species_list), 0)
 
 
 def fastest(ruleset: Ruleset) -> int:
