@@ -10,7 +10,7 @@ from world.kernels.numbers import AT
 
 _K1 = np.uint64(0xBF58476D1CE4E5B9)
 _K2 = np.uint64(0x94D049BB133111EB)
-_BLOCK = 256
+_BLOCK = 1024
 _S27, _S29, _S30, _S31, _S32 = (np.uint64(n) for n in (27, 29, 30, 31, 32))
 
 
