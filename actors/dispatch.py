@@ -59,9 +59,10 @@ _numbers = itertools.count()
 class Dispatcher:
     """Run queues, worker threads, timers and a blocking pool shared by many actors.
 
-    `batch` messages at most make one actor's turn; `slow_ms` is the bound past which a handler is
-    named in the metrics; `clock` gives the timers' seconds. `workers=0` is the manual mode:
-    everything, the pool's work too, runs inside `pump` on its caller. `faults` go wrong on purpose.
+    `batch` messages at most make one actor's turn, which ends after the first that is handled past
+    `slow_ms`; a handler that runs so long is named in the metrics. `clock` gives the timers' seconds.
+    `workers=0` is the manual mode: everything, the pool's work too, runs inside `pump` on its caller,
+    and turns end by their batch alone. `faults` go wrong on purpose.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Dispatcher:
         workers: int = 1,
         *,
         name: str = "dispatch",
-        batch: int = 16,
+        batch: int = 64,
         slow_ms: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
         timers: int = 20_000,

@@ -268,6 +268,8 @@ class Mailbox:
         if ns > self.longest_ns:
             self.longest_ns = ns
             self.longest_handler = name
+        elif ns <= slow_ns:
+            return
         self.stats.took(name, ns, slow_ns)
 
     def _make_room(self, item: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +31,7 @@ from actors.errors import (
 from actors.mailbox import MailboxSpec, Policy
 from actors.reference import GreenRef
 from actors.runqueue import PATIENCE
+from actors.turns import ALIKE
 from foundation.errors import LimitError, UsageError
 
 WAIT = 20.0
@@ -87,6 +89,30 @@ def test_a_busy_actor_gives_way_after_its_batch() -> None:
         dispatcher.pump()
         assert log.index(("other", "x")) == 4
         assert [m for who, m in log if who == "busy"] == list(range(20))
+
+
+def test_an_actor_whose_messages_take_long_gives_way_before_its_batch_is_over() -> None:
+    class Slow(Scribe):
+        def on_receive(self, message: Any) -> Any:
+            time.sleep(0.001)
+            return super().on_receive(message)
+
+    class Holds(GreenActor):
+        def on_receive(self, message: threading.Event) -> None:
+            message.wait(WAIT)
+
+    with Dispatcher(workers=1, slow_ms=2.0, batch=64) as dispatcher:
+        log: list[Any] = []
+        told = threading.Event()
+        dispatcher.start(Holds).tell(told)
+        slow, other = dispatcher.start(Slow, log, "slow"), dispatcher.start(Scribe, log, "other")
+        for n in range(32):
+            slow.tell(n)
+        other.tell("x")
+        told.set()
+        slow.stop(timeout=WAIT)
+        assert 0 < log.index(("other", "x")) <= 4
+        assert [m for who, m in log if who == "slow"] == list(range(32))
 
 
 def test_a_more_urgent_actor_goes_first_and_cuts_a_turn_short(manual: Dispatcher) -> None:
@@ -465,6 +491,36 @@ def test_a_handler_over_the_bound_is_named_in_the_metrics() -> None:
         assert kind.longest_ms >= 5
         assert kind.handled == 2
         assert kind.alive == 1
+
+
+def test_a_slow_message_among_brief_ones_of_its_type_is_named_though_they_are_timed_as_one(
+    manual: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = reads = 0
+
+    def clock() -> int:
+        nonlocal reads
+        reads += 1
+        return now
+
+    class Sluggard(GreenActor):
+        def on_receive(self, message: str | int) -> None:
+            nonlocal now
+            now += 5_000_000 if message == "slow" else 1_000
+
+    monkeypatch.setattr(time, "perf_counter_ns", clock)
+    ref = manual.start(Sluggard)
+    for n in range(60):
+        ref.tell("slow" if n in (20, 40) else "brief")
+    for n in range(2):
+        ref.tell(n)
+    assert manual.pump() == 62
+    kind = manual.metrics()["Sluggard"]
+    assert {name: slow.count for name, slow in kind.slow.items()} == {"str": 2}
+    assert kind.longest_handler == "str"
+    assert 5 <= kind.longest_ms < 5 + ALIKE * 0.001
+    assert kind.longest_ms == kind.slow["str"].longest_ms
+    assert reads < 62 / 2
 
 
 def test_metrics_keep_what_dead_actors_did(manual: Dispatcher) -> None:

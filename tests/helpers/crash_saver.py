@@ -1,7 +1,6 @@
 """Lives, keeps, branches and loads a world as fast as it can, and announces each, until it is killed.
 
-Reads `FOLDER SEED` a line from stdin, forks a child that works there, answers `pid N`; the line `reap`
-waits for the child's end and answers `gone`. The child writes a line
+An order (`forking.py`) is `FOLDER SEED`. The child writes a line
 
     started EPOCH TICK          it has opened the world
     synced EPOCH TICK           the tick is durable
@@ -18,13 +17,13 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+from forking import announce, fork_for_each_line
 
 from foundation.errors import UsageError
 from world.store import Reader, Store, StoreOptions, TickRecord, WorldMeta
@@ -51,10 +50,6 @@ def record_of(tick: int, epoch: int) -> TickRecord:
 def state_of(tick: int, epoch: int) -> dict[str, Any]:
     """The one state this tick can have in this epoch."""
     return {"tick": tick, "epoch": epoch, "x": np.arange(4000, dtype=np.int64) * tick + epoch}
-
-
-def announce(*words: object) -> None:
-    os.write(1, (" ".join(map(str, words)) + "\n").encode("ascii"))
 
 
 class Life:
@@ -143,20 +138,5 @@ def work_until_killed(line: str) -> NoReturn:
         os._exit(4)
 
 
-def main() -> None:
-    child = 0
-    for line in sys.stdin:
-        command = line.strip()
-        if command == "reap":
-            os.waitpid(child, 0)
-            announce("gone")
-            continue
-        assert threading.active_count() == 1
-        child = os.fork()
-        if child == 0:
-            work_until_killed(command)
-        announce("pid", child)
-
-
 if __name__ == "__main__":
-    main()
+    fork_for_each_line(work_until_killed)

@@ -1,18 +1,14 @@
 """Writes a world as fast as it can and announces what is synced, until it is killed.
 
-Reads one folder a line from stdin, forks a child that writes there, answers `pid N`; the line `reap`
-waits for the child's end and answers `gone`. The child writes `synced N` for each announced tick.
-Forking saves a start of Python for every kill.
+An order (`forking.py`) is a folder. The child writes `synced N` for each announced tick.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
 from typing import Any, NoReturn
 
 import numpy as np
+from forking import announce, fork_for_each_line
 
 from world.store import Store, StoreOptions, TickRecord, WorldMeta
 
@@ -37,14 +33,10 @@ def state_of_tick(tick: int) -> dict[str, Any]:
     return {"tick": tick, "x": np.arange(ROWS, dtype=np.int64) * tick, "names": [[tick, "Ann"]]}
 
 
-def announce(text: str) -> None:
-    os.write(1, text.encode("ascii"))
-
-
 def write_until_killed(path: str) -> NoReturn:
     options = StoreOptions(keep_checkpoints=3, slice_bytes=8192, window_s=0.001)
     store = Store.open(path, create=WorldMeta(scene="crash", seed=1), options=options)
-    store.on_synced(lambda tick: announce(f"synced {tick}\n"))
+    store.on_synced(lambda tick: announce("synced", tick))
     tick = store.last_tick
     if tick < 0:
         store.checkpoint(state_of_tick(0))
@@ -58,20 +50,5 @@ def write_until_killed(path: str) -> NoReturn:
             store.wait_synced(tick - 10)
 
 
-def main() -> None:
-    child = 0
-    for line in sys.stdin:
-        command = line.strip()
-        if command == "reap":
-            os.waitpid(child, 0)
-            announce("gone\n")
-            continue
-        assert threading.active_count() == 1
-        child = os.fork()
-        if child == 0:
-            write_until_killed(command)
-        announce(f"pid {child}\n")
-
-
 if __name__ == "__main__":
-    main()
+    fork_for_each_line(write_until_killed)

@@ -34,7 +34,7 @@ def _plain(x, y, way_x, way_y, speed, pace, stuck, tiles):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 40))
+@given(st.integers(0, 2**32), st.integers(1, 200))
 def test_bodies_stride_as_the_rules_over_columns_say(seed, n) -> None:
     rng = np.random.default_rng(seed)
     tiles = rng.choice(np.array(KINDS, dtype=np.uint8), size=(SIDE, SIDE))

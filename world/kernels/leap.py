@@ -7,7 +7,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from world.kernels.kinds import Bools, Cells
-from world.kernels.stride import stride
+from world.kernels.numbers import AT
+from world.kernels.stride import SHIFT, along, towards
 
 
 @njit(cache=True)
@@ -29,15 +30,25 @@ def leap(
 
     At least one tick is taken, so that one who waits for a way waits that long. The others are as for `stride`.
     """
-    one = np.empty(1, dtype=np.int64)
-    crossed = np.zeros(1, dtype=np.bool_)
     for i in range(rows.size):
-        row = rows[i]
-        one[0] = row
+        row = AT(rows[i])
+        fast = speed[row] * pace[row]
         while left[i] > 0:
-            stride(one, x, y, way_x, way_y, speed, pace, stuck, tiles, walkable, cost, crossed)
+            px, py = x[row], y[row]
+            column, line = AT(px >> SHIFT), AT(py >> SHIFT)
+            ground = tiles[line, column]
+            ahead_x, ahead_y = towards(way_x[row] - px, way_y[row] - py, fast, 50 * cost[ground])
+            nx, ny = px + ahead_x, py + ahead_y
+            to_column, to_line = AT(nx >> SHIFT), AT(ny >> SHIFT)
+            if walkable[ground] and not walkable[tiles[to_line, to_column]]:
+                stuck[row] += 1
+                free_x, free_y = walkable[tiles[line, to_column]], walkable[tiles[to_line, column]]
+                nx, ny, stands = along(px, py, nx, ny, free_x, free_y)
+                if stands:
+                    way_x[row], way_y[row] = px, py
+            x[row], y[row] = nx, ny
             left[i] -= 1
-            if crossed[0]:
+            if AT(nx >> SHIFT) != column or AT(ny >> SHIFT) != line:
                 stuck[row] = 0
-            if x[row] == way_x[row] and y[row] == way_y[row]:
+            if nx == way_x[row] and ny == way_y[row]:
                 break

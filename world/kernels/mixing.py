@@ -10,6 +10,7 @@ from world.kernels.numbers import AT
 
 _K1 = np.uint64(0xBF58476D1CE4E5B9)
 _K2 = np.uint64(0x94D049BB133111EB)
+_BLOCK = 1024
 _S27, _S29, _S30, _S31, _S32 = (np.uint64(n) for n in (27, 29, 30, 31, 32))
 
 
@@ -36,17 +37,26 @@ def rows(
     `data` is uint64[columns, rows], `salts` a word for each of its columns; the sum is scrambled again with the
     row's number in column `identity` and `half`. All arithmetic is modulo 2**64.
     """
-    out[:] = np.uint64(0)
-    for k in range(columns.size):
-        salt = salts[columns[k]]
-        column = data[columns[k]]
-        for i in range(which.size):
-            word = column[AT(which[i])] ^ salt
-            word *= _K1
-            word ^= word >> _S29
-            word *= _K2
-            word ^= word >> _S32
-            out[i] += word
+    # A block's numbers are gathered first: what follows then has no index in it, and becomes vectors.
+    words = np.empty(_BLOCK, dtype=np.uint64)
     ids = data[identity]
-    for i in range(which.size):
-        out[i] = mix(mix(ids[AT(which[i])] ^ half) ^ out[i])
+    for start in range(0, which.size, _BLOCK):
+        some, sums = which[start : start + _BLOCK], out[start : start + _BLOCK]
+        many = some.size
+        sums[:] = np.uint64(0)
+        for k in range(columns.size):
+            salt = salts[columns[k]]
+            column = data[columns[k]]
+            for i in range(many):
+                words[i] = column[AT(some[i])]
+            for i in range(many):
+                word = words[i] ^ salt
+                word *= _K1
+                word ^= word >> _S29
+                word *= _K2
+                word ^= word >> _S32
+                sums[i] += word
+        for i in range(many):
+            words[i] = ids[AT(some[i])]
+        for i in range(many):
+            sums[i] = mix(mix(words[i] ^ half) ^ sums[i])

@@ -12,9 +12,10 @@ AT: Final = np.uint64
 """What indexes in a hot loop: a number that can't be negative, which a signed one would be looked at for each time."""
 
 
-@njit(cache=True)
+# numpy's division, since Python's looks at each divisor, which keeps a loop from becoming vectors.
+@njit(cache=True, error_model="numpy")
 def floor(whole: int, by: int) -> int:
-    """`whole // by`, where their sizes add up to less than 2**53.
+    """`whole // by`, where `by` is not 0 and their sizes add up to less than 2**53.
 
     A true quotient that is no whole number is at least 1 / by below the next one, which is more than rounding adds.
     """

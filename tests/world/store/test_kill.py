@@ -2,64 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import crash_writer
 import numpy as np
 import pytest
+from forking import ROOT, Victims, victims_of
 
 from world.store import Store
 
-ROOT = Path(__file__).parents[3]
-SCRIPT = Path(crash_writer.__file__)
-
 
 @pytest.fixture
-def victims() -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, str(SCRIPT)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.close()
-        process.wait(30)
-        process.stdout.close()
+def victims() -> Iterator[Victims]:
+    with victims_of(crash_writer.__file__) as found:
+        yield found
 
 
-def say(pipe: IO[str] | None, line: str) -> None:
-    assert pipe is not None
-    pipe.write(line + "\n")
-    pipe.flush()
-
-
-def run_and_kill(victims: subprocess.Popen[str], path: Path, after_s: float) -> int:
+def run_and_kill(victims: Victims, path: Path, after_s: float) -> int:
     """Let a child write for a moment, kill it; the last tick it announced, -1 if none."""
-    assert victims.stdout is not None
-    say(victims.stdin, str(path))
-    lines: list[str] = []
-    while not lines or not lines[-1].startswith("pid "):
-        lines.append(victims.stdout.readline())
-    time.sleep(after_s)
-    os.kill(int(lines[-1].split()[1]), signal.SIGKILL)
-    say(victims.stdin, "reap")
-    while lines[-1] != "gone\n":
-        lines.append(victims.stdout.readline())
-    return max((int(line.split()[1]) for line in lines if line.startswith("synced ")), default=-1)
+    said = victims.kill_at_work(str(path), after_s)
+    return max((int(words[1]) for words in said if words[0] == "synced"), default=-1)
 
 
 def check(path: Path, announced: int) -> int:
@@ -86,7 +52,7 @@ def check(path: Path, announced: int) -> int:
         return store.last_tick
 
 
-def kill_often(victims: subprocess.Popen[str], path: Path, times: int, seed: int) -> None:
+def kill_often(victims: Victims, path: Path, times: int, seed: int) -> None:
     chance = random.Random(seed)
     announced = last = -1
     progressed = died_before_it_began = 0
@@ -113,7 +79,7 @@ def kill_often(victims: subprocess.Popen[str], path: Path, times: int, seed: int
 
 
 def test_twenty_kills_at_random_instants_lose_nothing_that_was_announced(
-    tmp_path: Path, victims: subprocess.Popen[str]
+    tmp_path: Path, victims: Victims
 ) -> None:
     kill_often(victims, tmp_path / "w", times=20, seed=20)
 
@@ -121,7 +87,7 @@ def test_twenty_kills_at_random_instants_lose_nothing_that_was_announced(
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_a_hundred_kills_at_random_instants_lose_nothing_that_was_announced(
-    tmp_path: Path, victims: subprocess.Popen[str]
+    tmp_path: Path, victims: Victims
 ) -> None:
     kill_often(victims, tmp_path / "w", times=100, seed=100)
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,54 +12,16 @@ from typing import Any
 import crash_saver
 import numpy as np
 import pytest
+from forking import Said, Victims, victims_of
 
 from world.store import Reader, Store
 from world.store.snapshots import list_snapshots
 
-ROOT = Path(__file__).parents[3]
-Said = list[list[str]]
-
 
 @pytest.fixture
-def victims() -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, crash_saver.__file__],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.close()
-        process.wait(30)
-        process.stdout.close()
-
-
-def work_and_kill(victims: Any, path: Path, seed: int, after_s: float) -> Said:
-    """Let a child work, kill it `after_s` seconds after it has opened the world; what it announced."""
-    said: Said = []
-
-    def hear(word: str) -> list[str]:
-        while not said or said[-1][0] != word:
-            said.append(victims.stdout.readline().split())
-            assert said[-1][0] != "failed", said[-1]
-        return said[-1]
-
-    victims.stdin.write(f"{path} {seed}\n")
-    victims.stdin.flush()
-    pid = int(hear("pid")[1])
-    if after_s > 0.05:
-        hear("started")
-    time.sleep(after_s)
-    os.kill(pid, signal.SIGKILL)
-    victims.stdin.write("reap\n")
-    victims.stdin.flush()
-    hear("gone")
-    return said
+def victims() -> Iterator[Victims]:
+    with victims_of(crash_saver.__file__) as found:
+        yield found
 
 
 def check_whole(reader: Reader) -> int:
@@ -146,12 +103,13 @@ def check(path: Path, said: Said, done: Counter[str]) -> None:
             assert identity.parent
 
 
-def kill_often(victims: Any, path: Path, times: int, seed: int) -> Counter[str]:
+def kill_often(victims: Victims, path: Path, times: int, seed: int) -> Counter[str]:
     chance = random.Random(seed)
     done: Counter[str] = Counter()
     for n in range(times):
         after = chance.choice((0.02, 0.2, 0.6)) * chance.random()
-        said = work_and_kill(victims, path, seed * 1000 + n, after)
+        begins = "started" if after > 0.05 else "pid"
+        said = victims.kill_at_work(f"{path} {seed * 1000 + n}", after, begins)
         if not (path / "world.mdb").exists():
             continue
         try:
@@ -163,7 +121,7 @@ def kill_often(victims: Any, path: Path, times: int, seed: int) -> Counter[str]:
 
 
 def test_ten_kills_amid_snapshots_branches_and_loads_leave_no_half_of_a_thing(
-    tmp_path: Path, victims: Any
+    tmp_path: Path, victims: Victims
 ) -> None:
     done = kill_often(victims, tmp_path / "w", times=10, seed=3)
     assert min(done["kept"], done["branched"], done["loaded"]) > 2, done
@@ -172,7 +130,9 @@ def test_ten_kills_amid_snapshots_branches_and_loads_leave_no_half_of_a_thing(
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_a_hundred_kills_amid_snapshots_branches_and_loads(tmp_path: Path, victims: Any) -> None:
+def test_a_hundred_kills_amid_snapshots_branches_and_loads(
+    tmp_path: Path, victims: Victims
+) -> None:
     done = kill_often(victims, tmp_path / "w", times=100, seed=4)
     print(dict(done))
     assert min(done[f"killed in {what}"] for what in ("keeping", "branching", "loading")) > 2, done
