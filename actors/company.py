@@ -339,7 +339,7 @@ class Company:
         return undo
 
     def give_way(self) -> None:
-        """Wait while a step is under way: for threads that work beside it, before each slice of their work.
+        """Wait while a step is due or under way: for threads that work beside it, before each slice of their work.
 
         Returns after a tick's time in any case. Must not be called by a handler.
         """

@@ -95,10 +95,11 @@ class Foresight:
             self.steps += 1
             self.bold_steps += part.bold
         for part in (*self._parts, *self._bold.values()):
-            if part.number in moved:
+            # One that went on without an answer which has come by now knows less than those it would overrule.
+            if part.number in moved and not part.outdone:
                 sure = part.minds - part.unsure
                 askers = {f"npc:{entity}" for entity in sure}
-                backend.sweep(part.began, part.world.tick, part.number, askers)
+                backend.sweep(part.began, part.world.tick, {part.number, part.of}, askers)
 
     def _look_about(self) -> None:
         """Dismiss who went astray, and look for the parts of the rest anew."""
@@ -106,24 +107,31 @@ class Foresight:
         good = [part for part in self._parts if not part.astray(truth)]
         if len(good) == len(self._parts) and good:
             return
-        covered = set[int]().union(*(part.minds for part in good))
         minds = self._ledger.minds.keys()
+        apart = [(set(entities.tolist()) & minds, entities) for entities in self._apart(truth)]
+        while True:
+            covered = set[int]().union(*(part.minds for part in good))
+            torn = [ids for ids, _ in apart if ids & covered and not ids <= covered]
+            whole = [part for part in good if not any(part.minds & ids for ids in torn)]
+            if len(whole) == len(good):
+                break
+            good = whole
         self._parts = good
-        for entities in self._apart(truth):
-            ids = set(entities.tolist()) & minds
-            if not ids or ids <= covered:
-                continue
-            if ids & covered:
-                self._parts = [part for part in self._parts if not part.minds & ids]
-            self.forks += 1
-            self._number += 1
-            self._parts.append(Understudy(self._stage, entities, self._number))
+        for ids, entities in apart:
+            if not ids <= covered:
+                self.forks += 1
+                self._number += 1
+                self._parts.append(Understudy(self._stage, entities, self._number))
         numbers = {part.number for part in self._parts}
         self._bold = {number: bold for number, bold in self._bold.items() if number in numbers}
 
     def _apart(self, truth: World) -> list[Ints]:
         """The parts; all in one where something joins them: a limit on what may be asked at once, or players' nearness."""
-        if self._ledger.settings.decisions < len(self._ledger.minds) or truth.detail_tiles:
+        settings = self._ledger.settings
+        if (
+            min(settings.decisions, settings.percepts_a_tick) < len(self._ledger.minds)
+            or truth.detail_tiles
+        ):
             columns = truth.columns
             return [np.sort(columns.id[columns.live_rows()])]
         return influence.parts(truth, APART)

@@ -56,6 +56,7 @@ class Metronome:
         self._stopping.set()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(5.0)
+        self._way.release()
 
     def stepped(self) -> None:
         """Told by the director when a step is over."""
@@ -80,7 +81,10 @@ class Metronome:
         """Post one step, or count it as missed; False when the director has gone."""
         if self._under_way.is_set():
             self._pace.skipped(1)
-            return self._director.is_alive()
+            if self._director.is_alive():
+                return True
+            self._way.release()
+            return False
         self._under_way.set()
         self._way.claim()
         try:

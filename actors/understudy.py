@@ -76,7 +76,8 @@ class Understudy:
 
     def __init__(self, stage: Stage, entities: Ints, number: int) -> None:
         ledger = stage.ledger
-        self._stage, self.entities, self.number = stage, entities, number
+        self._stage, self.entities = stage, entities
+        self.number = self.of = number
         self.world: World = ledger.world.fork(entities)
         self.began = self.world.tick
         self.bold = False
@@ -97,7 +98,6 @@ class Understudy:
         self._lacked: list[_Pending] = []
         self._lived: dict[int, int] = {}
         self._n = 0
-        self._note()
 
     def go_on_boldly(self, number: int) -> Understudy:
         """A bold one that goes on from here."""
@@ -132,10 +132,10 @@ class Understudy:
 
     def astray(self, truth: World) -> bool:
         """Whether the run went another way, or is past this."""
-        return self._lived.pop(truth.tick, None) != truth.hash_of(self.entities)
-
-    def _note(self) -> None:
-        self._lived[self.world.tick] = self.world.hash_of(self.entities)
+        lived = self._lived.pop(truth.tick, None)
+        for tick in [tick for tick in self._lived if tick < truth.tick]:
+            del self._lived[tick]
+        return lived != truth.hash_of(self.entities)
 
     # -- a tick ---------------------------------------------------------------------------------------
 
@@ -144,7 +144,8 @@ class Understudy:
         tick = self.world.tick + 1
         inputs, self._next = self._next + self._answers(tick), []
         result = self.world.step(inputs)
-        self._note()
+        if not self.bold:
+            self._lived[tick] = self.world.hash_of(self.entities)
         self._ask_minds(result)
         world = self.world
         self._alarms.notice(result.events, world, self._groups)

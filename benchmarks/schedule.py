@@ -36,7 +36,7 @@ class Crowd:
     """Who is lived with: `npcs` in each of so many valleys side by side, for so many ticks at scale 1.
 
     A day begins at six; morning's questions begin at tick 1,000, noon's at 5,000. `at_least` is what is promised
-    over lock-step, 0 for nothing.
+    over lock-step.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Crowd:
 CROWDS = (
     Crowd("25 NPCs", 1, 25, 6_000, 1.3),
     Crowd("500 NPCs, 20 valleys of 25 side by side", 20, 25, 6_000, 2.5),
-    Crowd("500 NPCs in one village", 1, 500, 1_600, 0.0),
+    Crowd("500 NPCs in one village", 1, 500, 1_600, 2.5),
 )
 """The second is as AI Metropolis scales up, whose large towns are copies of a small one on one map. The third is a crowd in
 which nearly everyone meets everyone: what an oracle could gain there is told beside."""
@@ -228,12 +228,12 @@ def judged(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The results and the details of one crowd over one curve.
 
-    Where the oracle itself stays below what is promised over lock-step, nothing can reach it: there its share alone is asked for.
+    The oracle asks as soon as it can, which on a server whose full steps are slow may be too soon: its share is of
+    lock-step's time where that is the shorter.
     """
     in_step = _replay.lock_step(trace, Batching(curve))
     best = _replay.oracle(trace, Batching(curve))
     alone = _replay.oracle(trace, Unlimited(curve))
-    reachable = in_step / best
     what = f"{crowd.name}, {trace.ticks} ticks, {SLOTS} slots, {curve.name}"
     results = [
         {
@@ -243,14 +243,14 @@ def judged(
             "peer": "lock-step",
             "peer_value": round(in_step, 3),
             "ratio": round(in_step / ours.seconds, 3),
-            **({"at_least": crowd.at_least} if reachable >= crowd.at_least > 0 else {}),
+            "at_least": crowd.at_least,
             "note": f"{ours.calls} calls against {lock.calls}, {ours.in_vain} in vain; the oracle is "
-            f"{reachable:.2f} times as fast as lock-step",
+            f"{in_step / best:.2f} times as fast as lock-step",
         },
         {
             "metric": f"share of the slot-limited oracle, {crowd.name}, {curve.name}",
             "unit": "share",
-            "value": round(best / ours.seconds, 3),
+            "value": round(min(best, in_step) / ours.seconds, 3),
             "at_least": ORACLE_SHARE,
         },
         {

@@ -29,7 +29,7 @@ CARRIED_APART: Final = frozenset({"tiles"})
 class Broadcast:
     """Tells sessions what they should know. For the bridge's thread alone.
 
-    `give_way` waits while a step is under way; it is called before the work for each session.
+    `give_way` waits while a step is due or under way; it is called before the work for each session.
     """
 
     def __init__(self, feed: Feed, quiet_ticks: int, give_way: Callable[[], None]) -> None:

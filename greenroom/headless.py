@@ -35,6 +35,7 @@ AHEAD_TICKS = 0
 """How far a run looks ahead for whom it can ask: lock-step unless it is wanted."""
 AHEAD_ROOM = 4
 """With so many calls under way ahead no more are risked that may be in vain; 64 for a server that answers 64 as fast as one."""
+DECISIONS = CompanySettings().decisions
 # Whoever wants every sample and place reads report.json.
 _TOO_LONG = ("series", "final")
 
@@ -42,7 +43,8 @@ _TOO_LONG = ("series", "final")
 @dataclass(frozen=True, slots=True)
 class RunRequest:
     """What to live: `models.enabled = False` for reflexes only. `ahead`: ticks that are looked ahead, 0 for lock-step;
-    `ahead_room`: with how many calls under way none are risked.
+    `ahead_room`: with how many calls under way none are risked. `decisions`: how many may be made at once; another
+    number is another world.
 
     With `faults`, the seed of a plan, minds are scripted and things go wrong on purpose, in lock-step.
     """
@@ -56,6 +58,7 @@ class RunRequest:
     faults: int | None = None
     ahead: int = AHEAD_TICKS
     ahead_room: int = AHEAD_ROOM
+    decisions: int = DECISIONS
 
 
 def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, Any]:
@@ -146,15 +149,22 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
 
 
 def _bounds(request: RunRequest, caches: bool) -> CompanySettings:
-    every = max(1200, request.ticks // MOST_CHECKPOINTS)
-    if request.faults is None:
-        return CompanySettings(
-            checkpoint_ticks=every,
-            cached_openings=caches,
-            ahead_ticks=request.ahead,
-            ahead_room=request.ahead_room,
-        )
-    return CompanySettings(checkpoint_ticks=every, patience_s=_UNANSWERED_S)
+    usual = CompanySettings()
+    bounds: dict[str, Any] = {
+        "checkpoint_ticks": max(usual.checkpoint_ticks, request.ticks // MOST_CHECKPOINTS),
+        "decisions": request.decisions,
+        "percepts_a_tick": max(usual.percepts_a_tick, request.decisions),
+        "percepts_waiting": max(usual.percepts_waiting, request.decisions),
+    }
+    if request.faults is not None:
+        bounds |= {"patience_s": _UNANSWERED_S}
+    else:
+        bounds |= {
+            "cached_openings": caches,
+            "ahead_ticks": request.ahead,
+            "ahead_room": request.ahead_room,
+        }
+    return CompanySettings(**bounds)
 
 
 def _live(

@@ -165,12 +165,14 @@ class AskingAhead:
         """Withdraw what was to be asked up to `tick` and was not."""
         self._withdraw(lambda kept: kept.request.wanted <= tick)
 
-    def sweep(self, after: int, until: int, guess: int, askers: Collection[str]) -> None:
-        """Withdraw what any other guess would ask after one tick and until another of these askers: this one doesn't."""
+    def sweep(
+        self, after: int, until: int, guesses: Collection[int], askers: Collection[str]
+    ) -> None:
+        """Withdraw what none of these guesses would ask after one tick and until another of these askers."""
         self._withdraw(
             lambda kept: (
                 after < kept.request.wanted <= until
-                and kept.guess != guess
+                and kept.guess not in guesses
                 and kept.request.asker in askers
             )
         )

@@ -27,6 +27,8 @@ REACH: Final = 42 * TILE
 """How far, in units, anyone looks at anyone: panels tell of trouble within 40 tiles, and it may be at arm's length of another one."""
 CELL: Final = 4 * TILE
 """The grid's cells: who shares one is in one part, so that a crowd costs no more than the ground it covers."""
+MOST_CELLS: Final = 8192
+"""With more in use the grid is made coarser: it joins more, and takes no more memory."""
 
 
 def reach(ruleset: Ruleset) -> int:
@@ -52,14 +54,18 @@ def parts(world: World, ticks: int) -> list[Ints]:
     if not rows.size:
         return []
     ids, groups = columns.id[rows].copy(), columns.group[rows]
-    cells = np.stack([columns.x[rows] // CELL, columns.y[rows] // CELL], axis=1)
-    found, cell = np.unique(cells, axis=0, return_inverse=True)
+    size = CELL // 2
+    found = np.zeros((MOST_CELLS + 1, 2), dtype=np.int64)
+    while len(found) > MOST_CELLS:
+        size *= 2
+        cells = np.stack([columns.x[rows] // size, columns.y[rows] // size], axis=1)
+        found, cell = np.unique(cells, axis=0, return_inverse=True)
     cell = cell.reshape(-1)
     # Two who are nearer than that stand in cells whose corners are at most one diagonal nearer yet.
     near = reach(world.ruleset) + 2 * ticks * fastest(world.ruleset)
     pairs = np.concatenate(
         [
-            _pairs(found, near / CELL + 1.5),
+            _pairs(found, near / size + 1.5),
             _mates(cell, groups),
             _tied(cell, ids, columns.target[rows]),
             _tied(cell, ids, columns.aggressor[rows]),

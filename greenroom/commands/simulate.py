@@ -60,6 +60,14 @@ def simulate(
             help="with so many calls under way ahead risk none that may be in vain; 64 for a server that answers 64 as fast as one",
         ),
     ] = headless.AHEAD_ROOM,
+    decisions: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=4096,
+            help="how many may be made at once, whatever the model; as many as there are minds let parts be lived apart",
+        ),
+    ] = headless.DECISIONS,
     local_only: LocalOnly = False,
     faults: Annotated[
         int | None,
@@ -93,7 +101,7 @@ def simulate(
         ),
     )
     request = headless.RunRequest(
-        scene, ticks, seed, npcs, wanted.models, out, faults, ahead, ahead_room
+        scene, ticks, seed, npcs, wanted.models, out, faults, ahead, ahead_room, decisions
     )
     with console.progress() as bar:
         task = bar.add_task(scene, total=ticks, note="")

@@ -90,6 +90,19 @@ def test_an_unknown_scene_is_named_with_what_is_there(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("faults", [None, 3])
+def test_who_lets_all_decide_at_once_gets_room_for_all(tmp_path: Path, faults: int | None) -> None:
+    def bounds(decisions: int) -> tuple[int, int]:
+        wanted = headless.RunRequest(
+            "valley", TICKS, 7, None, ModelSettings(), tmp_path, faults, 1000, 4, decisions
+        )
+        found = headless._bounds(wanted, False)
+        return found.decisions, found.percepts_a_tick
+
+    assert bounds(headless.DECISIONS) == (4, 8)
+    assert bounds(500) == (500, 500)
+
+
 def test_a_run_under_seeded_faults_is_lived_whole_and_its_replay_agrees(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

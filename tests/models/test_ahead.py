@@ -174,7 +174,7 @@ def test_a_guess_withdraws_what_others_would_ask_where_it_looked_and_nothing_els
     ahead.ask(request("of another"), 20, 1)
     ahead.ask(replace(request("4"), asker="npc:2"), 20, 1)
     ahead.ask(request("2"), 30, 2)
-    ahead.sweep(10, 30, 2, {"npc:1"})
+    ahead.sweep(10, 30, {2}, {"npc:1"})
     gone = {
         request.messages[0]["content"] for request, _ in slow.asked if request.id in slow.cancelled
     }

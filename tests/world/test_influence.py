@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from world import influence
 from world.compiled import CompiledScene, Spawn
 from world.influence import fastest, parts, reach
 from world.inputs import Input
@@ -88,6 +89,19 @@ def test_far_away_herds_are_parts_of_their_own_and_one_pack_is_one_part(rules: R
     sizes = sorted(len(part) for part in parts(world, 20))
     assert sizes == [1, 2, 2]
     assert len(parts(world, 2_000)) == 1
+
+
+def test_a_grid_that_would_have_too_many_cells_is_made_coarser_and_still_keeps_apart_rightly(
+    rules: Ruleset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = land([(5, x, y, 0) for x in (5, 9, 13, 280, 284, 288) for y in (5, 9, 13)], rules)
+    fine = [set(part.tolist()) for part in parts(world, 20)]
+    assert len(fine) == 2
+    for most in (4, 1):
+        monkeypatch.setattr(influence, "MOST_CELLS", most)
+        coarse = [set(part.tolist()) for part in parts(world, 20)]
+        assert all(any(part <= joined for joined in coarse) for part in fine)
+    assert len(coarse) == 1
 
 
 @pytest.mark.parametrize("whole", [True, False])
