@@ -208,7 +208,12 @@ def test_of_two_raids_far_apart_neither_waits_for_the_others_answers(
             c = company(
                 backend=backend,
                 world=two_raids(ruleset, seed),
-                settings={"ahead_ticks": ahead, "ahead_room": 0, "decisions": 64},
+                settings={
+                    "ahead_ticks": ahead,
+                    "ahead_room": 0,
+                    "decisions": 64,
+                    "percepts_a_tick": 64,
+                },
             )
             backend.drive(c)
             c.run_headless(300)
