@@ -17,7 +17,7 @@ from actors.errors import MailboxFull
 from actors.mailbox import PYKKA_MESSAGES, Mailbox
 from actors.runqueue import RunQueues
 
-__all__ = ["ALIKE", "BRIEF_NS", "NOTED_NS", "Turns"]
+__all__ = ["ALIKE", "NOTED_NS", "Turns"]
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ NOTED_NS: Final = 20_000
 ALIKE: Final = 8
 """So many messages of one type are timed as one while they are brief; a slow one among them counts with the rest."""
 
-BRIEF_NS: Final = NOTED_NS // ALIKE
+_BRIEF_NS: Final = NOTED_NS // ALIKE
 """A message that takes less is brief."""
 
 _NEVER_NS: Final = 2**62
@@ -113,7 +113,7 @@ class Turns:
                 left -= 1
                 if type(item) is not kind or left < until:
                     now = clock()
-                    brief = plain and type(item) is kind and now - began < alike * BRIEF_NS
+                    brief = plain and type(item) is kind and now - began < alike * _BRIEF_NS
                     if kind is None:
                         ends = now + self._turn_ns
                     elif now > ends:

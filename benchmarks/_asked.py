@@ -115,13 +115,13 @@ class Served:
         listener.on_error(request.id, Cancelled("the request was withdrawn"))
 
 
-def waits_for(served: Served, company: Company) -> None:
-    """Let the server's time pass when, and only when, the company's run has nothing else to do."""
+def waits_for(advance: Callable[[], object], company: Company) -> None:
+    """Let a simulated server's time pass, by `advance`, when the company's run has nothing else to do and only then."""
     sleep = company.dispatcher.wait
 
     def wait(timeout: float | None) -> bool:
         if timeout != 0.0:
-            served.advance()
+            advance()
         return sleep(0.0)
 
     # The clock is the benchmark's: no real time passes while a run waits.

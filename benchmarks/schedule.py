@@ -134,7 +134,7 @@ def live(
         prompts=plugins.prompt_book(),
         common=scene.common,
     )
-    waits_for(served, company)
+    waits_for(served.advance, company)
     began, busy = time.perf_counter(), time.process_time()
     with company:
         if recorder is not None:

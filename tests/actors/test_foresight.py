@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from actors.company import Company
+from benchmarks._asked import waits_for
 from models.request import Handle, Listener, ModelRequest
 from models.scripted import ScriptedBackend
 from world.compiled import CompiledScene, GroupInfo, Spawn
@@ -158,15 +159,9 @@ class WhenWaited:
         self._waiting.append((request, listener))
         return _Nothing(request)
 
-    def drive(self, company: Company) -> None:
-        sleep = company.dispatcher.wait
-
-        def wait(timeout: float | None) -> bool:
-            if timeout != 0.0 and self._waiting:
-                self._inner.submit(*self._waiting.pop(0))
-            return sleep(0.0)
-
-        company.dispatcher.wait = wait  # type: ignore[method-assign]
+    def advance(self) -> None:
+        if self._waiting:
+            self._inner.submit(*self._waiting.pop(0))
 
     def status(self) -> dict[str, object]:
         return {}
@@ -215,7 +210,7 @@ def test_of_two_raids_far_apart_neither_waits_for_the_others_answers(
                     "percepts_a_tick": 64,
                 },
             )
-            backend.drive(c)
+            waits_for(backend.advance, c)
             c.run_headless(300)
             runs.append((c.ledger.world.hash(), len(backend.asked)))
             backend.close()
