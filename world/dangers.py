@@ -31,6 +31,8 @@ from world.view import NOBODY, View
 _RECENT: Final = 160
 OUT_OF_SIGHT: Final = 6 * TILE
 """How far beyond its sight somebody is followed by one who is after it already."""
+_AHEAD, _BESIDE = 2, 4
+"""Sixteenths of the circle on either side of the way home in which a threat is in the way of those who go there, and of others."""
 FOLLOW: Final = Activity("follow", pace=80, interval=24)
 
 
@@ -48,14 +50,19 @@ def _flee_score(view: View, rows: Rows) -> Ints:
 
 
 def _away(view: View, rows: Rows) -> Aim:
-    """Home if the threat is not in the way, else straight away from it."""
+    """Home if the threat is not in the way, else straight away from it.
+
+    Who is on its way home turns back only from a threat well ahead: with one beside the way, each step would change its mind.
+    """
     c = view.c
     other = np.maximum(view.sense.threat_row[rows], 0)
     x, y = c.x[rows], c.y[rows]
     hx, hy = c.home_x[rows] - x, c.home_y[rows] - y
     tx, ty = c.x[other] - x, c.y[other] - y
     far_from_home = (hx * hx + hy * hy) > (10 * TILE) ** 2
-    into_it = (hx * tx + hy * ty > 0) & far_from_home
+    off = np.abs((maths.compass(tx, ty) - maths.compass(hx, hy) + 8) % 16 - 8)
+    homeward = (c.goal_x[rows] == c.home_x[rows]) & (c.goal_y[rows] == c.home_y[rows])
+    into_it = (off <= np.where(homeward, _AHEAD, _BESIDE)) & far_from_home
     turn = maths.below(view.roll(rows, Purpose.FLIGHT, view.era(rows, 64)), 5) - 2
     heading = RING[(maths.compass(-tx, -ty) + turn) % 16]
     ax, ay = view.clamp(x + heading[:, 0] * 9, y + heading[:, 1] * 9)
@@ -117,6 +124,12 @@ def _fight_back_aim(view: View, rows: Rows) -> Aim:
     return chase(view, rows, _aggressor(view, rows))
 
 
+def _beyond_doors(view: View, rows: Rows, others: Ints) -> NDArray[np.bool_]:
+    """Whether each one's other is indoors, where it does not go itself."""
+    out: NDArray[np.bool_] = view.tables.shuns_floors[view.c.species[rows]] & view.indoors(others)
+    return out
+
+
 def _focus_or(view: View, rows: Rows, others: Ints) -> Ints:
     """The group's focus while an order names one that is in reach of a short run, else `others`."""
     c = view.c
@@ -129,6 +142,7 @@ def _focus_or(view: View, rows: Rows, others: Ints) -> Ints:
     up = (focus >= 0) & (c.died[focus] < 0) & (c.downed_until[focus] < 0)
     dx, dy = c.x[focus] - c.x[rows[at]], c.y[focus] - c.y[rows[at]]
     up &= dx * dx + dy * dy < (40 * TILE) ** 2
+    up &= ~_beyond_doors(view, rows[at], focus)
     out[at] = np.where(up, focus, out[at])
     return out
 
@@ -149,7 +163,7 @@ def _still_after(view: View, rows: Rows, seen: Ints) -> Ints:
     up &= wanted[c.species[body], c.species[others]]
     dx, dy = c.x[others] - c.x[body], c.y[others] - c.y[body]
     up &= dx * dx + dy * dy < (c.perception[body] + OUT_OF_SIGHT) ** 2
-    up &= ~(tables.shuns_floors[c.species[body]] & view.indoors(others))
+    up &= ~_beyond_doors(view, body, others)
     out = seen.copy()
     out[lost] = np.where(up, others, seen[lost])
     return out
@@ -232,6 +246,7 @@ def _hunt_target(view: View, rows: Rows) -> Ints:
         edible = view.tables.eats[c.species[rows[led]], c.species[np.maximum(chosen, 0)]]
         dx, dy = c.x[chosen] - c.x[rows[led]], c.y[chosen] - c.y[rows[led]]
         up &= edible & (dx * dx + dy * dy < (30 * TILE) ** 2)
+        up &= ~_beyond_doors(view, rows[led], chosen)
         own = own.copy()
         own[led] = np.where(up, chosen, own[led])
     return _focus_or(view, rows, own)

@@ -265,10 +265,12 @@ class Reflexes:
             state.write("pace", stops, 0)
         after = chases & ~close
         after &= (c.pace[rows] == 0) | ((state.tick + c.phase[rows]) % CHASE_EVERY == 0)
-        rows, victims = rows[after], victims[after]
-        if not rows.size:
+        if not after.any():
             return
-        x, y = tactics.approach(self._view, rows, victims)
+        # A place around a victim hangs on all who are after it, not on whose turn it is to turn.
+        x, y = tactics.approach(self._view, rows[chases], victims[chases])
+        turns = after[chases]
+        rows, x, y = rows[after], x[turns], y[turns]
         seen = clear(state.tiles, c.x[rows], c.y[rows], x, y)
         waits = (c.x[rows] == c.way_x[rows]) & (c.y[rows] == c.way_y[rows])
         turn = seen | waits | (c.pace[rows] == 0)

@@ -18,7 +18,7 @@ from world.errors import RulesetError
 Ints = NDArray[np.int64]
 Rows = NDArray[np.intp]
 
-STEPPING: Final = 3
+STEPPING: Final = 4
 """The version of how a step is lived by the rules: another one makes another world of the same journal."""
 MAX_SPECIES: Final = 1024
 MAX_CONSIDERATIONS: Final = 1024

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from world.entities import Ints, Rows
 from world.maths import RING, TILE, clip, compass
 from world.ruleset import TACTICS
+from world.tiles import WALKABLE
 from world.view import View
 
 FOCUS, FLANK, SURROUND = (TACTICS.index(t) for t in ("focus", "flank", "surround"))
 HOLD, PROTECT, RETREAT = (TACTICS.index(t) for t in ("hold", "protect", "retreat"))
 _RING_RADIUS: Final = 5
 _CLOSE: Final = 5 * TILE // 2
+_RING: Final = _RING_RADIUS * TILE
 _IN_PLACE: Final = 2 * TILE
 _TURN: Final = 3
 _FLANKS: Final = np.array([0, 4, 12, 3, 13, 5, 11, 8], dtype=np.int64)
@@ -34,7 +36,7 @@ def approach(view: View, rows: Rows, victims: Rows) -> tuple[Ints, Ints]:
     """Points that attackers walk to on their way to their victims, by their tactic.
 
     Those close to the victim go straight for it; the others take their slot of the ring or the
-    flank first. `hold` stays where it is.
+    flank first, if it lies on ground that can be walked. `hold` stays where it is.
     """
     c = view.c
     x, y = c.x[victims].copy(), c.y[victims].copy()
@@ -50,24 +52,40 @@ def approach(view: View, rows: Rows, victims: Rows) -> tuple[Ints, Ints]:
     if ring.any() or flank.any():
         slots = (front + 8 + slot * 16 // np.maximum(count, 1)) % 16
         beside = (front + 8 + _FLANKS[slot % len(_FLANKS)]) % 16
-        side = _around(compass(-dx, -dy), np.where(flank, beside, slots))
+        here, there = compass(-dx, -dy), np.where(flank, beside, slots)
+        side = _around(here, there)
         sx = x + RING[side, 0] * _RING_RADIUS
         sy = y + RING[side, 1] * _RING_RADIUS
+        # Who runs in from its slot has it still: else the ring would call back whom it has let go. A slot that
+        # nobody can stand on is not waited for.
+        free = _free(view, sx, sy)
         ox, oy = sx - c.x[rows], sy - c.y[rows]
-        last = side == np.where(flank, beside, slots)
-        placed = (last & (ox * ox + oy * oy <= _IN_PLACE * _IN_PLACE)) | ~far
+        sure = (side == there) & (ox * ox + oy * oy <= _IN_PLACE * _IN_PLACE)
+        sure |= (np.abs(_turn(here, there)) <= 1) & (d2 <= _RING * _RING)
+        placed = sure | ~far | ~free
         ready = _all_ready(victims, placed)
-        waits = (ring & far & ~ready) | (flank & far & ~placed)
+        waits = far & free & ((ring & ~ready) | (flank & ~placed))
         x, y = np.where(waits, sx, x), np.where(waits, sy, y)
     holds = tactic == HOLD
     x, y = np.where(holds, c.x[rows], x), np.where(holds, c.y[rows], y)
     return view.clamp(x, y)
 
 
+def _free(view: View, x: Ints, y: Ints) -> NDArray[np.bool_]:
+    """Whether points lie on the map, on ground that can be walked."""
+    on_x, on_y = view.clamp(x, y)
+    out: NDArray[np.bool_] = (on_x == x) & (on_y == y) & WALKABLE[view.ground(on_x, on_y)]
+    return out
+
+
 def _around(here: Ints, there: Ints) -> Ints:
     """The next bearing on the way round from one to another: three sixteenths of the circle at most."""
-    turn = (there - here + 8) % 16 - 8
-    return (here + clip(turn, -_TURN, _TURN)) % 16
+    return (here + clip(_turn(here, there), -_TURN, _TURN)) % 16
+
+
+def _turn(here: Ints, there: Ints) -> Ints:
+    """Sixteenths of the circle from one bearing to another, -8 to 7."""
+    return (there - here + 8) % 16 - 8
 
 
 def _slots(view: View, rows: Rows, victims: Rows, dx: Ints, dy: Ints) -> tuple[Ints, Ints, Ints]:

@@ -268,6 +268,72 @@ def test_a_focused_pack_runs_straight_at_its_victim(pack, who):
     assert sides == {3.0}
 
 
+def test_a_pack_surrounds_also_whom_it_can_only_come_at_from_one_side(make_world, at, who):
+    wolves = [at("wolf", 58 + i, 6, name=f"W{i}", group=1, home="den") for i in range(3)]
+    state = starting_at(make_world, NIGHT, at("guard", 63, 0, name="Dag"), *wolves).get_state()
+    state["rows"]["columns"]["hunger"][:] = 700
+    state["rows"]["columns"]["speed"][0] = 0
+    world = World.from_state(state, make_world().ruleset)
+    dag = who(world, "Dag")
+    ordered(world, "surround", dag)
+    assert any(e.kind == "attacked" and e.target == dag for e in live(world, 400))
+
+
+def test_who_takes_a_place_around_a_victim_does_not_go_back_and_forth(pack, who):
+    dag = who(pack, "Dag")
+    ordered(pack, "surround", dag)
+    c = pack.columns
+    wolves = np.flatnonzero(c.group[: c.high] == 1).tolist()
+    goals = {row: [] for row in wolves}
+    while c.downed_until[c.row_of(dag)] < 0 and pack.tick < NIGHT + 1500:
+        pack.step()
+        for row in wolves:
+            goal = int(c.goal_x[row]), int(c.goal_y[row])
+            if goals[row][-1:] != [goal]:
+                goals[row].append(goal)
+    assert c.downed_until[c.row_of(dag)] > 0
+    assert all(a != b for went in goals.values() for a, b in zip(went, went[2:], strict=False))
+
+
+def test_a_focus_behind_a_door_is_not_waited_for(make_world, at, who):
+    wolf = at("wolf", 10, 18, name="Ash", group=1, home="den")
+    state = starting_at(
+        make_world, NIGHT, at("villager", 10, 10, name="Ada", home="cottage"), wolf
+    ).get_state()
+    state["rows"]["columns"]["hunger"][:] = 1000
+    state["rows"]["columns"]["speed"][0] = 0
+    world = World.from_state(state, make_world().ruleset)
+    ash = who(world, "Ash")
+    ordered(world, "flank", who(world, "Ada"))
+    acts = set()
+    for _ in range(200):
+        world.step()
+        acts.add(doing(world, ash))
+    assert "attack" not in acts
+
+
+def test_one_who_flees_past_a_threat_does_not_turn_on_the_spot(make_world, at, who):
+    state = starting_at(
+        make_world,
+        NIGHT,
+        at("villager", 20, 40, name="Ada", home="cottage"),
+        at("wolf", 28, 38, name="Ash"),
+    ).get_state()
+    state["rows"]["columns"]["speed"][1] = 0
+    world = World.from_state(state, make_world().ruleset)
+    ada = who(world, "Ada")
+    c = world.columns
+    goals = []
+    for _ in range(400):
+        world.step()
+        row = c.row_of(ada)
+        home = (c.goal_x[row], c.goal_y[row]) == (c.home_x[row], c.home_y[row])
+        if doing(world, ada) == "flee":
+            goals.append(home)
+    assert len(goals) > 20
+    assert sum(a != b for a, b in pairwise(goals)) <= 2
+
+
 def test_a_retreating_pack_goes_home(pack, who):
     ordered(pack, "retreat")
     live(pack, 400)
