@@ -312,26 +312,23 @@ def test_a_focus_behind_a_door_is_not_waited_for(make_world, at, who):
     assert "attack" not in acts
 
 
-def test_one_who_flees_past_a_threat_does_not_turn_on_the_spot(make_world, at, who):
-    state = starting_at(
-        make_world,
-        NIGHT,
-        at("villager", 20, 40, name="Ada", home="cottage"),
-        at("wolf", 28, 38, name="Ash"),
-    ).get_state()
-    state["rows"]["columns"]["speed"][1] = 0
+@pytest.mark.parametrize("behind", [(24, 31), (24, 32), (24, 33)])
+def test_one_who_flees_home_between_two_threats_does_not_turn_again_and_again(
+    make_world, at, behind
+):
+    wolves = [at("wolf", 22, 24, name="Ash"), at("wolf", *behind, name="Elm")]
+    ada = at("villager", 18, 28, name="Ada", home="cottage")
+    state = starting_at(make_world, NIGHT, ada, *wolves).get_state()
+    state["rows"]["columns"]["speed"][1:] = 0
     world = World.from_state(state, make_world().ruleset)
-    ada = who(world, "Ada")
     c = world.columns
-    goals = []
-    for _ in range(400):
+    homeward = []
+    while world.tick < NIGHT + 600:
         world.step()
-        row = c.row_of(ada)
-        home = (c.goal_x[row], c.goal_y[row]) == (c.home_x[row], c.home_y[row])
-        if doing(world, ada) == "flee":
-            goals.append(home)
-    assert len(goals) > 20
-    assert sum(a != b for a, b in pairwise(goals)) <= 2
+        if c.threat[0] > 0:
+            homeward.append((c.goal_x[0], c.goal_y[0]) == (c.home_x[0], c.home_y[0]))
+    assert len(homeward) > 60
+    assert sum(a != b for a, b in pairwise(homeward)) <= 1
 
 
 def test_a_retreating_pack_goes_home(pack, who):
