@@ -65,15 +65,20 @@ def mix_array(words: Words) -> Words:
     return out
 
 
+def stream(seed: int, purpose: int) -> int:
+    """The word that all draws for a purpose begin with."""
+    return mix(seed + _GOLDEN * (purpose + 1))
+
+
 def keyed(seed: int, entity: int, tick: int, purpose: int) -> int:
     """A 64-bit draw for one entity."""
-    start = mix(seed + _GOLDEN * (purpose + 1))
+    start = stream(seed, purpose)
     return mix(mix(start ^ ((tick * _M1) & MASK)) ^ ((entity * _M2) & MASK))
 
 
 def keyed_array(seed: int, entities: Ints, tick: int | Ints, purpose: int) -> Words:
     """`keyed` for an int64 array of entities, at one tick or one each: uint64, same length."""
-    start = mix(seed + _GOLDEN * (purpose + 1))
+    start = stream(seed, purpose)
     words: Words = entities.astype(np.uint64)
     words *= _U2
     if isinstance(tick, np.ndarray):
