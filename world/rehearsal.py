@@ -12,7 +12,7 @@ from world.commit import Commit
 from world.compiled import CompiledScene
 from world.effects import Bear
 from world.events import Event
-from world.maths import TILE
+from world.maths import TILE, compass
 from world.paths import Paths
 from world.ruleset import Ruleset
 from world.situations import situation
@@ -47,6 +47,7 @@ def rehearse(rules: Ruleset) -> None:
     view.refresh()
     minds.decide()
     at_home(view, rows)
+    compass(rows, rows)
     needs.change(state, rows, state.tick, np.ones(rows.size, dtype=np.bool_), events)
     state.write("goal_x", rows, TILE * 12)
     state.write("pace", rows, 100)
