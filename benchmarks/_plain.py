@@ -11,8 +11,8 @@ from world import maths
 from world.entities import Columns
 from world.hashing import _SALTS
 from world.kernels.sight import SAMPLES
-from world.maths import TILE, Ints, Words, clip, mix_array
-from world.ruleset import Tables
+from world.maths import TILE, Ints, Purpose, Words, clip, mix_array
+from world.ruleset import Ruleset, Tables
 from world.tiles import COST, WALKABLE, Tile
 from world.view import FAR, NOBODY
 
@@ -147,6 +147,123 @@ def _pairs(
         found.append((who[near], other[near], away[near]))
     who, other, away = (np.concatenate(part) for part in zip(*found, strict=True))
     return who, other, away
+
+
+def spots(
+    c: Columns,
+    rows: Ints,
+    x: Ints,
+    y: Ints,
+    era: Ints,
+    seed: int,
+    spread: int,
+    near: int,
+    tiles: Map,
+    longest: int,
+) -> tuple[Ints, Ints]:
+    """The spot about each point that its body makes for: `kernels.spots`."""
+    draw = maths.keyed_array(seed, c.id[rows], era, Purpose.WORKPLACE)
+    ox = maths.below(draw, 2 * spread + 1) - spread
+    oy = maths.below(mix_array(draw), 2 * spread + 1) - spread
+    height, width = tiles.shape
+    nx = clip(x + ox, 0, width * TILE - 1)
+    ny = clip(y + oy, 0, height * TILE - 1)
+    dx, dy = x - c.x[rows], y - c.y[rows]
+    fits = (dx * dx + dy * dy < near * near) & clear(tiles, x, y, nx, ny, longest)
+    return np.where(fits, nx, x), np.where(fits, ny, y)
+
+
+def best(
+    scores: Ints,
+    rows: Ints,
+    c: Columns,
+    in_danger: Bools,
+    tick: int,
+    loyalty: int,
+    steady: int,
+    long: int,
+) -> Ints:
+    """The consideration that is worth most to each, -1 for none: `kernels.choices.best`."""
+    weighed = clip(scores.T, 0, 1000)
+    fresh = in_danger & (tick - c.since[rows] < long)
+    for code, more in (
+        (c.intent[rows], np.where(fresh, steady, loyalty)),
+        (c.left[rows], np.where(fresh, -steady, 0)),
+    ):
+        at = (code >= 0).nonzero()[0]
+        kept = weighed[at, code[at]]
+        weighed[at, code[at]] = np.where(kept > 0, np.maximum(kept + more[at], 1), kept)
+    found: Ints = np.argmax(weighed, axis=1).astype(np.int64)
+    found[weighed[np.arange(rows.size), found] <= 0] = -1
+    return found
+
+
+def take_up(
+    c: Columns,
+    rows: Ints,
+    goal_x: Ints,
+    goal_y: Ints,
+    target: Ints,
+    speed: Ints,
+    choice: int,
+    code: int,
+    interval: int,
+    chases: bool,
+    tick: int,
+    max_x: int,
+    max_y: int,
+) -> None:
+    """Writes what each has chosen: `kernels.choices.take_up`."""
+    gx, gy = clip(goal_x, 0, max_x), clip(goal_y, 0, max_y)
+    speed, meant = clip(speed, 0, 400), clip(target, 0, 2**48 - 1)
+    there = (c.x[rows] == gx) & (c.y[rows] == gy)
+    same = (c.goal_x[rows] == gx) & (c.goal_y[rows] == gy)
+    if chases:
+        same |= (c.target[rows] == meant) & (meant > 0) & (c.action[rows] == code)
+    turns = rows[c.intent[rows] != choice]
+    c.left[turns] = c.intent[turns]
+    c.since[turns] = tick
+    c.action[rows], c.intent[rows], c.target[rows] = code, choice, meant
+    c.action_until[rows] = 0
+    c.next_decision[rows] = tick + interval + c.phase[rows] % 8
+    off = rows[~same]
+    c.goal_x[off], c.goal_y[off] = gx[~same], gy[~same]
+    c.way_x[off], c.way_y[off] = c.x[off], c.y[off]
+    c.stuck[off] = 0
+    c.pace[rows] = np.where(same & chases, c.pace[rows], np.where(there, 0, speed))
+
+
+def drift(
+    c: Columns,
+    rows: Ints,
+    tick: Ints,
+    at_it: Bools,
+    rules: Ruleset,
+    calm: int,
+    sated: int,
+    rested: int,
+) -> tuple[Bools, Bools]:
+    """Changes needs once, and tells who is sated and who rested since: `kernels.drift`."""
+    tables = rules.tables
+    species, action = c.species[rows], c.action[rows]
+    thinks = c.player[rows] == 0
+    hunger, fatigue = c.hunger[rows], c.fatigue[rows]
+    safe = (c.threat[rows] == 0) & (tick - c.hurt_at[rows] > calm)
+    hungry = hunger + (tables.hunger[species] + tables.act_hunger[action] * at_it) * thinks
+    tired = fatigue + (tables.fatigue[species] + tables.act_fatigue[action] * at_it) * thinks
+    fear = c.fear[rows] + tables.act_fear[action] * at_it - 30 * safe
+    max_hp, hp = c.max_hp[rows], c.hp[rows]
+    resting = (action == rules.activity_code["rest"]) & at_it
+    healing = np.maximum(1, max_hp // 40) * np.where(resting, 3, 1) * safe
+    hp = np.where(c.downed_until[rows] >= 0, hp, np.minimum(max_hp, hp + healing))
+    hungry, tired, fear = (clip(need, 0, 1000) for need in (hungry, tired, fear))
+    content = 500 - hungry // 2 - tired // 3 - fear // 2 - 400 * (max_hp - hp) // max_hp
+    mood = c.mood[rows] + (content - c.mood[rows]) // 8 + tables.act_mood[action] * at_it
+    c.hunger[rows], c.fatigue[rows], c.fear[rows] = hungry, tired, fear
+    c.hp[rows], c.mood[rows] = hp, clip(mood, -1000, 1000)
+    fed = (action == rules.activity_code["eat"]) & (hunger >= sated) & (hungry < sated)
+    slept = resting & (fatigue >= rested) & (tired < rested)
+    return fed, slept
 
 
 def clear(tiles: Map, x: Ints, y: Ints, to_x: Ints, to_y: Ints, longest: int) -> Bools:

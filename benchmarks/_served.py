@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._parts import longest
 from benchmarks._stage import CROWD
 
 PLAYERS: Final = 50
@@ -125,7 +126,7 @@ def _ticks(when: str, told: dict[str, Any], *, bound: bool = False) -> list[dict
     missed = after["missed"] - before["missed"]
     overdue = int((late + took > TICK_MS).sum())
     most = {"at_most": TICK_MS} if bound else {}
-    stolen = [told[at]["stolen_s"] for at in ("before", "after")]
+    stolen = [told[at]["stolen_ms"] for at in ("before", "after")]
     none = {"at_most": 0} if bound else {}
     rows = [
         row(f"{when}: step and frame, p99", "ms", _p(world, 99)) | most,
@@ -144,8 +145,11 @@ def _ticks(when: str, told: dict[str, Any], *, bound: bool = False) -> list[dict
         row(f"{when}: a tick began late by, longest", "ms", float(late.max())),
     ]
     if None not in stolen:
-        taken = 1e3 * (stolen[1] - stolen[0])
+        taken = stolen[1] - stolen[0]
         rows.append(row(f"{when}: the host took from these cores meanwhile", "ms", taken))
+    n = int(took.argmax())
+    worst = longest(when, took[n], ticks["parts"][n], ticks["cpu"][n], ticks["stolen"][n])
+    rows += [row(metric, "ms", ms) for metric, ms in worst]
     kernels = (told[at]["kernels"] for at in ("before", "after"))
     had, has = (sum(found.values()) for found in kernels)
     rows.append(row(f"{when}: kernels compiled or loaded meanwhile", "kernels", has - had) | none)

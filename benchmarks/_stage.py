@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,10 +21,13 @@ import pykka
 from actors.actor import GreenActor, receives
 from actors.company import Company
 from actors.conversation import SpeechStream
+from actors.director import Director
 from actors.errors import MailboxFull
+from actors.journal import Journal
 from actors.messages import HZ, Hear, Percept
 from actors.pace import Pace
 from benchmarks._crowded import crowded
+from benchmarks._parts import Parts, Stolen
 from greenroom import settings
 from greenroom.app import App
 from greenroom.worlds import OpenWorld
@@ -44,11 +47,12 @@ _THOUGHTS: Final = 2
 """Percepts that make a mind ask the model, a tick."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Probe:
     """Milliseconds of each tick's parts, and when its frame was made, on the monotonic clock.
 
-    `took` is the director's whole tick, `cpu` what its thread was on a core for meanwhile.
+    `took` is the director's whole tick, `cpu` what its thread was on a core for meanwhile, `stolen` what the host took from
+    all cores; `parts` tells where the time went.
     """
 
     tick: list[int] = field(default_factory=list)
@@ -58,19 +62,33 @@ class Probe:
     took: list[float] = field(default_factory=list)
     framed: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
-    began: float = 0.0
+    stolen: list[float | None] = field(default_factory=list)
+    parts: list[dict[str, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.stolen_now = Stolen()
+        self._spent = Parts()
+        self._began = 0.0
+        self._stolen: float | None = None
 
     def clear(self) -> None:
         """Begin anew."""
-        for kept in (self.tick, self.step, self.frame, self.late, self.took, self.framed, self.cpu):
-            kept.clear()
+        for part in fields(self):
+            getattr(self, part.name).clear()
 
     def watch(self, world: World) -> None:
-        """Time the world's own part of each tick."""
+        """Time the world's own part of each tick, and what the director does beside it."""
+        self._spent.watch_worlds()
+        self._spent.watch(Director, "_notice", "telling minds and groups")
+        self._spent.watch(Director, "_show", "showing the frame")
+        self._spent.watch(Journal, "record", "the journal")
+        self._spent.watch(Journal, "checkpoint", "a checkpoint")
         step, frame = world.step, world.frame
 
         def timed_step(*args: Any) -> Any:
-            self.began = time.thread_time()
+            self._spent.take()
+            self._stolen = self.stolen_now()
+            self._began = time.thread_time()
             began = time.perf_counter()
             result = step(*args)
             self.step.append((time.perf_counter() - began) * 1e3)
@@ -87,6 +105,15 @@ class Probe:
 
         vars(world).update(step=timed_step, frame=timed_frame)
 
+    def stepped(self, late_s: float, took_s: float) -> None:
+        """The director's tick is over."""
+        self.late.append(late_s * 1e3)
+        self.took.append(took_s * 1e3)
+        self.cpu.append((time.thread_time() - self._began) * 1e3)
+        now, before = self.stolen_now(), self._stolen
+        self.stolen.append(None if now is None or before is None else now - before)
+        self.parts.append(self._spent.take())
+
 
 class NotedPace(Pace):
     """The server's own pace, which also keeps every tick's figures."""
@@ -97,9 +124,7 @@ class NotedPace(Pace):
 
     def stepped(self, late_s: float, took_s: float) -> None:
         super().stepped(late_s, took_s)
-        self._probe.late.append(late_s * 1e3)
-        self._probe.took.append(took_s * 1e3)
-        self._probe.cpu.append((time.thread_time() - self._probe.began) * 1e3)
+        self._probe.stepped(late_s, took_s)
 
 
 class _Cry:
@@ -233,20 +258,11 @@ class Stage(App):
             "crier": dict(self.counts) | {"answered": self.listener.answered},
             "engine": engine.get("engine", {}),
             "slow": {name: kind["slow"] for name, kind in status["kinds"].items() if kind["slow"]},
-            "stolen_s": _stolen(),
+            "stolen_ms": self.probe.stolen_now(),
             "kernels": _kernels(),
             "cpu_s": time.process_time(),
             "at": time.monotonic(),
         }
-
-
-def _stolen() -> float | None:
-    """Seconds that a hypervisor took from this machine's cores since it runs; None where nobody tells."""
-    try:
-        words = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
-        return int(words[8]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, IndexError, ValueError):
-        return None
 
 
 def _kernels() -> dict[str, int]:

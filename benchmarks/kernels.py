@@ -20,9 +20,12 @@ from benchmarks._machine import machine
 from plugins.manager import build_ruleset
 from world.entities import INDEX
 from world.hashing import _HALF_SALT, _HOT_INDEX, hot_hashes
+from world.kernels import choices, drift
 from world.kernels.see import see
+from world.kernels.spots import spots as find_spots
 from world.kernels.stride import stride
-from world.maths import TILE, Ints
+from world.maths import TILE, Ints, Purpose, stream
+from world.needs import BOUNDS
 from world.paths import SIGHT, clear
 from world.senses import MATES
 from world.squares import SIDE, Squares
@@ -36,6 +39,12 @@ ROUNDS: Final = 15
 ENOUGH: Final = 5.0
 FEW: Final = 500
 """So many decide, or are under way, in a tick of ten thousand by reflex."""
+
+_SPREAD, _NEAR = 2 * TILE, 12 * TILE
+_WEIGHTS: Final = (1200, 40, 150, 200)
+"""The tick, and what keeps to a choice: see `kernels.choices.best`."""
+_LIMITS: Final = (400, 100, 40)
+"""Ticks until one is calm; where hunger and fatigue end."""
 
 Answer = tuple[Any, ...]
 
@@ -56,11 +65,15 @@ def run(*, scale: float = 1.0, seed: int = 7) -> dict[str, Any]:
         "cells: squares after one tick's walk": (beings.follows, beings.plain_follows),
         "see: nearest threat, foe and prey, mates": (beings.sees, beings.plain_sees),
         "sight: a line from each to its goal": (beings.clears, beings.plain_clears),
+        "spots: a spot about each one's waypoint": (beings.spots, beings.plain_spots),
+        "choices: the best of six for each": (beings.chooses, beings.plain_chooses),
+        "take_up: what each has chosen": (beings.takes_up, beings.plain_takes_up),
+        "drift: a change of each one's needs": (beings.drifts, beings.plain_drifts),
     }
     for what, (ours, theirs) in loops.items():
         timed, agreed = _raced(f"{what}, {beings.rows.size:,}", ours, theirs)
         results += [timed | {"at_least": ENOUGH}, agreed]
-    beings.rows = beings.rows[:: max(1, beings.rows.size // FEW)]
+    beings.rows = beings.rows[:: max(1, beings.rows.size // FEW)].copy()
     for what, (ours, theirs) in loops.items():
         if not what.startswith("cells"):  # all who live are always listed
             results.append(_raced(f"{what}, {beings.rows.size:,} of them", ours, theirs)[0])
@@ -86,6 +99,18 @@ class Beings:
             away = rng.integers(-9 * TILE, 9 * TILE, self.rows.size)
             c.data[INDEX[f"way_{to}"], self.rows] = np.clip(at[self.rows] + away, 0, most)
         c.pace[self.rows] = 100
+        few = np.array([0, 0, 40, 150, 500, 1000])
+        self.scores, self.danger, self.at_it = (
+            rng.choice(few, (few.size, self.rows.size)),
+            rng.random(self.rows.size) < 0.2,
+            rng.random(self.rows.size) < 0.7,
+        )
+        for name, low, high in (
+            ("intent", -1, few.size),
+            ("left", -1, few.size),
+            ("hunger", 0, 900),
+        ):
+            c.data[INDEX[name], self.rows] = rng.integers(low, high, self.rows.size)
         self._start = c.data.copy()
         self.here = alive
         self._squares = Squares(self.state.max_x, self.state.max_y)
@@ -176,7 +201,7 @@ class Beings:
         see(
             self.rows, c.x, c.y, c.id, c.species, c.group, c.perception, tables.relations,
             tables.shuns_floors, tiles, int(Tile.FLOOR), MATES, SIDE, squares.wide,
-            squares.tall, squares.first, squares.after, nearest, distance, threats, mates,
+            squares.tall, squares.first, squares.after, squares.square, nearest, distance, threats, mates,
         )  # fmt: skip
         taken = time.perf_counter() - began
         rows = self.rows
@@ -202,6 +227,97 @@ class Beings:
         """The same by numpy."""
         self._reset()
         return _timed(lambda: (_plain.clear(self.state.tiles, *self._lines(), SIGHT),))
+
+    def spots(self) -> tuple[float, Answer]:
+        """Seconds to find each a spot, and where they are."""
+        self._reset()
+        c, rows, state = self.c, self.rows, self.state
+        start = np.uint64(stream(state.seed, Purpose.WORKPLACE))
+        began = time.perf_counter()
+        x, y = c.way_x[rows], c.way_y[rows]
+        find_spots(
+            rows, c.x, c.y, c.id, c.phase[rows], start, _SPREAD, _NEAR, state.max_x, state.max_y,
+            state.tiles, WALKABLE, SIGHT, x, y,
+        )  # fmt: skip
+        return time.perf_counter() - began, (x, y)
+
+    def plain_spots(self) -> tuple[float, Answer]:
+        """The same by numpy."""
+        self._reset()
+        c, rows, state = self.c, self.rows, self.state
+        return _timed(
+            lambda: _plain.spots(
+                c, rows, c.way_x[rows], c.way_y[rows], c.phase[rows], state.seed, _SPREAD, _NEAR,
+                state.tiles, SIGHT,
+            )
+        )  # fmt: skip
+
+    def chooses(self) -> tuple[float, Answer]:
+        """Seconds to find what is worth most to each, and what that is."""
+        c, rows = self.c, self.rows
+        scores, danger = self.scores[:, : rows.size].copy(), self.danger[: rows.size]
+        began = time.perf_counter()
+        out = np.empty(rows.size, dtype=np.int64)
+        choices.best(scores, rows, c.intent, c.left, c.since, danger, *_WEIGHTS, out)
+        return time.perf_counter() - began, (out,)
+
+    def plain_chooses(self) -> tuple[float, Answer]:
+        """The same by numpy."""
+        c, rows = self.c, self.rows
+        scores, danger = self.scores[:, : rows.size].copy(), self.danger[: rows.size]
+        return _timed(lambda: (_plain.best(scores, rows, c, danger, *_WEIGHTS),))
+
+    def takes_up(self) -> tuple[float, Answer]:
+        """Seconds for each to do as it has chosen, and how all are after it."""
+        self._reset()
+        c, state = self.c, self.state
+        aim = self._aim()
+        began = time.perf_counter()
+        choices.take_up(
+            self.rows, *aim, state.max_x, state.max_y,
+            c.x, c.y, c.way_x, c.way_y, c.goal_x, c.goal_y, c.pace, c.stuck, c.phase, c.target,
+            c.action, c.intent, c.left, c.since, c.action_until, c.next_decision,
+        )  # fmt: skip
+        return time.perf_counter() - began, (c.data.copy(),)
+
+    def plain_takes_up(self) -> tuple[float, Answer]:
+        """The same by numpy."""
+        self._reset()
+        aim, state = self._aim(), self.state
+        began = time.perf_counter()
+        _plain.take_up(self.c, self.rows, *aim, state.max_x, state.max_y)
+        return time.perf_counter() - began, (self.c.data.copy(),)
+
+    def _aim(self) -> tuple[Ints, Ints, Ints, Ints, int, int, int, bool, int]:
+        c, rows = self.c, self.rows
+        pace = np.full(rows.size, 60, dtype=np.int64)
+        return c.way_x[rows], c.way_y[rows], c.threat[rows], pace, 1, 7, 40, True, 1200
+
+    def drifts(self) -> tuple[float, Answer]:
+        """Seconds for one change of needs, and how all are after it."""
+        self._reset()
+        c, rules, at_it = self.c, self.state.rules, self.at_it[: self.rows.size]
+        t, code = rules.tables, rules.activity_code
+        tick = np.full(self.rows.size, 1200)
+        began = time.perf_counter()
+        told = np.empty(self.rows.size, dtype=np.uint8)
+        drift.drift(
+            self.rows, tick, at_it, c.species, c.action, c.player, c.threat, c.hurt_at,
+            c.downed_until, c.max_hp, c.hunger, c.fatigue, c.fear, c.hp, c.mood, t.hunger,
+            t.fatigue, t.act_hunger, t.act_fatigue, t.act_fear, t.act_mood, code["rest"],
+            code["eat"], *_LIMITS, BOUNDS, told,
+        )  # fmt: skip
+        fed, slept = (told & drift.SATED) != 0, (told & drift.RESTED) != 0
+        return time.perf_counter() - began, (fed, slept, c.data.copy())
+
+    def plain_drifts(self) -> tuple[float, Answer]:
+        """The same by numpy."""
+        self._reset()
+        tick, at_it = np.full(self.rows.size, 1200), self.at_it[: self.rows.size]
+        took, told = _timed(
+            lambda: _plain.drift(self.c, self.rows, tick, at_it, self.state.rules, *_LIMITS)
+        )
+        return took, (*told, self.c.data.copy())
 
     def _lines(self) -> tuple[Ints, Ints, Ints, Ints]:
         c, rows = self.c, self.rows

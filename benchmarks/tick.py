@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from benchmarks import _served
 from benchmarks._crowded import SIDE, crowded
 from benchmarks._machine import machine
+from benchmarks._parts import Parts, Stolen, longest
 from benchmarks._players import NICE
 from benchmarks._served import PLAYERS, TICK_MS, Land
 from benchmarks._stage import CROWD, SEVEN
 from models.llama.child import NICE as ENGINE
 from plugins.manager import build_ruleset
-from world import movement, needs
 from world.inputs import Input
 from world.maths import TILE
 from world.tiles import WALKABLE
@@ -63,11 +63,12 @@ def run(*, scale: float = 1.0, seed: int = 7) -> dict[str, Any]:
     made = time.perf_counter() - began
     results.append(_row("making the land and all who live there", "s", made))
     _live(world, start, _nobody)
-    results += _figures("the world alone, by reflex", *_live(world, ticks, _nobody))
+    results += _figures("the world alone, by reflex", _live(world, ticks, _nobody))
     minds = Minds(world, seed)
     _live(world, npcs // _SENT + 40, minds.send)
-    results += _figures("the world alone, all sent on their way", *_live(world, ticks, minds.send))
-    results += _parts(world, ticks // 4, minds.send)
+    lived = _live(world, ticks, minds.send)
+    results += _figures("the world alone, all sent on their way", lived)
+    results += _shares(lived)
     return {
         "bench": "tick",
         "machine": machine(),
@@ -114,78 +115,69 @@ def _nobody() -> list[Input]:
     return []
 
 
-def _live(
-    world: World, ticks: int, propose: Callable[[], list[Input]]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Milliseconds that each step and each frame took, and how many were under way."""
-    steps, frames = np.zeros(ticks), np.zeros(ticks)
-    moving = np.zeros(ticks, dtype=np.int64)
+class Lived:
+    """What each of many ticks took, in milliseconds, and how many were under way."""
+
+    def __init__(self, ticks: int) -> None:
+        self.steps, self.frames, self.cpu = np.zeros((3, ticks))
+        self.moving = np.zeros(ticks, dtype=np.int64)
+        self.parts: list[dict[str, float]] = []
+        self.stolen: list[float | None] = []
+
+
+def _live(world: World, ticks: int, propose: Callable[[], list[Input]]) -> Lived:
+    """Step and frame so many times, and time each."""
+    lived = Lived(ticks)
+    parts, stolen_now = Parts(), Stolen()
+    parts.watch_worlds()
     gc.collect()
     gc.freeze()
     for k in range(ticks):
         inputs = propose()
+        parts.take()
+        stolen, on_core = stolen_now(), time.thread_time()
         began = time.perf_counter()
         world.step(inputs)
         stepped = time.perf_counter()
         world.frame()
-        frames[k] = (time.perf_counter() - stepped) * 1e3
-        steps[k] = (stepped - began) * 1e3
-        moving[k] = np.count_nonzero(world.columns.pace)
+        lived.frames[k] = (time.perf_counter() - stepped) * 1e3
+        lived.steps[k] = (stepped - began) * 1e3
+        lived.cpu[k] = (time.thread_time() - on_core) * 1e3
+        now = stolen_now()
+        lived.stolen.append(None if now is None or stolen is None else now - stolen)
+        lived.parts.append(parts.take())
+        lived.moving[k] = np.count_nonzero(world.columns.pace)
     gc.unfreeze()
-    return steps, frames, moving
+    parts.undo()
+    return lived
 
 
-def _figures(
-    how: str, steps: NDArray[np.float64], frames: NDArray[np.float64], moving: NDArray[np.int64]
-) -> list[dict[str, Any]]:
-    whole = steps + frames
+def _figures(how: str, lived: Lived) -> list[dict[str, Any]]:
+    whole = lived.steps + lived.frames
     missed = int((whole > TICK_MS).sum())
+    n = int(whole.argmax())
+    worst = longest(how, whole[n], lived.parts[n], lived.cpu[n], lived.stolen[n])
     return [
         _row(f"{how}: step and frame, p99", "ms", _p(whole, 99)) | {"at_most": TICK_MS},
         _row(f"{how}: step and frame, p50", "ms", _p(whole, 50)),
         _row(f"{how}: step and frame, longest", "ms", float(whole.max())),
         _row(f"{how}: ticks missed of {whole.size}", "ticks", missed) | {"at_most": 0},
-        _row(f"{how}: the step, p99", "ms", _p(steps, 99)),
-        _row(f"{how}: the frame, p99", "ms", _p(frames, 99)),
-        _row(f"{how}: under way, mean", "NPCs", float(moving.mean())),
+        *(_row(metric, "ms", ms) for metric, ms in worst),
+        _row(f"{how}: the step, p99", "ms", _p(lived.steps, 99)),
+        _row(f"{how}: the frame, p99", "ms", _p(lived.frames, 99)),
+        _row(f"{how}: its thread on a core, p99", "ms", _p(lived.cpu, 99)),
+        _row(f"{how}: under way, mean", "NPCs", float(lived.moving.mean())),
     ]
 
 
-def _parts(world: World, ticks: int, propose: Callable[[], list[Input]]) -> list[dict[str, Any]]:
-    """Where the time of further ticks goes, a mean for each part of a step."""
+def _shares(lived: Lived) -> list[dict[str, Any]]:
+    """Where the time of all ticks went, a mean for each part."""
     spent: dict[str, float] = defaultdict(float)
-
-    def timed(owner: Any, name: str, part: str) -> Callable[[], None]:
-        whole = getattr(owner, name)
-
-        def measured(*args: Any, **named: Any) -> Any:
-            began = time.perf_counter()
-            try:
-                return whole(*args, **named)
-            finally:
-                spent[part] += time.perf_counter() - began
-
-        setattr(owner, name, measured)
-        return lambda: setattr(owner, name, whole)
-
-    undo = [
-        timed(world._rules, "apply", "rules on what minds propose"),
-        timed(world._reflexes, "decide", "perceiving and deciding"),
-        timed(world._reflexes, "act", "chasing and striking"),
-        timed(movement, "walk", "walking and finding ways"),
-        timed(needs, "drift", "needs"),
-        timed(world._state, "hash", "the hash"),
-        timed(world, "frame", "the frame"),
-    ]
-    try:
-        _live(world, ticks, propose)
-    finally:
-        for again in undo:
-            again()
-    return [
-        _row(f"a tick's mean share: {part}", "ms", seconds / ticks * 1e3)
-        for part, seconds in spent.items()
-    ]
+    for parts in lived.parts:
+        for part, ms in parts.items():
+            spent[part] += ms
+    many = len(lived.parts)
+    return [_row(f"a tick's mean share: {part}", "ms", ms / many) for part, ms in spent.items()]
 
 
 def _p(values: NDArray[np.float64], percent: float) -> float:

@@ -8,8 +8,9 @@ import numpy as np
 
 from world import maths
 from world.entities import Ints, Rows
+from world.kernels.spots import spots
 from world.maths import TILE, Purpose
-from world.paths import clear
+from world.paths import SIGHT
 from world.ruleset import Aim
 from world.tiles import WALKABLE
 from world.view import FAR, View
@@ -44,14 +45,15 @@ def near_point(view: View, rows: Rows, x: Ints, y: Ints, spread: int, era: int |
 
     Where a wall is in between it is the point itself. Those who are far aim for the point itself: their ways to it are then one way.
     """
-    draw = view.roll(rows, Purpose.WORKPLACE, era)
-    ox = maths.below(draw, 2 * spread + 1) - spread
-    oy = maths.below(maths.mix_array(draw), 2 * spread + 1) - spread
-    nx, ny = view.clamp(x + ox, y + oy)
-    dx, dy = x - view.c.x[rows], y - view.c.y[rows]
-    near = dx * dx + dy * dy < _NEAR_BY * _NEAR_BY
-    fits = near & clear(view.tiles, x, y, nx, ny)
-    return Aim(np.where(fits, nx, x), np.where(fits, ny, y), nobody(rows))
+    c = view.c
+    x, y = np.array(x, dtype=np.int64), np.array(y, dtype=np.int64)
+    eras = np.full(rows.size, era, dtype=np.int64)
+    start = np.uint64(maths.stream(view.seed, Purpose.WORKPLACE))
+    spots(
+        rows, c.x, c.y, c.id, eras, start, spread, _NEAR_BY, view.max_x, view.max_y,
+        view.tiles, WALKABLE, SIGHT, x, y,
+    )  # fmt: skip
+    return Aim(x, y, nobody(rows))
 
 
 def at_home(view: View, rows: Rows, spread: int = TILE // 2) -> Aim:

@@ -39,14 +39,23 @@ FOLLOW: Final = Activity("follow", pace=80, interval=24)
 def _sheltered(view: View, rows: Rows) -> NDArray[np.bool_]:
     """Indoors, with nothing near that would come in."""
     threat = view.sense.threat_row[rows]
-    shuns = view.tables.shuns_floors[view.c.species[np.maximum(threat, 0)]]
-    out: NDArray[np.bool_] = (threat >= 0) & shuns & view.indoors(rows)
+    out: NDArray[np.bool_] = threat >= 0
+    at = out.nonzero()[0]
+    if at.size:
+        shuns = view.tables.shuns_floors[view.c.species[threat[at]]]
+        out[at] = shuns & view.indoors(rows[at])
     return out
 
 
 def _flee_score(view: View, rows: Rows) -> Ints:
-    near = closeness(view, rows, view.sense.threat_d2[rows])
-    return np.where((near > 0) & ~_sheltered(view, rows), 620 + near // 4, 0)
+    """The nearer, the more; reckoned for those who see a threat, who are few."""
+    out = flat(rows, 0)
+    at = (view.sense.threat_row[rows] >= 0).nonzero()[0]
+    if at.size:
+        scared = rows[at]
+        near = closeness(view, scared, view.sense.threat_d2[scared])
+        out[at] = np.where((near > 0) & ~_sheltered(view, scared), 620 + near // 4, 0)
+    return out
 
 
 def _away(view: View, rows: Rows) -> Aim:
@@ -307,11 +316,9 @@ def _rounds(view: View, rows: Rows) -> Aim:
     roam = roam_near(view, rows, 40 * TILE, 1200)
     if not view.places:
         return roam
-    place_x = np.array([p.x for p in view.places], dtype=np.int64)
-    place_y = np.array([p.y for p in view.places], dtype=np.int64)
     draw = maths.mix_array(view.roll(rows, Purpose.ROAM, view.era(rows, 1200)) + np.uint64(1))
     choice = maths.below(draw, 2 * len(view.places))
-    x, y = place_x[choice // 2], place_y[choice // 2]
+    x, y = view.place_x[choice // 2], view.place_y[choice // 2]
     dx, dy = x - view.c.home_x[rows], y - view.c.home_y[rows]
     visits = (choice % 2 == 0) & (dx * dx + dy * dy < (90 * TILE) ** 2)
     return Aim(np.where(visits, x, roam.goal_x), np.where(visits, y, roam.goal_y), roam.target)

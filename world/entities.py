@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -187,8 +188,8 @@ class Columns:
 
     def rows_of(self, entities: Ints) -> Rows:
         """The rows of many ids, -1 for the unknown; meant for few at a time."""
-        get = self._rows.get
-        return np.fromiter((get(int(e), -1) for e in entities), dtype=np.intp, count=len(entities))
+        found = map(self._rows.get, entities.tolist(), repeat(-1))
+        return np.fromiter(found, dtype=np.intp, count=entities.size)
 
     def live_rows(self) -> Rows:
         """All rows in use, ascending."""

@@ -56,7 +56,7 @@ def total(words: Words) -> int:
 class RowHashes:
     """Follows a `Columns`: mark rows as they change, `fold()` when the sum is asked for.
 
-    `folded` flags the rows that changed up to the last fold, for whoever clears it: the frames.
+    `folded_hot` and `folded_cold` flag the rows that changed up to the last fold, for whoever clears them: the frames.
     """
 
     def __init__(self, columns: Columns) -> None:
@@ -64,7 +64,8 @@ class RowHashes:
         self._sum = 0
         self._hot: Words = np.zeros(0, np.uint64)
         self._cold: Words = np.zeros(0, np.uint64)
-        self.folded: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self.folded_hot: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self.folded_cold: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.hot_dirty: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.cold_dirty: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.grown()
@@ -78,7 +79,8 @@ class RowHashes:
         if more > 0:
             self._hot = np.pad(self._hot, (0, more))
             self._cold = np.pad(self._cold, (0, more))
-            self.folded = np.pad(self.folded, (0, more))
+            self.folded_hot = np.pad(self.folded_hot, (0, more))
+            self.folded_cold = np.pad(self.folded_cold, (0, more))
             self.hot_dirty = np.pad(self.hot_dirty, (0, more))
             self.cold_dirty = np.pad(self.cold_dirty, (0, more))
 
@@ -90,9 +92,9 @@ class RowHashes:
 
     def fold(self) -> int:
         """The sum over all rows, brought up to date."""
-        for dirty, kept, make in (
-            (self.hot_dirty, self._hot, hot_hashes),
-            (self.cold_dirty, self._cold, cold_hashes),
+        for dirty, kept, folded, make in (
+            (self.hot_dirty, self._hot, self.folded_hot, hot_hashes),
+            (self.cold_dirty, self._cold, self.folded_cold, cold_hashes),
         ):
             rows = dirty.nonzero()[0]
             if rows.size:
@@ -100,7 +102,7 @@ class RowHashes:
                 self._sum = (self._sum + total(new) - total(kept[rows])) & MASK
                 kept[rows] = new
                 dirty[rows] = False
-                self.folded[rows] = True
+                folded[rows] = True
         return self._sum
 
     def of(self, rows: NDArray[np.intp]) -> int:

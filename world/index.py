@@ -34,10 +34,15 @@ class Index:
         self._here = np.zeros(c.capacity, dtype=np.bool_)
         self._here[:n] = up & (self._minded[c.species[:n]] | (c.group[:n] > 0))
         self._unions: dict[bytes, Rows] = {}
-        self._leaders: dict[int, int] = {}
-        grouped = self._up[c.group[self._up] > 0]
+        grouped = (up & (c.group[:n] > 0)).nonzero()[0]
         self._grouped = grouped[np.lexsort((c.id[grouped], c.group[grouped]))]
         self._groups = c.group[self._grouped]
+        self._numbers, first = np.unique(self._groups, return_index=True)
+        self._leaders = self._grouped[first]
+        for at, group in enumerate(self._numbers.tolist() if state.groups else ()):
+            info = state.groups.get(group)
+            if info is not None and info.leader:
+                self._leaders[at] = self._named(group, info.leader)
 
     def squares(self) -> Squares:
         """Where all stand who are anybody's threat, foe, prey or mate, as of now."""
@@ -69,31 +74,34 @@ class Index:
     def members(self, group: int) -> Rows:
         """Rows on their feet of a group."""
         self._fresh()
+        return self._members(group)
+
+    def _members(self, group: int) -> Rows:
         first, last = np.searchsorted(self._groups, (group, group + 1))
         found: Rows = self._grouped[first:last]
         return found
 
+    def _named(self, group: int, name: str) -> int:
+        """The row of the first of a group's members with a name; of its first member if none has it."""
+        rows = self._members(group)
+        for row, entity in zip(rows.tolist(), self._state.columns.id[rows].tolist(), strict=True):
+            if self._state.names.get(entity) == name:
+                return int(row)
+        return int(rows[0])
+
     def leader(self, group: int) -> int:
         """The row of who leads a group now: whom the scene named, or the lowest id; -1 for none."""
-        self._fresh()
-        if group not in self._leaders:
-            self._leaders[group] = self._find_leader(group)
-        return self._leaders[group]
-
-    def _find_leader(self, group: int) -> int:
-        rows = self.members(group) if group > 0 else self._up[:0]
-        if not rows.size:
-            return -1
-        info = self._state.groups.get(group)
-        if info is not None and info.leader:
-            ids = self._state.columns.id[rows]
-            for row, entity in zip(rows.tolist(), ids.tolist(), strict=True):
-                if self._state.names.get(entity) == info.leader:
-                    return int(row)
-        return int(rows[0])
+        return int(self._led(np.array([group], dtype=np.int64))[0])
 
     def leaders(self, rows: Rows) -> Ints:
         """The leader's row for each row, -1 for loners."""
-        groups, which = np.unique(self._state.columns.group[rows], return_inverse=True)
-        found = [self.leader(group) for group in groups.tolist()]
-        return np.array(found, dtype=np.int64)[which]
+        return self._led(self._state.columns.group[rows])
+
+    def _led(self, groups: Ints) -> Ints:
+        self._fresh()
+        at = np.searchsorted(self._numbers, groups)
+        out = np.full(groups.size, -1, dtype=np.int64)
+        known = (at < self._numbers.size).nonzero()[0]
+        known = known[self._numbers[at[known]] == groups[known]]
+        out[known] = self._leaders[at[known]]
+        return out

@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from world.kernels import bearings
+
 Ints = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
@@ -65,15 +67,20 @@ def mix_array(words: Words) -> Words:
     return out
 
 
+def stream(seed: int, purpose: int) -> int:
+    """The word that all draws for a purpose begin with."""
+    return mix(seed + _GOLDEN * (purpose + 1))
+
+
 def keyed(seed: int, entity: int, tick: int, purpose: int) -> int:
     """A 64-bit draw for one entity."""
-    start = mix(seed + _GOLDEN * (purpose + 1))
+    start = stream(seed, purpose)
     return mix(mix(start ^ ((tick * _M1) & MASK)) ^ ((entity * _M2) & MASK))
 
 
 def keyed_array(seed: int, entities: Ints, tick: int | Ints, purpose: int) -> Words:
     """`keyed` for an int64 array of entities, at one tick or one each: uint64, same length."""
-    start = mix(seed + _GOLDEN * (purpose + 1))
+    start = stream(seed, purpose)
     words: Words = entities.astype(np.uint64)
     words *= _U2
     if isinstance(tick, np.ndarray):
@@ -134,10 +141,13 @@ RING16: Final[tuple[tuple[int, int], ...]] = (
 
 RING: Final[Ints] = np.array(RING16, dtype=np.int64)
 RING.setflags(write=False)
+_RING_X, _RING_Y = np.ascontiguousarray(RING.T)
 
 
 def compass(dx: Ints, dy: Ints) -> Ints:
     """The index into RING (0..15) that points most nearly along (dx, dy)."""
-    along = dx[:, None] * RING[:, 0] + dy[:, None] * RING[:, 1]
-    out: Ints = np.argmax(along, axis=1).astype(np.int64)
+    out = np.empty(dx.size, dtype=np.int64)
+    # Whatever a plugin hands over, so that nothing is compiled in the midst of a tick.
+    along, up = (np.ascontiguousarray(way, dtype=np.int64) for way in (dx, dy))
+    bearings.nearest(along, up, _RING_X, _RING_Y, out)
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import isqrt
 from typing import Final
 
@@ -14,8 +15,9 @@ from world.commit import LOOK_UP, Commit
 from world.detail import may_decide
 from world.entities import Ints, Rows
 from world.events import Event
+from world.kernels import choices
 from world.kernels.kinds import Bools
-from world.maths import TILE, clip
+from world.maths import TILE
 from world.paths import clear
 from world.ruleset import Aim, Consideration
 from world.senses import perceive
@@ -109,57 +111,55 @@ class Reflexes:
         return ~held
 
     def _choose(self, rows: Rows, in_danger: Bools) -> None:
-        state = self._state
-        c, rules = state.columns, state.rules
-        uses = rules.tables.uses[c.species[rows]]
-        scores = np.full((rows.size, len(rules.considerations)), -1, dtype=np.int64)
-        for k in np.unique(uses.nonzero()[1]).tolist():
-            at = (uses[:, k]).nonzero()[0]
-            scores[at, k] = self._score(rules.considerations[k], rows[at])
-        if not scores.shape[1]:
-            self._take_up(rows, -1, _here(state, rows))
-            return
-        self._keep_to(scores, rows, in_danger)
-        best = np.argmax(scores, axis=1)
-        top = scores[np.arange(rows.size), best]
-        best[top <= 0] = -1
-        for k in np.unique(best).tolist():
-            chosen = rows[best == k]
-            aim = self._aim(rules.considerations[k], chosen) if k >= 0 else _here(state, chosen)
-            self._take_up(chosen, k, aim)
+        """Let each take up what is worth most to it, one consideration after the other.
 
-    def _keep_to(self, scores: Ints, rows: Rows, in_danger: Bools) -> None:
-        """Weigh what each is at a little heavier, and the more so while a choice in danger is fresh.
-
-        Reasons to fight and to flee hang on a body's place and on who stands by, and the first steps of either change
-        both: whoever weighed them anew each time would turn on the spot. So what was chosen is kept to and what was given up
-        for it is not taken up again, unless it is better by a clear margin, or time has passed.
+        What each is at weighs a little heavier, and the more so while a choice in danger is fresh: reasons to fight and to flee
+        hang on a body's place and on who stands by, and the first steps of either change both, so whoever weighed them
+        anew each time would turn on the spot. So what was chosen is kept to and what was given up for it is not taken up
+        again, unless it is better by a clear margin, or time has passed.
         """
         state = self._state
-        c = state.columns
-        fresh = in_danger & (state.tick - c.since[rows] < STEADY_TICKS)
-        for code, more in (
-            (c.intent[rows], np.where(fresh, STEADY, _LOYALTY)),
-            (c.left[rows], np.where(fresh, -STEADY, 0)),
-        ):
-            at = (code >= 0).nonzero()[0]
-            kept = scores[at, code[at]]
-            scores[at, code[at]] = np.where(kept > 0, np.maximum(kept + more[at], 1), kept)
+        c, rules = state.columns, state.rules
+        best = np.empty(rows.size, dtype=np.int64)
+        choices.best(
+            self._scores(rows), rows, c.intent, c.left, c.since, in_danger,
+            state.tick, _LOYALTY, STEADY, STEADY_TICKS, best,
+        )  # fmt: skip
+        # Stable, so that who chooses the same stays in order.
+        order = np.argsort(best, kind="stable")
+        many = np.bincount(best - choices.NOTHING, minlength=len(rules.considerations) + 1)
+        ends = many.cumsum().tolist()
+        for k, (first, last) in enumerate(pairwise([0, *ends]), choices.NOTHING):
+            if first < last:
+                # An aim may look at what those before have just taken up, so it is asked for only now.
+                chosen = rows[order[first:last]]
+                aim = self._aim(rules.considerations[k], chosen) if k >= 0 else _here(state, chosen)
+                self._take_up(chosen, k, aim)
+
+    def _scores(self, rows: Rows) -> Ints:
+        """int64[considerations, rows]: what each says, 0 for those a species doesn't heed."""
+        rules = self._state.rules
+        uses = rules.tables.uses[self._state.columns.species[rows]]
+        scores = np.zeros((len(rules.considerations), rows.size), dtype=np.int64)
+        for k in np.flatnonzero(uses.any(axis=0)).tolist():
+            at = uses[:, k].nonzero()[0]
+            scores[k, at] = self._score(rules.considerations[k], rows[at])
+        return scores
 
     def _score(self, reason: Consideration, rows: Rows) -> Ints:
-        """What a consideration says, made safe: a fault counts as 0 and is remembered."""
+        """What a consideration says; a fault counts as 0 and is remembered."""
         try:
             score = reason.score(self._view, rows)
             if score.shape != rows.shape or score.dtype.kind not in "iub":
                 raise TypeError(f"scores must be {rows.size} whole numbers")
-            out: Ints = clip(score.astype(np.int64), 0, 1000)
-            return out
+            return score
         except Exception as error:
             # It may come from a mod; the tick goes on and the fault is named.
             self._blame(reason.name, error)
             return np.zeros(rows.size, dtype=np.int64)
 
     def _aim(self, reason: Consideration, rows: Rows) -> Aim:
+        """Where it sends them, as int64 arrays of its own; a fault lets them stay, and is remembered."""
         try:
             aim = reason.aim(self._view, rows)
             parts = [aim.goal_x, aim.goal_y, aim.target]
@@ -167,10 +167,7 @@ class Reflexes:
             for part in parts:
                 if part.shape != rows.shape or part.dtype.kind not in "iu":
                     raise TypeError(f"an aim must hold {rows.size} whole numbers")
-            x, y = self._view.clamp(aim.goal_x.astype(np.int64), aim.goal_y.astype(np.int64))
-            pace = None if aim.pace is None else clip(aim.pace.astype(np.int64), 0, 400)
-            target = clip(aim.target.astype(np.int64), 0, 2**48 - 1)
-            return Aim(x, y, target, pace)
+            return Aim(*(part.astype(np.int64) for part in parts))
         except Exception as error:
             # As above: a mod's fault must not stop the tick.
             self._blame(reason.name, error)
@@ -188,28 +185,15 @@ class Reflexes:
         if code == flees:
             for row in rows[(c.action[rows] != flees) & (c.threat[rows] > 0)].tolist():
                 self._tell("fled", row)
-        there = (c.x[rows] == aim.goal_x) & (c.y[rows] == aim.goal_y)
         pace = np.full(rows.size, tables.act_pace[code]) if aim.pace is None else aim.pace
-        chases = bool(tables.act_chases[code])
-        same = (c.goal_x[rows] == aim.goal_x) & (c.goal_y[rows] == aim.goal_y)
-        if chases:
-            same |= (c.target[rows] == aim.target) & (aim.target > 0) & (c.action[rows] == code)
-        turns = rows[c.intent[rows] != intent]
-        state.write("left", turns, c.intent[turns])
-        state.write("since", turns, state.tick)
-        state.write("action", rows, code)
-        state.write("intent", rows, intent)
-        state.write("target", rows, aim.target)
-        state.write("action_until", rows, 0)
-        wait = tables.act_interval[code] + c.phase[rows] % 8
-        state.write("next_decision", rows, state.tick + wait)
-        turned = ~same
-        off = rows[turned]
-        c.goal_x[off], c.goal_y[off] = aim.goal_x[turned], aim.goal_y[turned]
-        c.way_x[off], c.way_y[off] = c.x[off], c.y[off]
-        c.stuck[off] = 0
-        moving = np.where(there, 0, pace)
-        c.pace[rows] = np.where(same & chases, c.pace[rows], moving)
+        choices.take_up(
+            rows, aim.goal_x, aim.goal_y, aim.target, pace,
+            intent, code, int(tables.act_interval[code]), bool(tables.act_chases[code]),
+            state.tick, state.max_x, state.max_y,
+            c.x, c.y, c.way_x, c.way_y, c.goal_x, c.goal_y, c.pace, c.stuck, c.phase,
+            c.target, c.action, c.intent, c.left, c.since, c.action_until, c.next_decision,
+        )  # fmt: skip
+        state.touch_cold(rows)
         state.touch_hot(rows)
 
     def _tell(self, kind: str, row: int) -> None:

@@ -6,12 +6,13 @@ from typing import Final
 
 import numpy as np
 
-from world import frames, movement, reflexes
+from world import frames, movement, needs, reflexes
+from world.aims import at_home
 from world.commit import Commit
 from world.compiled import CompiledScene
 from world.effects import Bear
 from world.events import Event
-from world.maths import TILE
+from world.maths import TILE, compass
 from world.paths import Paths
 from world.ruleset import Ruleset
 from world.situations import situation
@@ -45,6 +46,9 @@ def rehearse(rules: Ruleset) -> None:
     state.write("next_decision", rows, state.tick)
     view.refresh()
     minds.decide()
+    at_home(view, rows)
+    compass(rows, rows)
+    needs.change(state, rows, state.tick, np.ones(rows.size, dtype=np.bool_), events)
     state.write("goal_x", rows, TILE * 12)
     state.write("pace", rows, 100)
     movement.walk(state, paths, events)

@@ -103,10 +103,9 @@ def _gather_aim(view: View, rows: Rows) -> Aim:
     if not spots:
         return at_home(view, rows, 2 * TILE)
     c = view.c
-    place_x = np.array([view.places[i].x for i in spots], dtype=np.int64)
-    place_y = np.array([view.places[i].y for i in spots], dtype=np.int64)
-    choice = maths.below(view.roll(rows, Purpose.GATHERING, view.day), len(spots))
-    x, y = place_x[choice], place_y[choice]
+    draw = view.roll(rows, Purpose.GATHERING, view.day)
+    choice = np.array(spots)[maths.below(draw, len(spots))]
+    x, y = view.place_x[choice], view.place_y[choice]
     dx, dy = x - c.home_x[rows], y - c.home_y[rows]
     near = dx * dx + dy * dy < (60 * TILE) ** 2
     x, y = np.where(near, x, c.home_x[rows]), np.where(near, y, c.home_y[rows])
@@ -122,10 +121,8 @@ def _patrol_aim(view: View, rows: Rows) -> Aim:
     c = view.c
     if not view.places:
         return roam_near(view, rows, 12 * TILE, 600)
-    place_x = np.array([p.x for p in view.places], dtype=np.int64)
-    place_y = np.array([p.y for p in view.places], dtype=np.int64)
     choice = maths.below(view.roll(rows, Purpose.ROAM, view.era(rows, 600)), len(view.places))
-    x, y = place_x[choice], place_y[choice]
+    x, y = view.place_x[choice], view.place_y[choice]
     dx, dy = x - c.home_x[rows], y - c.home_y[rows]
     near = dx * dx + dy * dy < (36 * TILE) ** 2
     x, y = np.where(near, x, c.home_x[rows]), np.where(near, y, c.home_y[rows])

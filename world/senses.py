@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 from world.entities import Rows
 from world.index import Index
 from world.kernels.see import see
@@ -27,8 +25,8 @@ def perceive(view: View, index: Index, rows: Rows) -> None:
     sense.foes[rows] = 0
     sense.mates[rows] = 0
     see(
-        rows.astype(np.int64), c.x, c.y, c.id, c.species, c.group, c.perception,
+        rows, c.x, c.y, c.id, c.species, c.group, c.perception,
         tables.relations, tables.shuns_floors, view.tiles, int(Tile.FLOOR),
-        MATES, SIDE, squares.wide, squares.tall, squares.first, squares.after,
+        MATES, SIDE, squares.wide, squares.tall, squares.first, squares.after, squares.square,
         sense.nearest, sense.distance, sense.foes, sense.mates,
     )  # fmt: skip

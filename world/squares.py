@@ -22,20 +22,20 @@ class Squares:
         self.first = np.full(self.wide * self.tall, cells.NONE, dtype=np.int32)
         self.after = np.zeros(0, dtype=np.int32)
         self.before = np.zeros(0, dtype=np.int32)
-        self._square = np.zeros(0, dtype=np.int32)
+        self.square = np.zeros(0, dtype=np.int32)
 
     def follow(self, columns: Columns, here: Bools) -> int:
         """List the rows whose flag is set in `here` (bool[capacity]) where they stand now.
 
         Returns how many changed their square, came or went.
         """
-        more = columns.capacity - self._square.size
+        more = columns.capacity - self.square.size
         if more > 0:
             end = (0, more)
             self.after = np.pad(self.after, end, constant_values=cells.NONE)
             self.before = np.pad(self.before, end, constant_values=cells.NONE)
-            self._square = np.pad(self._square, end, constant_values=cells.NONE)
+            self.square = np.pad(self.square, end, constant_values=cells.NONE)
         return cells.follow(
             columns.x, columns.y, here, columns.high, SIDE, self.wide, self.tall,
-            self.first, self.after, self.before, self._square,
+            self.first, self.after, self.before, self.square,
         )  # fmt: skip

@@ -106,6 +106,10 @@ class State:
         self.moves += 1
         self._rows.hot_dirty[rows] = True
 
+    def touch_cold(self, rows: Rows) -> None:
+        """Say that other columns of the rows were written in place."""
+        self._rows.cold_dirty[rows] = True
+
     def touch(self, rows: Rows) -> None:
         """Say that any columns of the rows were written in place."""
         self.moves += 1
@@ -220,9 +224,16 @@ class State:
         """64 bits over what these rows hold, as of the last `hash`; equal for the same entities in other rows."""
         return self._rows.of(rows)
 
-    def take_changed(self) -> Rows:
-        """The rows that changed between the last two times this was asked, up to the last hash; of those in use."""
-        changed = self._rows.folded
+    def take_changed(self) -> tuple[Rows, Rows]:
+        """The rows whose hot and whose other columns changed between the last two times this was asked, up to the last hash.
+
+        Of those in use; one that came is among the others.
+        """
+        rows = self._rows
+        hot, cold = (self._used(changed) for changed in (rows.folded_hot, rows.folded_cold))
+        return hot, cold
+
+    def _used(self, changed: NDArray[np.bool_]) -> Rows:
         rows = changed.nonzero()[0]
         changed[rows] = False
         used: Rows = rows[self.columns.id[rows] != 0]

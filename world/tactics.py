@@ -91,16 +91,16 @@ def _turn(here: Ints, there: Ints) -> Ints:
 def _slots(view: View, rows: Rows, victims: Rows, dx: Ints, dy: Ints) -> tuple[Ints, Ints, Ints]:
     """Each attacker's number among those after the same victim, how many, and the first's heading."""
     order = np.lexsort((view.c.id[rows], victims))
-    sorted_victims = victims[order]
-    starts = (np.r_[True, sorted_victims[1:] != sorted_victims[:-1]]).nonzero()[0]
-    sizes = np.diff(np.r_[starts, rows.size])
+    ordered = victims[order]
+    first = np.ones(rows.size, dtype=np.bool_)
+    first[1:] = ordered[1:] != ordered[:-1]
+    starts, which = first.nonzero()[0], first.cumsum() - 1
     slot = np.empty(rows.size, dtype=np.int64)
     count = np.empty(rows.size, dtype=np.int64)
     front = np.empty(rows.size, dtype=np.int64)
-    slot[order] = np.arange(rows.size) - np.repeat(starts, sizes)
-    count[order] = np.repeat(sizes, sizes)
-    heads = compass(dx[order[starts]], dy[order[starts]])
-    front[order] = np.repeat(heads, sizes)
+    slot[order] = np.arange(rows.size) - starts[which]
+    count[order] = np.bincount(which)[which]
+    front[order] = compass(dx[order[starts]], dy[order[starts]])[which]
     return slot, count, front
 
 

@@ -43,7 +43,8 @@ class Senses:
 class View:
     """A world to be read. All arrays refuse writing.
 
-    `c` are the columns (int64, by row), `tiles` uint8[height, width], `tick` the tick being made.
+    `c` are the columns (int64, by row), `tiles` uint8[height, width], `tick` the tick being made; `place_x`, `place_y`
+    (int64) tell where the `places` are.
     """
 
     def __init__(self, state: State) -> None:
@@ -53,6 +54,8 @@ class View:
         self.seed = state.seed
         self.day_ticks = state.day_ticks
         self.places = state.place_list
+        self.place_x = np.array([place.x for place in self.places], dtype=np.int64)
+        self.place_y = np.array([place.y for place in self.places], dtype=np.int64)
         self.width, self.height = state.width, state.height
         self.max_x, self.max_y = state.max_x, state.max_y
         self.place_kinds = _by_kind(state)

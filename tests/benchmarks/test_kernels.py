@@ -17,16 +17,16 @@ def report() -> dict:
 def test_every_loop_writes_what_numpy_writes(report) -> None:
     agree = [row for row in report["results"] if row["unit"] == "share"]
     assert [row["metric"].split(":")[0] for row in agree] == [
-        "stride", "mixing", "cells", "see", "sight",
+        "stride", "mixing", "cells", "see", "sight", "spots", "choices", "take_up", "drift",
     ]  # fmt: skip
-    assert [holds(row) for row in agree] == [True] * 5
+    assert [holds(row) for row in agree] == [True] * 9
 
 
 def test_every_loop_has_its_time_beside_numpy_s(report) -> None:
     raced = [row for row in report["results"] if "peer" in row]
     assert all(row["value"] > 0 and row["peer_value"] > 0 for row in raced)
-    assert [row["at_least"] for row in raced if "at_least" in row] == [5] * 5
-    assert len(raced) == 9  # all but the lists once more, for a few
+    assert [row["at_least"] for row in raced if "at_least" in row] == [5] * 9
+    assert len(raced) == 17  # all but the lists once more, for a few
     assert report["beings"] > 300
 
 

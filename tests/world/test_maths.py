@@ -78,6 +78,13 @@ def test_ids_are_in_range_and_probing_finds_others(
     assert all(0 < i < 2**48 for i in ids)
 
 
+@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=1, max_size=30))
+def test_of_two_bearings_as_near_the_first_is_taken(ways: list[tuple[int, int]]) -> None:
+    dx, dy = np.array(ways, dtype=np.int64).T
+    expected = np.argmax(dx[:, None] * maths.RING[:, 0] + dy[:, None] * maths.RING[:, 1], axis=1)
+    assert maths.compass(dx, dy).tolist() == expected.tolist()
+
+
 @given(st.integers(-5000, 5000), st.integers(-5000, 5000))
 def test_the_compass_points_within_a_sixteenth(dx: int, dy: int) -> None:
     if dx == 0 and dy == 0:

@@ -15,13 +15,16 @@ from world.tiles import Tile
 
 WIDTH = 40
 CLOSE = 9 * TILE
+KINDS = 40
+"""More than there are bits for them, and so with groups."""
+GROUPS = (0, 0, 0, 1, 2, 33, 34)
 NOBODY, FAR = -1, 2**62
 
 
 def _columns(rng: np.random.Generator, n: int) -> Columns:
     columns = Columns(8)
     for entity in rng.permutation(np.arange(1, n + 1)).tolist():
-        columns.add(entity, {"species": int(rng.integers(4)), "group": int(rng.integers(3))})
+        columns.add(entity, {"species": int(rng.integers(KINDS)), "group": int(rng.choice(GROUPS))})
     columns.perception[: columns.high] = rng.integers(0, 15 * TILE, columns.high)
     return columns
 
@@ -59,8 +62,8 @@ def _plain(columns, here, row, relations, shuns, tiles):
 def test_the_squares_show_whom_measuring_each_pair_finds(seed, n) -> None:
     rng = np.random.default_rng(seed)
     columns = _columns(rng, n)
-    relations = rng.random((3, 4, 4)) < 0.4
-    shuns = rng.random(4) < 0.5
+    relations = rng.random((3, KINDS, KINDS)) < rng.choice((0.02, 0.1, 0.4))
+    shuns = rng.random(KINDS) < 0.5
     tiles = rng.choice(np.array([Tile.GRASS, Tile.FLOOR], dtype=np.uint8), size=(WIDTH, WIDTH))
     squares = Squares(WIDTH * TILE - 1, WIDTH * TILE - 1)
     for _ in range(3):
@@ -76,7 +79,7 @@ def test_the_squares_show_whom_measuring_each_pair_finds(seed, n) -> None:
         see(
             rows, shut.x, shut.y, shut.id, shut.species, shut.group, shut.perception,
             relations, shuns, tiles, int(Tile.FLOOR), CLOSE, SIDE, squares.wide, squares.tall,
-            squares.first, squares.after, nearest, distance, threats, mates,
+            squares.first, squares.after, squares.square, nearest, distance, threats, mates,
         )  # fmt: skip
         for row in rows.tolist():
             found = nearest[:, row].tolist(), distance[:, row].tolist(), threats[row], mates[row]

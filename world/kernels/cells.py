@@ -7,6 +7,7 @@ from typing import Final
 from numba import njit
 
 from world.kernels.kinds import Bools, Cells, Links
+from world.kernels.numbers import floor
 
 NONE: Final = -1
 """The end of a list, and the square of a row that is in none."""
@@ -37,8 +38,8 @@ def follow(
     for row in range(high):
         new = NONE
         if here[row]:
-            across = min(max(x[row] // side, 0), wide - 1)
-            down = min(max(y[row] // side, 0), tall - 1)
+            across = min(max(floor(x[row], side), 0), wide - 1)
+            down = min(max(floor(y[row], side), 0), tall - 1)
             new = down * wide + across
         old = square[row]
         if new == old:
