@@ -59,11 +59,12 @@ class Journal:
     def checkpoint(self, state_hash: int) -> None:
         """Keep the state now; the way back for a failed step begins here, too."""
         ledger = self._ledger
-        state = ledger.rewind.mark(ledger.world)
+        moment = ledger.rewind.mark(ledger.world)
         if ledger.store is None or ledger.backlog:
             return
         try:
-            ledger.store.checkpoint(state, state_hash=state_hash)
+            give_way = ledger.right_of_way.give_way
+            ledger.store.checkpoint(moment, state_hash=state_hash, give_way=give_way)
         except GreenroomError as error:
             ledger.counts["checkpoint_faults"] += 1
             logger.warning("no checkpoint at tick %d: %s", ledger.world.tick, error)
