@@ -23,37 +23,50 @@ class Buffers:
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.shape = shape
         self._dtype = dtype
-        self._buffers: list[_Buffer] = []
+        self._buffers: list[Buffer] = []
 
     def copy(self, source: NDArray[Any]) -> NDArray[Any]:
         """The array's values; no side of it may be longer than the buffers'."""
+        buffer = self.take()
+        np.copyto(buffer.memory[corner(source.shape)], source)
+        return buffer.lend(source.shape)
+
+    def take(self) -> Buffer:
+        """One that nobody looks at; it has to be lent before the next is taken."""
         while len(self._buffers) < KEPT:
             # All at the first time: who makes one copy makes more, and later ones then take no time for it.
-            self._buffers.append(_Buffer(self.shape, self._dtype))
+            self._buffers.append(Buffer(self.shape, self._dtype))
         buffer = next((one for one in self._buffers if one.free), None)
         if buffer is None:
-            buffer = _Buffer(self.shape, self._dtype)
+            buffer = Buffer(self.shape, self._dtype)
             del self._buffers[0]
             self._buffers.append(buffer)
-        return buffer.hold(source)
+        return buffer
 
 
-class _Buffer:
+class Buffer:
+    """Memory, and whoever still looks at what it was lent for."""
+
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self._memory = np.empty(shape, dtype)
+        self.memory = np.empty(shape, dtype)
         # The system gives a page when it is first written.
-        self._memory.fill(0)
+        self.memory.fill(0)
         self._reader: weakref.ref[Any] | None = None
 
     @property
     def free(self) -> bool:
+        """Whether the last view of it is gone."""
         return self._reader is None or self._reader() is None
 
-    def hold(self, source: NDArray[Any]) -> NDArray[Any]:
-        corner = tuple(slice(side) for side in source.shape)
-        np.copyto(self._memory[corner], source)
+    def lend(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Its corner of that shape, to be read by whoever gets it, for as long as they hold on to it."""
         # All views of this array, and views of those, hold on to it; numpy looks no farther for what they are of,
         # since the memory behind it is no array to it.
-        reader: NDArray[Any] = np.asarray(self._memory.data.toreadonly())
+        reader: NDArray[Any] = np.asarray(self.memory.data.toreadonly())
         self._reader = weakref.ref(reader)
-        return reader[corner]
+        return reader[corner(shape)]
+
+
+def corner(shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The index of the first so many of each side."""
+    return tuple(slice(side) for side in shape)

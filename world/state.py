@@ -14,6 +14,7 @@ from world import hashing
 from world.buffers import Buffers
 from world.clock import DAY_TICKS
 from world.compiled import CompiledScene, GroupInfo, Place
+from world.draft import Draft
 from world.entities import HOT, INDEX, NEVER, Columns, Ints, Rows
 from world.errors import StateError
 from world.far import Far
@@ -84,6 +85,7 @@ class State:
         self._small_hash = 0
         self._buffers: dict[str, Buffers] = {}
         self._map_copies: dict[str, Cells] = {}
+        self._draft: Draft | None = None
         self.place_grid = self._make_place_grid()
 
     # -- writing -----------------------------------------------------------------------------
@@ -121,6 +123,8 @@ class State:
         row = self.columns.add(entity, values)
         self._rows.grown()
         self.far.grown()
+        if self._draft is not None and self._draft.shape != self.columns.data.shape:
+            self._draft = None
         self._rows.hot_dirty[row] = self._rows.cold_dirty[row] = True
         self.membership += 1
         if name:
@@ -135,6 +139,8 @@ class State:
         row = self.columns.row_of(entity)
         if row >= 0:
             self.far.removed(row)
+            if self._draft is not None:
+                self._draft.touch_row(row)
         self._rows.removed(self.columns.remove(entity))
         self.rename(entity, "")
         persona = self.personas.pop(entity, "")
@@ -214,6 +220,8 @@ class State:
 
     def hash(self) -> int:
         """64 bits over all state, from what changed since it was last asked for."""
+        if self._draft is not None:
+            self._draft.touch(self._rows.hot_dirty, self._rows.cold_dirty)
         return self._close(
             self._rows.fold(),
             self._tiles_hash & MASK,
@@ -250,12 +258,24 @@ class State:
 
     def moment(self) -> Moment:
         """All of it as it is now, copied into memory that is at hand."""
-        data, high = self.columns.data, self.columns.high
+        draft, self._draft = self._started(), None
         return self._moment(
-            self._buffer("columns", data).copy(data[:, :high]),
+            draft.finish(self.columns.data[:, : self.columns.high]),
             self._map_copy("tiles", self.tiles),
             self._map_copy("nav", self.nav),
         )
+
+    def copy_ahead(self, left: int) -> None:
+        """Do a share of the next moment's work, which is wanted in `left` ticks."""
+        self._draft = self._started()
+        self._draft.advance(self.columns.data[:, : self.columns.high], left)
+
+    def _started(self) -> Draft:
+        """The draft under way, told of all that was written; a new one where there is none."""
+        if self._draft is None:
+            return Draft(self._buffer("columns", self.columns.data).take())
+        self._draft.touch(self._rows.hot_dirty, self._rows.cold_dirty)
+        return self._draft
 
     def get_state(self) -> dict[str, Any]:
         """Arrays and plain values (str keys only), all copied; `from_state` lives on from it."""
@@ -379,7 +399,7 @@ class State:
         new.personas = {e: self.personas[e] for e in ids if e in self.personas}
         new.globals, new.births = dict(self.globals), list(self.births)
         new.names_changed, new.tile_changes = dict(new.names), []
-        new._buffers, new._map_copies = {}, {}
+        new._buffers, new._map_copies, new._draft = {}, {}, None
         if rows.size < len(self.columns):
             new._names_hash = hashing.texts_hash(new.names, _NAMES)
             new._names_hash += hashing.texts_hash(new.personas, _PERSONAS)

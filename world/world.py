@@ -309,6 +309,10 @@ class World:
         """The same, copied in a small part of the time, to be looked at by any thread: `moment().state()`."""
         return self._state.moment()
 
+    def copy_ahead(self, left: int) -> None:
+        """Do a share of the next `moment`, which is wanted in `left` ticks, so that little is left for that one."""
+        self._state.copy_ahead(left)
+
     def hash_of(self, entities: Ints) -> int:
         """64 bits over those of the entities (int64 ids) that are here, as of the last step; 0 for nobody."""
         rows = self._state.columns.rows_of(entities)

@@ -11,7 +11,10 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from world.buffers import Buffer
 from world.detail import KEY
+from world.draft import Draft
+from world.entities import HOT, INDEX, NAMES
 from world.inputs import Input
 from world.maths import TILE
 from world.moment import Moment, Table
@@ -80,7 +83,12 @@ def test_a_moment_is_the_whole_state_of_its_tick_whatever_comes_after_it(
         world.step(inputs(world, act, n))
         for _ in range({"step": 1, "many": NAV_INTERVAL}.get(act, 0)):
             world.step()
-        gone = data.draw(st.booleans())
+        for left in data.draw(st.lists(st.integers(1, 12), max_size=2), label="ahead"):
+            world.copy_ahead(left)
+            world.step()
+        if not data.draw(st.booleans(), label="a moment"):
+            continue
+        gone = data.draw(st.booleans(), label="one is let go")
         if len(held) > 3 or (held and gone):
             del held[data.draw(st.integers(0, len(held) - 1))]
         held.append((world.moment(), plain(world.get_state()), world.full_hash()))
@@ -89,6 +97,28 @@ def test_a_moment_is_the_whole_state_of_its_tick_whatever_comes_after_it(
     for moment, state, state_hash in held:
         assert moment.tick == state["tick"]
         assert World.from_state(moment.state(), rules).full_hash() == state_hash
+
+
+@given(st.data())
+def test_a_copy_that_was_made_ahead_holds_what_was_written_meanwhile(data: st.DataObject) -> None:
+    source = np.zeros((len(NAMES), 40), dtype=np.int64)
+    draft, high = Draft(Buffer(source.shape, source.dtype)), 20
+    for n, left in enumerate(data.draw(st.lists(st.integers(1, 15), max_size=12)), 1):
+        flags = np.zeros((2, 40), dtype=np.bool_)
+        for half, part in ((0, HOT), (1, [name for name in NAMES if name not in HOT])):
+            written = data.draw(st.lists(st.integers(0, high - 1), max_size=15))
+            names = [INDEX[name] for name in part]
+            for row in written:
+                source[names, row] += n
+            flags[half, written] = True
+        draft.touch(*flags)
+        draft.advance(source[:, :high], left)
+        if high < 40 and data.draw(st.booleans()):
+            source[:, high] = n
+            draft.touch_row(high)
+            high += 1
+        assert draft.shape == source.shape
+    assert (draft.finish(source[:, :high]) == source[:, :high]).all()
 
 
 def test_a_state_that_was_got_may_be_changed_and_a_moment_may_not(make_world: MakeWorld) -> None:
