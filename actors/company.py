@@ -286,7 +286,7 @@ class Company:
         ledger = self.ledger
         if self._store is None or ledger.backlog or ledger.storage_fault:
             return
-        self._store.checkpoint(world.get_state(), state_hash=world.hash())
+        self._store.checkpoint(world.moment(), state_hash=world.hash())
 
     def _synced(self, tick: int) -> None:
         self._tell(Synced(tick))

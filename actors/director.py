@@ -119,8 +119,7 @@ class Director(Prompter):
         self._notice(result)
         for reset in ledger.watch.after(ledger.world, result):
             self._reset(reset)
-        if len(ledger.rewind) >= ledger.settings.checkpoint_ticks:
-            self._journal.checkpoint(result.hash)
+        self._journal.keep(result.hash)
 
     def _reset(self, reset: Input) -> None:
         """Have one who is stuck begin anew: its body by the world, then its mind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from actors.ledger import Ledger
 from actors.telling import Told
@@ -12,6 +13,9 @@ from world.store.records import record_of
 from world.world import StepResult
 
 __all__ = ["Journal"]
+
+AHEAD: Final = 40
+"""Ticks before a checkpoint in which its state is copied bit by bit."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,14 +60,22 @@ class Journal:
             ledger.backlog.popleft()
             ledger.storage_fault = ""
 
-    def checkpoint(self, state_hash: int) -> None:
-        """Keep the state now; the way back for a failed step begins here, too."""
+    def keep(self, state_hash: int) -> None:
+        """Keep the state now and then, from the tick's share of a copy on; the way back for a failed step begins here, too."""
+        left = self._ledger.settings.checkpoint_ticks - len(self._ledger.rewind)
+        if left <= 0:
+            self._checkpoint(state_hash)
+        elif left <= AHEAD:
+            self._ledger.world.copy_ahead(left)
+
+    def _checkpoint(self, state_hash: int) -> None:
         ledger = self._ledger
-        state = ledger.rewind.mark(ledger.world)
+        moment = ledger.rewind.mark(ledger.world)
         if ledger.store is None or ledger.backlog:
             return
         try:
-            ledger.store.checkpoint(state, state_hash=state_hash)
+            give_way = ledger.right_of_way.give_way
+            ledger.store.checkpoint(moment, state_hash=state_hash, give_way=give_way)
         except GreenroomError as error:
             ledger.counts["checkpoint_faults"] += 1
             logger.warning("no checkpoint at tick %d: %s", ledger.world.tick, error)

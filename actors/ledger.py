@@ -19,6 +19,7 @@ from actors.settings import CompanySettings
 from actors.watch import Watch
 from world.compiled import GroupInfo
 from world.frame import Frame
+from world.moment import Moment
 from world.store.records import TickRecord
 from world.world import World
 
@@ -38,7 +39,9 @@ class StoreLike(Protocol):
 
     def on_synced(self, callback: Callable[[int], None]) -> Callable[[], None]: ...
 
-    def checkpoint(self, state: Mapping[str, Any], *, state_hash: int | None = None) -> None: ...
+    def checkpoint(
+        self, state: Moment, *, state_hash: int | None = None, give_way: Callable[[], None] = ...
+    ) -> None: ...
 
     def put_turn(self, npc_id: int, player: str, turn: Mapping[str, Any]) -> int: ...
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
+from typing import Final, TypeAlias
 
 from actors.errors import ActorError
 from world.inputs import Input
+from world.moment import Moment
 from world.ruleset import Ruleset
 from world.world import World
 
 __all__ = ["Rewind"]
+
+FREED: Final = 2
+"""Ticks before the mark whose inputs are let go with each tick after it."""
+
+Lived: TypeAlias = tuple[tuple[Input, ...], int]
+"""What a tick committed, and its hash."""
 
 
 class Rewind:
@@ -20,18 +25,22 @@ class Rewind:
 
     def __init__(self, world: World) -> None:
         self._ruleset: Ruleset = world.ruleset
+        self._steps: list[Lived] = []
+        self._past: list[Lived] = []
         self.mark(world)
 
-    def mark(self, world: World) -> dict[str, Any]:
-        """Keep this state as the one to go back to, and return it; its arrays refuse writing from now on."""
-        self._state = world.get_state()
-        _shut(self._state)
-        self._steps: list[tuple[tuple[Input, ...], int]] = []
-        return self._state
+    def mark(self, world: World) -> Moment:
+        """Keep this state as the one to go back to, and return it."""
+        self._moment = world.moment()
+        # A minute's inputs would take milliseconds of this tick to be freed.
+        self._past += self._steps
+        self._steps = []
+        return self._moment
 
     def stepped(self, inputs: Sequence[Input], state_hash: int) -> None:
         """Keep what a whole step committed, and the hash it led to."""
         self._steps.append((tuple(inputs), state_hash))
+        del self._past[-FREED:]
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -42,7 +51,7 @@ class Rewind:
         Raises:
             ActorError: the steps led elsewhere this time.
         """
-        world = World.from_state(self._state, self._ruleset)
+        world = World.from_state(self._moment.state(), self._ruleset)
         for inputs, state_hash in self._steps:
             result = world.step(inputs)
             if result.hash != state_hash:
@@ -51,12 +60,3 @@ class Rewind:
                     "load the last checkpoint",
                 )
         return world
-
-
-def _shut(state: Any) -> None:
-    """Let the arrays of a state refuse writing, so that storage needs no copy of them."""
-    for value in state.values() if isinstance(state, dict) else ():
-        _shut(value)
-        while isinstance(value, np.ndarray):
-            value.setflags(write=False)
-            value = value.base

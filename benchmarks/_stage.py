@@ -234,7 +234,7 @@ class Stage(App):
         meta = WorldMeta(scene="crowded", seed=seed, npcs=npcs)
         store = Store.open(self.folder, create=meta)
         store.recover()
-        store.checkpoint(world.get_state(), state_hash=world.hash())
+        store.checkpoint(world.moment(), state_hash=world.hash())
         return OpenWorld(world, store, scene, ruleset, plugins, None, ())
 
     def _company(self) -> Company:

@@ -1,8 +1,12 @@
-"""How many durable writes a second the store takes, beside one synced transaction each; how soon a tick is acknowledged."""
+"""How many durable writes a second the store takes, beside one synced transaction each; how soon a tick is acknowledged.
+
+And what a checkpoint of fifty thousand entities takes of the tick it is made in, beside msgpack of the same state.
+"""
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -11,13 +15,24 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import lmdb
+import msgpack
 import numpy as np
 
-from world.store import Store, TickRecord, WorldMeta
+from actors.journal import AHEAD
+from actors.rewind import Rewind
+from benchmarks._crowded import SIDE, crowded
+from plugins.manager import build_ruleset
+from world.entities import NAMES
+from world.moment import Moment
+from world.reflexes import DECIDE_EVERY
+from world.store import Store, TickRecord, WorldMeta, record_of
+from world.store.checkpoints import freezing
+from world.world import World
 
 VALUE_BYTES = 200
 SINGLE = 2_000
@@ -34,6 +49,12 @@ LIVE_BYTES = 4_000
 """A live tick's record: some thirty inputs and events."""
 CHECKPOINT_BYTES = 2_000_000
 CHECKPOINT_EVERY = 100
+NPCS, ENTITIES = 10_000, 50_000
+MOMENTS = 25
+BETWEEN = AHEAD
+"""Ticks between two of those checkpoints, in which thousands walk; in a live world they are thirty times as many."""
+LONGEST_SHARE_MS = 5.0
+LONGEST_SLICE_MS = 5.0
 
 
 def run(folder: str | Path | None = None, *, scale: float = 1.0) -> dict[str, Any]:
@@ -54,6 +75,7 @@ def run(folder: str | Path | None = None, *, scale: float = 1.0) -> dict[str, An
             ticks.append(_ticks(at / f"ticks-{n}", count, 1))
             busy.append(_ticks(at / f"busy-{n}", count, INPUTS))
         waits = _acknowledged(at / "live", max(60, int(LIVE_TICKS * scale)))
+        shares = _shares(at / "crowd", min(1.0, scale))
     single = statistics.median(singles)
     return {
         "bench": "store",
@@ -79,6 +101,7 @@ def run(folder: str | Path | None = None, *, scale: float = 1.0) -> dict[str, An
             ),
             _wait("p50", waits[len(waits) // 2]),
             _wait("p99", waits[-1 - len(waits) // 100], at_most=100.0),
+            *_share_rows(shares),
         ],
     }
 
@@ -95,6 +118,18 @@ def _rate(
         "ratio": round(value / peer_value, 2),
     }
     return row if at_least is None else {**row, "at_least": at_least}
+
+
+def _alone(metric: str, milliseconds: float, at_most: float) -> dict[str, Any]:
+    return {
+        "metric": metric,
+        "unit": "ms",
+        "value": round(milliseconds, 2),
+        "peer": None,
+        "peer_value": None,
+        "ratio": None,
+        "at_most": at_most,
+    }
 
 
 def _wait(which: str, seconds: float, at_most: float | None = None) -> dict[str, Any]:
@@ -185,6 +220,111 @@ def _acknowledged(path: Path, count: int) -> list[float]:
     return sorted(after - before for before, after in zip(committed, told, strict=True))
 
 
+@dataclass(slots=True)
+class Shares:
+    """Milliseconds on a core, a checkpoint each: of the tick's thread, the same by msgpack, of storage at a stretch."""
+
+    entities: int = 0
+    ours: list[float] = field(default_factory=list)
+    ahead: list[float] = field(default_factory=list)
+    packed: list[float] = field(default_factory=list)
+    slices: list[float] = field(default_factory=list)
+
+
+def _shares(path: Path, scale: float) -> Shares:
+    """Live a crowded land and checkpoint it as the director does; by turns pack the same state with msgpack at once.
+
+    All who move have a name and a persona. What storage makes of a moment is made here a second time, to see
+    its slices.
+    """
+    npcs = max(20, int(NPCS * scale))
+    scene = crowded(npcs, int(ENTITIES * scale) - npcs, side=max(128, int(SIDE * scale**0.5)))
+    named = (
+        replace(spawn, name=f"{spawn.species} {n}", persona_key=f"p{n}") if n < npcs else spawn
+        for n, spawn in enumerate(scene.spawns)
+    )
+    world = World(replace(scene, spawns=tuple(named)), build_ruleset(), 7)
+    found = Shares(len(world.columns))
+    for _ in range(2 * DECIDE_EVERY):
+        world.step()
+    with Store.open(path, create=WorldMeta(scene="crowded", seed=7)) as store:
+        rewind = Rewind(world)
+        store.checkpoint(rewind.mark(world), state_hash=world.hash())
+        gc.collect()
+        gc.freeze()
+        for _ in range(MOMENTS):
+            store.flush()
+            for left in range(BETWEEN, -1, -1):
+                began = time.thread_time()
+                if left < BETWEEN:
+                    world.copy_ahead(left + 1)
+                found.ahead.append((time.thread_time() - began) * 1e3)
+                result = world.step()
+                store.append(record_of(result, 1), timeout=60)
+            began = time.thread_time()
+            store.checkpoint(rewind.mark(world), state_hash=result.hash)
+            found.ours.append((time.thread_time() - began) * 1e3)
+            store.flush()
+            gc.collect()
+            began = time.thread_time()
+            msgpack.packb(_uncopied(world), default=_packed)
+            found.packed.append((time.thread_time() - began) * 1e3)
+            found.slices.append(_longest_slice(world.moment()))
+    gc.unfreeze()
+    return found
+
+
+def _uncopied(world: World) -> dict[str, Any]:
+    """The state for one who packs it at once: nothing has to be copied before."""
+    columns = world.columns
+    return {
+        "tick": world.tick,
+        "columns": {name: getattr(columns, name)[: columns.high] for name in NAMES},
+        "tiles": world.tiles,
+        "names": world.names,
+        "personas": world.personas,
+        "globals": world.globals,
+        "places": [[p.key, p.name, p.x, p.y, p.radius, p.kind] for p in world.places.values()],
+        "groups": [[n, g.name, g.species, g.leader] for n, g in world.groups.items()],
+    }
+
+
+def _packed(value: Any) -> Any:
+    """What msgpack is told of an array: its kind, its shape and its memory, of which it takes what is in it."""
+    return [value.dtype.str, value.shape, value.data.cast("B")]
+
+
+def _longest_slice(moment: Moment) -> float:
+    """Milliseconds on a core of the longest piece of work between two pauses."""
+    longest, began = 0.0, time.thread_time()
+    work = freezing(moment.state())
+    while True:
+        ended = next(work, True)
+        longest = max(longest, time.thread_time() - began)
+        if ended:
+            return longest * 1e3
+        began = time.thread_time()
+
+
+def _share_rows(shares: Shares) -> list[dict[str, Any]]:
+    who = f"{shares.entities:,} entities"
+    ours, packed = statistics.median(shares.ours), statistics.median(shares.packed)
+    return [
+        {
+            "metric": f"a checkpoint of {who}: its share of its tick",
+            "unit": "ms",
+            "value": round(ours, 2),
+            "peer": "msgpack of the same state, in the tick",
+            "peer_value": round(packed, 2),
+            "ratio": round(packed / ours, 2),
+            "at_least": 5,
+        },
+        _alone(f"... the longest of {len(shares.ours)}", max(shares.ours), LONGEST_SHARE_MS),
+        _alone("... a share of its copy, in each tick before", max(shares.ahead), LONGEST_SHARE_MS),
+        _alone("... storage's longest slice of work", max(shares.slices), LONGEST_SLICE_MS),
+    ]
+
+
 def main() -> None:
     """Print the measurement, as a table or with `--json`."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -196,7 +336,7 @@ def main() -> None:
         print(json.dumps(found, indent=2))
         return
     for one in found["results"]:
-        beside = f", {one['ratio']} times {one['peer_value']}/s" if one["peer"] else ""
+        beside = f", ratio {one['ratio']} to {one['peer_value']}" if one["peer"] else ""
         print(f"{one['metric']}: {one['value']} {one['unit']}{beside}")
 
 

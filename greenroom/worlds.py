@@ -102,7 +102,7 @@ def open_world(
         before = world.tick
         catch_up(world, recovery.records)
         if known is None:
-            store.checkpoint(world.get_state(), state_hash=world.hash())
+            store.checkpoint(world.moment(), state_hash=world.hash())
         else:
             # What watchers saw after the last durable tick, if anything, is abandoned with its epoch.
             world.epoch = store.new_epoch()

@@ -148,7 +148,6 @@ class Columns:
         self._defaults = np.array([COLUMNS[n][1] for n in NAMES], dtype=np.int64)
         self._rows: dict[int, int] = {}
         self._free: list[int] = []
-        self._copies: dict[str, Ints] = {}
         self.high = 0
         self.data: Ints = np.empty((len(NAMES), 0), dtype=np.int64)
         self.capacity = 0
@@ -230,17 +229,8 @@ class Columns:
         return len(self._rows) >= MAX_ENTITIES
 
     def get_state(self) -> dict[str, Any]:
-        """{"high": int, "columns": {name: int64[high]}}: rows and all, copied.
-
-        A column that is as it was the last time is not copied again if that copy refuses writing.
-        """
-        copies: dict[str, Ints] = {}
-        for i, name in enumerate(NAMES):
-            now, kept = self.data[i, : self.high], self._copies.get(name)
-            same = kept is not None and not kept.flags.writeable and np.array_equal(kept, now)
-            copies[name] = kept if kept is not None and same else now.copy()
-        self._copies = copies
-        return {"high": self.high, "columns": dict(copies)}
+        """{"high": int, "columns": {name: int64[high]}}: rows and all, copied."""
+        return as_state(self.data[:, : self.high].copy())
 
     def of(self, rows: Rows) -> Columns:
         """Other columns with what these rows hold, in rows of their own."""
@@ -272,6 +262,11 @@ class Columns:
             else:
                 columns._free.append(row)
         return columns
+
+
+def as_state(data: Ints) -> dict[str, Any]:
+    """What `Columns.from_state` takes, of int64[len(NAMES), rows]; the columns are views."""
+    return {"high": data.shape[1], "columns": dict(zip(NAMES, data, strict=True))}
 
 
 def scalar(columns: Columns, row: int, names: Iterable[str]) -> dict[str, int]:

@@ -89,16 +89,9 @@ class Far:
             return 0
         return hashing.total(maths.keyed_array(_SALT, self._columns.id[rows[at]], values[at], what))
 
-    def get_state(self) -> dict[str, Ints]:
-        """{"id", "lived", "kept"}, int64 each, by id, of those with anything to keep; copied."""
-        c = self._columns
-        rows = ((self.lived[: c.high] != NEAR) | (self.kept[: c.high] != 0)).nonzero()[0]
-        rows = rows[np.argsort(c.id[rows])]
-        return {"id": c.id[rows], "lived": self.lived[rows], "kept": self.kept[rows]}
-
     @classmethod
     def from_state(cls, state: Mapping[str, Any] | None, columns: Columns) -> Far:
-        """The inverse of `get_state`; None for a world in which all are near. Raises StateError."""
+        """The inverse of `far_state`; None for a world in which all are near. Raises StateError."""
         far = cls(columns)
         if state is None:
             return far
@@ -110,3 +103,10 @@ class Far:
         far.count = int(np.count_nonzero(lived != NEAR))
         far._sum = far.full_hash()
         return far
+
+
+def far_state(ids: Ints, lived: Ints, kept: Ints) -> dict[str, Ints]:
+    """{"id", "lived", "kept"}, int64 each, by id, of those with anything to keep; from the same by row."""
+    rows = ((lived != NEAR) | (kept != 0)).nonzero()[0]
+    rows = rows[np.argsort(ids[rows])]
+    return {"id": ids[rows], "lived": lived[rows], "kept": kept[rows]}

@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from world import hashing
+from world.buffers import Buffers
 from world.clock import DAY_TICKS
 from world.compiled import CompiledScene, GroupInfo, Place
+from world.draft import Draft
 from world.entities import HOT, INDEX, NEVER, Columns, Ints, Rows
 from world.errors import StateError
 from world.far import Far
 from world.frame import TileChange
 from world.maths import MASK, TILE, mix
+from world.moment import Cells, Moment, Table
 from world.ruleset import Ruleset
 from world.tiles import KINDS
 
@@ -80,6 +83,9 @@ class State:
         self._nav_hash = hashing.map_hash(self.nav, _NAV)
         self._names_hash = 0
         self._small_hash = 0
+        self._buffers: dict[str, Buffers] = {}
+        self._map_copies: dict[str, Cells] = {}
+        self._draft: Draft | None = None
         self.place_grid = self._make_place_grid()
 
     # -- writing -----------------------------------------------------------------------------
@@ -121,6 +127,8 @@ class State:
         row = self.columns.add(entity, values)
         self._rows.grown()
         self.far.grown()
+        if self._draft is not None and self._draft.shape != self.columns.data.shape:
+            self._draft = None
         self._rows.hot_dirty[row] = self._rows.cold_dirty[row] = True
         self.membership += 1
         if name:
@@ -135,6 +143,8 @@ class State:
         row = self.columns.row_of(entity)
         if row >= 0:
             self.far.removed(row)
+            if self._draft is not None:
+                self._draft.touch_row(row)
         self._rows.removed(self.columns.remove(entity))
         self.rename(entity, "")
         persona = self.personas.pop(entity, "")
@@ -165,6 +175,7 @@ class State:
         self._tiles_hash += hashing.cells_hash(flat, new[dy, dx], _TILES)
         self._tiles_hash -= hashing.cells_hash(flat, old[dy, dx], _TILES)
         old[...] = new
+        self._map_copies.pop("tiles", None)
         self.tile_changes.append((x, y, w, h, bytes(data)))
         return True
 
@@ -176,6 +187,7 @@ class State:
             self._nav_hash += hashing.cells_hash(cells, tiles[cells], _NAV)
             self._nav_hash -= hashing.cells_hash(cells, nav[cells], _NAV)
             nav[cells] = tiles[cells]
+            self._map_copies.pop("nav", None)
         return cells
 
     def expect_birth(self, birth: Birth) -> None:
@@ -212,6 +224,8 @@ class State:
 
     def hash(self) -> int:
         """64 bits over all state, from what changed since it was last asked for."""
+        if self._draft is not None:
+            self._draft.touch(self._rows.hot_dirty, self._rows.cold_dirty)
         return self._close(
             self._rows.fold(),
             self._tiles_hash & MASK,
@@ -253,35 +267,74 @@ class State:
 
     # -- keeping -----------------------------------------------------------------------------
 
+    def moment(self) -> Moment:
+        """All of it as it is now, copied into memory that is at hand."""
+        draft, self._draft = self._started(), None
+        return self._moment(
+            draft.finish(self.columns.data[:, : self.columns.high]),
+            self._map_copy("tiles", self.tiles),
+            self._map_copy("nav", self.nav),
+        )
+
+    def copy_ahead(self, left: int) -> None:
+        """Do a share of the next moment's work, which is wanted in `left` ticks."""
+        self._draft = self._started()
+        self._draft.advance(self.columns.data[:, : self.columns.high], left)
+
+    def _started(self) -> Draft:
+        """The draft under way, told of all that was written; a new one where there is none."""
+        if self._draft is None:
+            return Draft(self._buffer("columns", self.columns.data).take())
+        self._draft.touch(self._rows.hot_dirty, self._rows.cold_dirty)
+        return self._draft
+
     def get_state(self) -> dict[str, Any]:
         """Arrays and plain values (str keys only), all copied; `from_state` lives on from it."""
-        rules = self.rules
-        state = {
-            "layout": LAYOUT,
-            "tick": self.tick,
-            "seed": self.seed,
-            "epoch": self.epoch,
-            "day_ticks": self.day_ticks,
-            "scene": self.scene,
-            "rows": self.columns.get_state(),
-            "tiles": self.tiles.copy(),
-            "nav": self.nav.copy(),
-            "names": [[e, n] for e, n in sorted(self.names.items())],
-            "personas": [[e, k] for e, k in sorted(self.personas.items())],
-            "globals": dict(self.globals),
-            "births": [list(b) for b in sorted(self.births)],
-            "places": [[p.key, p.name, p.x, p.y, p.radius, p.kind] for p in self.place_list],
-            "groups": [[g, i.name, i.species, i.leader] for g, i in sorted(self.groups.items())],
-            "player_starts": [list(p) for p in self.player_starts],
-            "species": list(rules.species_names),
-            "factions": list(rules.faction_names),
-            "activities": list(rules.activity_names),
-            "considerations": [c.name for c in rules.considerations],
-        }
-        far = self.far.get_state()
-        if far["id"].size:
-            state["far"] = far
-        return state
+        columns = self.columns.data[:, : self.columns.high].copy()
+        state = self._moment(columns, self.tiles.copy(), self.nav.copy()).state()
+        return {k: list(v) if isinstance(v, Table) else v for k, v in state.items()}
+
+    def _moment(self, columns: Ints, tiles: Cells, nav: Cells) -> Moment:
+        rules, high = self.rules, self.columns.high
+        return Moment(
+            tick=self.tick,
+            plain={
+                "layout": LAYOUT,
+                "tick": self.tick,
+                "seed": self.seed,
+                "epoch": self.epoch,
+                "day_ticks": self.day_ticks,
+                "scene": self.scene,
+                "globals": dict(self.globals),
+                "player_starts": [list(p) for p in self.player_starts],
+                "species": list(rules.species_names),
+                "factions": list(rules.faction_names),
+                "activities": list(rules.activity_names),
+                "considerations": [c.name for c in rules.considerations],
+            },
+            columns=columns,
+            lived=self.far.lived[:high].copy(),
+            kept=self.far.kept[:high].copy(),
+            tiles=tiles,
+            nav=nav,
+            names=dict(self.names),
+            personas=dict(self.personas),
+            births=tuple(self.births),
+            places=self.place_list,
+            groups=self.groups,
+        )
+
+    def _buffer(self, name: str, like: NDArray[Any]) -> Buffers:
+        buffers = self._buffers.get(name)
+        if buffers is None or buffers.shape != like.shape:
+            buffers = self._buffers[name] = Buffers(like.shape, like.dtype)
+        return buffers
+
+    def _map_copy(self, name: str, cells: Cells) -> Cells:
+        """The last copy as long as nothing has been painted."""
+        if name not in self._map_copies:
+            self._map_copies[name] = self._buffer(name, cells).copy(cells)
+        return self._map_copies[name]
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], rules: Ruleset) -> State:
@@ -357,6 +410,7 @@ class State:
         new.personas = {e: self.personas[e] for e in ids if e in self.personas}
         new.globals, new.births = dict(self.globals), list(self.births)
         new.names_changed, new.tile_changes = dict(new.names), []
+        new._buffers, new._map_copies, new._draft = {}, {}, None
         if rows.size < len(self.columns):
             new._names_hash = hashing.texts_hash(new.names, _NAMES)
             new._names_hash += hashing.texts_hash(new.personas, _PERSONAS)

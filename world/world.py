@@ -19,6 +19,7 @@ from world.events import Event
 from world.frame import Frame, Situation
 from world.inputs import Accepted, Input, Rejection
 from world.maths import TILE, Ints
+from world.moment import Moment
 from world.paths import Paths
 from world.rehearsal import rehearse
 from world.rules import Rules, in_order
@@ -267,12 +268,13 @@ class World:
             self._events.append(Event(tick, "time_of_day", 0, 0, {"name": now}))
 
     def warm(self) -> None:
-        """Compile what is compiled, and find the ways to every home, workplace and place, before they are walked.
+        """Do what takes long the first time before it is needed; changes nothing but the time of later steps.
 
-        Takes a second or so for a village, some more the first time on a machine; changes nothing but the time of
-        later steps.
+        Compiles what is compiled, finds memory for moments, and finds the ways to every home, workplace and place.
+        Takes a second or so for a village, some more the first time on a machine.
         """
         rehearse(self._state.rules)
+        self._state.moment()
         c, state = self._state.columns, self._state
         rows = c.live_rows()
         cells = {(p.y // TILE) * state.width + p.x // TILE for p in state.place_list}
@@ -302,6 +304,14 @@ class World:
     def get_state(self) -> dict[str, Any]:
         """Arrays and plain values with which `from_state` lives on, hash for hash."""
         return self._state.get_state()
+
+    def moment(self) -> Moment:
+        """The same, copied in a small part of the time, to be looked at by any thread: `moment().state()`."""
+        return self._state.moment()
+
+    def copy_ahead(self, left: int) -> None:
+        """Do a share of the next `moment`, which is wanted in `left` ticks, so that little is left for that one."""
+        self._state.copy_ahead(left)
 
     def hash_of(self, entities: Ints) -> int:
         """64 bits over those of the entities (int64 ids) that are here, as of the last step; 0 for nobody."""

@@ -22,6 +22,7 @@ from world.compiled import (
     Spawn,
 )
 from world.maths import TILE
+from world.moment import Moment
 from world.ruleset import Ruleset
 from world.store.records import TickRecord
 from world.tiles import Tile
@@ -225,8 +226,14 @@ class SlowStore:
         for callback in self._callbacks:
             callback(self.synced_tick)
 
-    def checkpoint(self, state: Mapping[str, Any], *, state_hash: int | None = None) -> None:
-        self.checkpoints.append((state["tick"], state_hash))
+    def checkpoint(
+        self,
+        state: Moment,
+        *,
+        state_hash: int | None = None,
+        give_way: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.checkpoints.append((state.tick, state_hash))
 
     def put_turn(self, npc_id: int, player: str, turn: Mapping[str, Any]) -> int:
         turns = self.kept.setdefault((npc_id, player), [])

@@ -28,12 +28,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from world.errors import StorageError
+from world.moment import Table
 from world.store.layout import sync_directory
 
 VERSION = 1
 ALIGN = 64
 DIGEST_BYTES = 32
 MAX_DEPTH = 32
+SLICE_ITEMS = 500
+"""Items of a list that are packed in one go."""
 
 _MAGIC = b"GRCKPT"
 _START = struct.Struct("<6sHQ")
@@ -65,24 +68,58 @@ def freeze(state: Mapping[str, Any]) -> Frozen:
     """Copy `state`: arrays by value but for those that nobody can write any more, the rest packed.
 
     Takes nested dicts (keys text or int), lists, tuples, None, bool, int (64 bits), float, str,
-    bytes, numpy arrays and numpy numbers (which come back as Python's). Raises `StorageError` naming
-    the key of anything else.
+    bytes, numpy arrays and numpy numbers (which come back as Python's), and tables right in the state, which come back
+    as lists. Raises `StorageError` naming the key of anything else.
     """
+    work = freezing(state)
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            frozen: Frozen = done.value
+            return frozen
+
+
+def freezing(state: Mapping[str, Any]) -> Generator[None, None, Frozen]:
+    """`freeze` in slices of a millisecond or less, yielding after each; nobody may change `state` meanwhile."""
     arrays: list[NDArray[Any]] = []
-    tree = _plain(dict(state), arrays, "state", 0)
-    table: list[list[Any]] = []
-    offsets: list[int] = []
-    offset = 0
-    for array in arrays:
-        offsets.append(offset)
-        table.append([array.dtype.str, list(array.shape), offset, array.nbytes])
-        offset = _aligned(offset + array.nbytes)
+    packer = msgpack.Packer(use_bin_type=True, autoreset=False)
     try:
-        head: bytes = msgpack.packb([table, tree], use_bin_type=True)
+        packer.pack_map_header(len(state))
+        for key, value in state.items():
+            _check_key(key, "state")
+            where = f"state[{key!r}]"
+            packer.pack(key)
+            if not isinstance(value, list | Table):
+                packer.pack(_plain(value, arrays, where, 1))
+                continue
+            packer.pack_array_header(len(value))
+            for at in range(0, len(value), SLICE_ITEMS):
+                some = value[at : at + SLICE_ITEMS]
+                for item in _plain(some, arrays, f"{where}[{at}:]" if at else where, 1):
+                    packer.pack(item)
+                yield
+        tree = packer.bytes()
+        table: list[list[Any]] = []
+        offsets: list[int] = []
+        offset = 0
+        for array in arrays:
+            offsets.append(offset)
+            table.append([array.dtype.str, list(array.shape), offset, array.nbytes])
+            offset = _aligned(offset + array.nbytes)
+        packer.reset()
+        packer.pack_array_header(2)
+        packer.pack(table)
+        head = packer.bytes() + tree
     except (TypeError, ValueError, OverflowError) as error:
         raise StorageError(f"the state can't be checkpointed: {error}") from error
     body = _aligned(_START.size + len(head))
     return Frozen(head, tuple(arrays), tuple(offsets), body + offset + DIGEST_BYTES)
+
+
+def _check_key(key: object, where: str) -> None:
+    if not isinstance(key, str | int) or isinstance(key, bool):
+        raise StorageError(f"{where} has the key {key!r}; keys are text or integers")
 
 
 def _plain(value: Any, arrays: list[NDArray[Any]], where: str, depth: int) -> Any:
@@ -104,8 +141,7 @@ def _plain(value: Any, arrays: list[NDArray[Any]], where: str, depth: int) -> An
         return value.item()
     if isinstance(value, Mapping):
         for key in value:
-            if not isinstance(key, str | int) or isinstance(key, bool):
-                raise StorageError(f"{where} has the key {key!r}; keys are text or integers")
+            _check_key(key, where)
         return {k: _plain(v, arrays, f"{where}[{k!r}]", depth + 1) for k, v in value.items()}
     if isinstance(value, list) and _flat(value):
         return value.copy()
@@ -121,13 +157,13 @@ def _plain(value: Any, arrays: list[NDArray[Any]], where: str, depth: int) -> An
 
 
 def _settled(value: NDArray[Any]) -> bool:
-    """Whether nobody can write the array any more, nor what it is a part of."""
+    """Whether nobody can write the array any more, nor what it is a part of (see `Buffers` for memory behind one)."""
     part: Any = value
     while isinstance(part, np.ndarray):
         if part.flags.writeable:
             return False
         part = part.base
-    return part is None
+    return part is None or (isinstance(part, memoryview) and part.readonly)
 
 
 def _flat(values: list[Any]) -> bool:

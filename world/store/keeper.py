@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import lmdb
 
 import world.store.checkpoints as checkpoints
+from world.moment import Moment
 from world.store.copies import link_or_copy
 from world.store.layout import (
     CHECKPOINTS_NAME,
@@ -65,12 +66,18 @@ class Keeper:
                 file.unlink()
 
     def write(
-        self, frozen: checkpoints.Frozen, info: CheckpointInfo
+        self,
+        frozen: checkpoints.Frozen | Moment,
+        info: CheckpointInfo,
+        give_way: Callable[[], None],
     ) -> Generator[None, None, None]:
         """Write the file, enter it, let go what is past the bound, trim the journal behind the oldest.
 
-        Killed in between, the world stands as before, but for a file that `sweep` removes.
+        A moment is frozen here first; `give_way` is called before each slice of what Python does. Killed in
+        between, the world stands as before, but for a file that `sweep` removes.
         """
+        if isinstance(frozen, Moment):
+            frozen = yield from _freezing(frozen, give_way)
         path = self.free_name(info)
         digests: list[bytes] = []
         yield from checkpoints.write(path, frozen, self._options.slice_bytes, digests.append)
@@ -153,3 +160,18 @@ class Keeper:
                         return
                     cursor.delete()
             yield
+
+
+def _freezing(
+    moment: Moment, give_way: Callable[[], None]
+) -> Generator[None, None, checkpoints.Frozen]:
+    give_way()
+    work = checkpoints.freezing(moment.state())
+    while True:
+        give_way()
+        try:
+            next(work)
+        except StopIteration as done:
+            frozen: checkpoints.Frozen = done.value
+            return frozen
+        yield

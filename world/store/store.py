@@ -17,6 +17,7 @@ import lmdb
 
 import world.store.checkpoints as checkpoints
 from world.errors import StorageError
+from world.moment import Moment
 from world.store.conversations import CallLog, Conversations
 from world.store.copies import branch, check_room
 from world.store.keeper import Keeper
@@ -292,15 +293,22 @@ class Store:
 
     # -- checkpoints ---------------------------------------------------------------------------
 
-    def checkpoint(self, state: Mapping[str, Any], *, state_hash: int | None = None) -> None:
-        """Copy the state now and have it written in the background.
+    def checkpoint(
+        self,
+        state: Mapping[str, Any] | Moment,
+        *,
+        state_hash: int | None = None,
+        give_way: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Have the state as it is now written in the background.
 
-        `state["tick"]` must be the last tick handed over (any tick in a world without one), see
-        `checkpoints.freeze` for what else it may hold. When it is durable the oldest checkpoint past
-        the bound is let go, and the journal behind the oldest kept. If two are still waiting to be
-        written, this one takes the place of the second. Raises `StorageError`.
+        Its tick must be the last tick handed over (any tick in a world without one). A mapping is copied before this
+        returns, see `checkpoints.freeze` for what else it may hold; of a moment, all is made in the background,
+        and `give_way`, called before each slice of it, may wait while the world is being stepped. When it is durable
+        the oldest checkpoint past the bound is let go, and the journal behind the oldest kept. If two are still
+        waiting to be written, this one takes the place of the second. Raises `StorageError`.
         """
-        tick = state.get("tick")
+        tick = state.tick if isinstance(state, Moment) else state.get("tick")
         if not isinstance(tick, int) or tick < 0:
             raise StorageError("a checkpoint's state needs its tick, under the key 'tick'")
         with self._order:
@@ -310,7 +318,7 @@ class Store:
                 )
             if self._writer.error is not None:
                 raise self._writer.error
-            frozen = checkpoints.freeze(state)
+            frozen = state if isinstance(state, Moment) else checkpoints.freeze(state)
             fresh = self._tick == NONE_YET
             info = CheckpointInfo(
                 tick=tick,
@@ -318,14 +326,14 @@ class Store:
                 hash=self._hash if state_hash is None else state_hash,
                 link=self._link,
                 name="",
-                size=frozen.size,
+                size=0,
                 digest=b"",
                 ruleset_digest=self._meta.ruleset_digest,
             )
             if fresh:
                 self._tick = tick
                 self._writer.reset(tick)
-            self._writer.submit_checkpoint(tick, self._keeper.write(frozen, info))
+            self._writer.submit_checkpoint(tick, self._keeper.write(frozen, info, give_way))
 
     def checkpoints(self) -> tuple[CheckpointInfo, ...]:
         """All kept checkpoints, oldest first."""

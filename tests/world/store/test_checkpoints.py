@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from world.errors import StorageError
+from world.moment import Table
 from world.store import CheckpointDamaged, Reader, Store, TickRecord
-from world.store.checkpoints import freeze, read, write
+from world.store.checkpoints import SLICE_ITEMS, freeze, freezing, read, write
 
 Opened = Callable[..., Store]
 Record = Callable[..., TickRecord]
@@ -96,6 +97,24 @@ def test_arrays_that_come_back_can_be_written(tmp_path: Path) -> None:
 def test_a_state_that_cant_be_kept_is_refused_by_its_key(state: dict[str, Any], where: str) -> None:
     with pytest.raises(StorageError, match=where):
         freeze(state)
+
+
+def test_a_long_list_is_packed_in_slices_and_is_the_same_list(tmp_path: Path) -> None:
+    count = 3 * SLICE_ITEMS + 1
+    rows = [[n, f"name {n}", np.arange(2)] for n in range(count)]
+    table = Table(range(count), lambda n: [n, f"name {n}"])
+    size, digest = written(tmp_path / "c", {"tick": 1, "rows": rows, "table": table}, 10_000)
+    state = read(tmp_path / "c", size=size, digest=digest)
+    assert same(state["rows"], rows)
+    assert state["table"] == [[n, f"name {n}"] for n in range(count)]
+    assert len(list(freezing({"tick": 1, "table": table}))) == 4
+
+
+def test_what_cant_be_kept_is_named_in_any_slice() -> None:
+    rows: list[Any] = [[n] for n in range(2 * SLICE_ITEMS)]
+    rows[SLICE_ITEMS + 3] = {4}
+    with pytest.raises(StorageError, match=rf"state\['a'\]\[{SLICE_ITEMS}:\]\[3\] is a set"):
+        freeze({"a": rows})
 
 
 def test_writing_given_up_half_way_leaves_nothing_behind(tmp_path: Path) -> None:

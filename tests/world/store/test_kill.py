@@ -41,7 +41,9 @@ def check(path: Path, announced: int) -> int:
             state = store.reader.load(info)
             wanted = crash_writer.state_of_tick(info.tick)
             assert state["tick"] == info.tick
-            assert np.array_equal(state["x"], wanted["x"])
+            assert state["names"] == list(wanted["names"])
+            for name, values in wanted["rows"]["columns"].items():
+                assert np.array_equal(state["rows"]["columns"][name], values)
         records = list(store.reader.records(kept[0] if kept else None))
         first = kept[0].tick + 1 if kept else 1
         assert [r.tick for r in records] == list(range(first, store.last_tick + 1))
