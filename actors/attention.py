@@ -78,6 +78,10 @@ class Questions:
         """How many of a kind are open."""
         return sum(question.kind == kind for question in self._open.values())
 
+    def asked(self, kind: Kind) -> set[int]:
+        """The entities that one of a kind is open with."""
+        return {question.entity for question in self._open.values() if question.kind == kind}
+
     def of(self, kind: Kind, entity: int) -> int:
         """How many of a kind are open with one entity."""
         return sum(q.kind == kind and q.entity == entity for q in self._open.values())

@@ -140,11 +140,12 @@ class Alarms:
     def __len__(self) -> int:
         return len(self._until)
 
-    def copy(self) -> Alarms:
-        """One that goes its own way from here."""
+    def copy(self, groups: Collection[int] | None = None) -> Alarms:
+        """One that goes its own way from here, with all groups or these."""
         other = Alarms(self._alarm, self._view, self._plan)
-        other._until, other._next_view = dict(self._until), dict(self._next_view)
-        other._next_plan = dict(self._next_plan)
+        for name in ("_until", "_next_view", "_next_plan"):
+            kept = {g: t for g, t in getattr(self, name).items() if groups is None or g in groups}
+            setattr(other, name, kept)
         return other
 
     def clear(self) -> None:

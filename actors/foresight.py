@@ -30,7 +30,7 @@ from actors.planning import Planner
 from actors.understudy import Stage, Understudy
 from models.ahead import AskingAhead
 from world import influence
-from world.entities import Ints
+from world.entities import NEVER, Ints
 from world.world import World
 
 __all__ = ["Foresight"]
@@ -155,8 +155,8 @@ class Foresight:
         return self._bold[part.number]
 
     def _reached(self, part: Understudy) -> int:
-        """How far its bold one has come, or itself where it has none of use."""
+        """How far its bold one has come, or itself where it has none of use; NEVER where there is nobody left to ask."""
         bold = self._bold.get(part.number)
         if bold is None or bold.outdone:
             return part.world.tick
-        return max(part.world.tick, bold.world.tick)
+        return NEVER if bold.clueless else max(part.world.tick, bold.world.tick)

@@ -9,7 +9,8 @@ import pykka
 
 from actors.actor import GreenActor, receives
 from actors.attention import Kind, Question
-from actors.battlefield import distances_to_players, group_view
+from actors.called import groups_told, minds_called, wants_plan
+from actors.fighters import GroupView
 from actors.ledger import Ledger
 from actors.messages import (
     HZ,
@@ -241,9 +242,11 @@ class Prompter(GreenActor):
         if ledger.thinks:
             ledger.attention.notice(result.events, ledger.minds)
             self._ask_minds()
-        ledger.alarms.notice(result.events, ledger.world, ledger.groups)
-        for group in ledger.alarms.due(result.tick):
-            self._tell_group(group)
+        told_now = groups_told(
+            ledger.alarms, result, ledger.world, ledger.groups, ledger.group_info
+        )
+        for group, view in told_now:
+            self._tell_group(group, view)
 
     def _dismiss(self, entity: int) -> None:
         self._ledger.attention.forget(entity)
@@ -254,20 +257,10 @@ class Prompter(GreenActor):
     def _ask_minds(self) -> None:
         ledger = self._ledger
         settings, world = ledger.settings, ledger.world
-        free = settings.decisions - ledger.questions.busy("decision")
-        chosen = ledger.attention.pick(
-            min(free, settings.percepts_a_tick),
-            world.tick,
-            lambda entities: distances_to_players(world, entities),
-        )
-        for entity, event in chosen:
-            mind, situation = self._mind(entity), world.situation(entity)
-            if mind is None or situation is None or not situation.alive or situation.downed:
-                continue
-            # Nobody would see what one who is lived in strides decides; a model's time is for others.
-            if world.is_far(entity):
-                continue
-            if ledger.questions.of("decision", entity):
+        busy = ledger.questions.asked("decision")
+        for entity, event, situation in minds_called(ledger.attention, world, settings, busy):
+            mind = self._mind(entity)
+            if mind is None:
                 continue
             question = ledger.questions.ask("decision", entity, world.tick, settings.think_ticks)
             self._watch(question, self._limit("decision"))
@@ -285,16 +278,12 @@ class Prompter(GreenActor):
         body = {"ticks": int(seconds * HZ) + 1}
         self._take(Input("attend", entity, "director:attend", n, body), None)
 
-    def _tell_group(self, group: int) -> None:
+    def _tell_group(self, group: int, view: GroupView) -> None:
         ledger = self._ledger
         settings, world = ledger.settings, ledger.world
-        actor = ledger.groups.get(group)
-        view = group_view(world, group, ledger.group_info.get(group))
-        if actor is None or view is None:
+        if not told(ledger.groups[group], GroupPercept(view)) or ledger.coordinator is None:
             return
-        if not told(actor, GroupPercept(view)) or not view.foes or ledger.coordinator is None:
-            return
-        if ledger.questions.of("plan", group) or not ledger.alarms.plan_due(group, world.tick):
+        if not wants_plan(ledger.alarms, view, group in ledger.questions.asked("plan")):
             return
         question = ledger.questions.ask("plan", group, world.tick, settings.plan_ticks)
         self._watch(question, self._limit("plan"))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from actors.attention import Question
-from actors.battlefield import distances_to_players, group_view
+from actors.called import groups_told, minds_called, wants_plan
 from actors.choices import Choice
 from actors.deciding import Asking, chosen
 from actors.fighters import GroupView
@@ -86,7 +86,7 @@ class Understudy:
         columns = self.world.columns
         self._groups = set(columns.group[: columns.high].tolist()) & stage.groups.keys()
         self._attention = ledger.attention.copy(self.minds)
-        self._alarms = ledger.alarms.copy()
+        self._alarms = ledger.alarms.copy(self._groups)
         self._leaders = {group: stage.groups[group].copy() for group in self._groups}
         self._pending: list[_Pending] = []
         for question in ledger.questions.open():
@@ -126,16 +126,21 @@ class Understudy:
         return frozenset(self._unsure)
 
     @property
+    def clueless(self) -> bool:
+        """Whether of nobody it is known what they do, so that there is nobody to ask."""
+        return self.minds <= self._unsure
+
+    @property
     def outdone(self) -> bool:
         """Whether an answer has come that was lacking."""
         return any(pending.come for pending in self._lacked)
 
     def astray(self, truth: World) -> bool:
         """Whether the run went another way, or is past this."""
-        lived = self._lived.pop(truth.tick, None)
-        for tick in [tick for tick in self._lived if tick < truth.tick]:
-            del self._lived[tick]
-        return lived != truth.hash_of(self.entities)
+        lived = self._lived
+        while lived and (tick := next(iter(lived))) < truth.tick:
+            del lived[tick]
+        return lived.pop(truth.tick, None) != truth.hash_of(self.entities)
 
     # -- a tick ---------------------------------------------------------------------------------------
 
@@ -147,11 +152,9 @@ class Understudy:
         if not self.bold:
             self._lived[tick] = self.world.hash_of(self.entities)
         self._ask_minds(result)
-        world = self.world
-        self._alarms.notice(result.events, world, self._groups)
-        for group in self._alarms.due(tick):
-            if group in self._groups:
-                self._tell(group)
+        info = self._stage.ledger.group_info
+        for group, view in groups_told(self._alarms, result, self.world, self._groups, info):
+            self._tell(group, view)
 
     def _answers(self, tick: int) -> list[Input]:
         found: list[Input] = []
@@ -159,7 +162,8 @@ class Understudy:
             self._pending.remove(pending)
             if not pending.come:
                 self._unsure.add(pending.entity)
-                self._lacked.append(pending)
+                if not pending.unknown:
+                    self._lacked.append(pending)
             elif pending.question is not None:
                 due = self._stage.ledger.desk.proposals().get(pending.due, [])
                 by = f"{'plan' if pending.plan else 'npc'}:{pending.entity}"
@@ -188,15 +192,8 @@ class Understudy:
         world, settings = self.world, self._stage.ledger.settings
         self._attention.notice(result.events, self.minds)
         busy = {pending.entity for pending in self._pending if not pending.plan}
-        free = min(settings.decisions - len(busy), settings.percepts_a_tick)
-        for entity, _ in self._attention.pick(
-            free, world.tick, lambda entities: distances_to_players(world, entities)
-        ):
-            situation, asking = world.situation(entity), self._stage.asking(entity)
-            if situation is None or not situation.alive or situation.downed or entity in busy:
-                continue
-            if world.is_far(entity):
-                continue
+        for entity, _, situation in minds_called(self._attention, world, settings, busy):
+            asking = self._stage.asking(entity)
             pending = _Pending(entity, world.tick + settings.think_ticks)
             self._pending.append(pending)
             if asking is None:
@@ -210,16 +207,13 @@ class Understudy:
                 request = asking.request(situation, pending.choices, world.epoch)
                 pending.kept = self._stage.backend.ask(request, world.tick, self.number)
 
-    def _tell(self, group: int) -> None:
+    def _tell(self, group: int, view: GroupView) -> None:
         stage, world, settings = self._stage, self.world, self._stage.ledger.settings
-        view = group_view(world, group, stage.ledger.group_info.get(group))
-        if view is None:
-            return
         order = self._leaders[group].decide(view, settings.group_ticks)
         if order is not None:
             self._next.append(order)
         planning = any(p.plan and p.entity == group for p in self._pending)
-        if not view.foes or planning or not self._alarms.plan_due(group, world.tick):
+        if not wants_plan(self._alarms, view, planning):
             return
         pending = _Pending(group, world.tick + settings.plan_ticks, True, view=view)
         self._pending.append(pending)

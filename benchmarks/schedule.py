@@ -27,8 +27,8 @@ from world.compiled import CompiledScene
 from world.ruleset import Ruleset
 from world.world import World
 
-AHEAD_TICKS = 1_000
-"""How far is looked ahead: a thousand ticks are an hour of a day of 24,000."""
+AHEAD_TICKS = 6_000
+"""How far is looked ahead: from dawn to noon, so that a valley that is done with the morning need not wait for the others' to end."""
 
 
 @dataclass(frozen=True, slots=True)
