@@ -61,7 +61,7 @@ class Journal:
             ledger.storage_fault = ""
 
     def keep(self, state_hash: int) -> None:
-        """Keep the state now and then, from the tick's share of a copy on; the way back for a failed step begins here, too."""
+        """Checkpoint the state when it is due, and copy it bit by bit before; a way back begins with each checkpoint."""
         left = self._ledger.settings.checkpoint_ticks - len(self._ledger.rewind)
         if left <= 0:
             self._checkpoint(state_hash)

@@ -27,12 +27,13 @@ class Rewind:
         self._ruleset: Ruleset = world.ruleset
         self._steps: list[Lived] = []
         self._past: list[Lived] = []
-        self.mark(world)
+        self._before: Moment | None = None
+        self._moment = world.moment()
 
     def mark(self, world: World) -> Moment:
         """Keep this state as the one to go back to, and return it."""
-        self._moment = world.moment()
-        # A minute's inputs would take milliseconds of this tick to be freed.
+        self._before, self._moment = self._moment, world.moment()
+        # The moment before, and a minute's inputs, would take milliseconds of this tick to be freed.
         self._past += self._steps
         self._steps = []
         return self._moment
@@ -41,6 +42,7 @@ class Rewind:
         """Keep what a whole step committed, and the hash it led to."""
         self._steps.append((tuple(inputs), state_hash))
         del self._past[-FREED:]
+        self._before = None
 
     def __len__(self) -> int:
         return len(self._steps)

@@ -136,6 +136,8 @@ class State:
         if persona:
             self.personas[entity] = persona
             self._names_hash += hashing.text_hash(entity, persona, _PERSONAS)
+            if self._draft is not None:
+                self._draft.personas[entity] = persona
         return row
 
     def remove(self, entity: int) -> None:
@@ -148,6 +150,8 @@ class State:
         self._rows.removed(self.columns.remove(entity))
         self.rename(entity, "")
         persona = self.personas.pop(entity, "")
+        if self._draft is not None:
+            self._draft.personas.pop(entity, None)
         if persona:
             self._names_hash -= hashing.text_hash(entity, persona, _PERSONAS)
         self.membership += 1
@@ -155,11 +159,15 @@ class State:
     def rename(self, entity: int, name: str) -> None:
         """Give or take a name."""
         old = self.names.pop(entity, "")
+        if self._draft is not None:
+            self._draft.names.pop(entity, None)
         if old:
             self._names_hash -= hashing.text_hash(entity, old, _NAMES)
         if name:
             self.names[entity] = name
             self._names_hash += hashing.text_hash(entity, name, _NAMES)
+            if self._draft is not None:
+                self._draft.names[entity] = name
         if old != name:
             self.names_changed[entity] = name
             self.membership += 1
@@ -270,16 +278,16 @@ class State:
     def moment(self) -> Moment:
         """All of it as it is now, copied into memory that is at hand."""
         draft, self._draft = self._started(), None
-        return self._moment(
-            draft.finish(self.columns.data[:, : self.columns.high]),
-            self._map_copy("tiles", self.tiles),
-            self._map_copy("nav", self.nav),
-        )
+        data = self.columns.data[:, : self.columns.high]
+        columns, names, personas = draft.finish(data, self.names, self.personas)
+        tiles, nav = self._map_copy("tiles", self.tiles), self._map_copy("nav", self.nav)
+        return self._moment(columns, tiles, nav, names, personas)
 
     def copy_ahead(self, left: int) -> None:
         """Do a share of the next moment's work, which is wanted in `left` ticks."""
         self._draft = self._started()
-        self._draft.advance(self.columns.data[:, : self.columns.high], left)
+        data = self.columns.data[:, : self.columns.high]
+        self._draft.advance(data, self.names, self.personas, left)
 
     def _started(self) -> Draft:
         """The draft under way, told of all that was written; a new one where there is none."""
@@ -291,10 +299,18 @@ class State:
     def get_state(self) -> dict[str, Any]:
         """Arrays and plain values (str keys only), all copied; `from_state` lives on from it."""
         columns = self.columns.data[:, : self.columns.high].copy()
-        state = self._moment(columns, self.tiles.copy(), self.nav.copy()).state()
+        tiles, nav = self.tiles.copy(), self.nav.copy()
+        state = self._moment(columns, tiles, nav, self.names, self.personas).state()
         return {k: list(v) if isinstance(v, Table) else v for k, v in state.items()}
 
-    def _moment(self, columns: Ints, tiles: Cells, nav: Cells) -> Moment:
+    def _moment(
+        self,
+        columns: Ints,
+        tiles: Cells,
+        nav: Cells,
+        names: Mapping[int, str],
+        personas: Mapping[int, str],
+    ) -> Moment:
         rules, high = self.rules, self.columns.high
         return Moment(
             tick=self.tick,
@@ -317,8 +333,8 @@ class State:
             kept=self.far.kept[:high].copy(),
             tiles=tiles,
             nav=nav,
-            names=dict(self.names),
-            personas=dict(self.personas),
+            names=names,
+            personas=personas,
             births=tuple(self.births),
             places=self.place_list,
             groups=self.groups,

@@ -112,13 +112,15 @@ def test_a_copy_that_was_made_ahead_holds_what_was_written_meanwhile(data: st.Da
                 source[names, row] += n
             flags[half, written] = True
         draft.touch(*flags)
-        draft.advance(source[:, :high], left)
+        draft.advance(source[:, :high], {}, {}, left)
         if high < 40 and data.draw(st.booleans()):
             source[:, high] = n
             draft.touch_row(high)
             high += 1
         assert draft.shape == source.shape
-    assert (draft.finish(source[:, :high]) == source[:, :high]).all()
+    copy, *texts = draft.finish(source[:, :high], {7: "Ann"}, {})
+    assert (copy == source[:, :high]).all()
+    assert texts == [{7: "Ann"}, {}]
 
 
 def test_a_state_that_was_got_may_be_changed_and_a_moment_may_not(make_world: MakeWorld) -> None:
