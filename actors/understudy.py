@@ -95,6 +95,7 @@ class Understudy:
                 self._pending.append(_Pending(question.entity, question.due, plan, question))
         self._next = [i for i in ledger.desk.proposals().get(0, []) if self._ours(i)]
         self._unsure: set[int] = set()
+        self._unled: set[int] = set()
         self._lacked: list[_Pending] = []
         self._lived: dict[int, int] = {}
         self._n = 0
@@ -109,7 +110,8 @@ class Understudy:
         other._alarms = self._alarms.copy()
         other._leaders = {group: leader.copy() for group, leader in self._leaders.items()}
         other._pending, other._next = list(self._pending), list(self._next)
-        other._unsure, other._lacked, other._lived = set(), [], {}
+        other._unsure, other._unled = set(), set()
+        other._lacked, other._lived = [], {}
         return other
 
     # -- how it stands --------------------------------------------------------------------------------
@@ -161,7 +163,7 @@ class Understudy:
         for pending in [p for p in self._pending if p.due <= tick]:
             self._pending.remove(pending)
             if not pending.come:
-                self._unsure.add(pending.entity)
+                (self._unled if pending.plan else self._unsure).add(pending.entity)
                 if not pending.unknown:
                     self._lacked.append(pending)
             elif pending.question is not None:
@@ -217,7 +219,9 @@ class Understudy:
             return
         pending = _Pending(group, world.tick + settings.plan_ticks, True, view=view)
         self._pending.append(pending)
-        if not self._unsure.isdisjoint(one.id for one in (*view.members, *view.foes)):
+        fighters = (*view.members, *view.foes)
+        # A plan that is missing would have moved them all: what they fight by the next one isn't known either.
+        if group in self._unled or not self._unsure.isdisjoint(one.id for one in fighters):
             pending.unknown = True
             return
         for asked in stage.planner.asks(view, settings.patience_s):

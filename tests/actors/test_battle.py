@@ -346,3 +346,14 @@ def test_to_a_new_part_of_the_day_minds_turn_one_by_one_and_all_of_them() -> Non
     assert at[7] == 10
     assert max(list(at.values()).count(tick) for tick in at.values()) < 10
     assert turned(3) == at != turned(4)
+
+
+def test_alarms_of_some_groups_alone_give_them_their_turns_whoever_else_is_on_alert() -> None:
+    alarms = Alarms(alarm_ticks=200, view_ticks=20, plan_ticks=100)
+    alarms._until = dict.fromkeys(range(1, MOST_VIEWS + 3), 200)
+    last = MOST_VIEWS + 2
+    assert last not in alarms.copy().due(10)
+    some = alarms.copy({last})
+    assert some.due(10) == [last]
+    assert len(some) == 1
+    assert len(alarms) == MOST_VIEWS + 2
