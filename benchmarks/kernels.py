@@ -23,11 +23,12 @@ from world.hashing import _HALF_SALT, _HOT_INDEX, hot_hashes
 from world.kernels.see import see
 from world.kernels.stride import stride
 from world.maths import TILE, Ints
+from world.movement import bodies_of, ground_of
 from world.paths import SIGHT, clear
 from world.senses import MATES
 from world.squares import SIDE, Squares
 from world.state import State
-from world.tiles import COST, WALKABLE, Tile
+from world.tiles import Tile
 from world.view import FAR, NOBODY
 from world.world import World
 
@@ -100,11 +101,8 @@ class Beings:
         self.c.data[...] = self._start
 
     def _stride(self, crossed: Any) -> None:
-        c = self.c
-        stride(
-            self.rows, c.x, c.y, c.way_x, c.way_y, c.speed, c.pace, c.stuck,
-            self.state.tiles, WALKABLE, COST, crossed,
-        )  # fmt: skip
+        everyone, once = np.arange(self.rows.size), np.ones(self.rows.size, dtype=np.int64)
+        stride(self.rows, everyone, once, bodies_of(self.state), ground_of(self.state), crossed)
 
     def _moved(self) -> Answer:
         c = self.c
