@@ -28,9 +28,8 @@ MOST_LED: Final = 256
 def walk(state: State, paths: Paths, events: list[Event]) -> None:
     """Move every body that is under way by one tick's step."""
     c = state.columns
-    rows = (c.pace[: c.high] != 0).nonzero()[0]
-    if state.far.count:
-        rows = rows[state.far.lived[rows] < 0]
+    rows = state.awake.rows()
+    rows = rows[c.pace[rows] != 0]
     if not rows.size:
         return
     waiting = (c.x[rows] == c.way_x[rows]) & (c.y[rows] == c.way_y[rows])
