@@ -132,8 +132,10 @@ class _Walkers:
     def end(self) -> None:
         """Write what follows for those who stopped; those who gave up look for something else to do in a second."""
         state, rows = self._state, self._rows
-        player = state.columns.player[rows] == 1
         state.touch_hot(rows)
+        if not self._outcome.any():
+            return
+        player = state.columns.player[rows] == 1
         state.write("action", rows[player & (self._outcome != lead.WALKS)], 0)
         lost = rows[~player & (self._outcome == lead.GAVE_UP)]
         state.write("action_until", lost, 0)
