@@ -51,6 +51,7 @@ def stride(c: Columns, rows: Ints, tiles: Map) -> Bools:
         c.way_y[rows[held]] = y[held]
     c.x[rows], c.y[rows] = nx, ny
     crossed: Bools = (nx // TILE != x // TILE) | (ny // TILE != y // TILE)
+    c.stuck[rows[crossed]] = 0
     return crossed
 
 

@@ -15,6 +15,7 @@ from plugins.manager import build_ruleset
 from world.compiled import CompiledScene
 from world.detail import KEY, LOOK_EVERY
 from world.inputs import Input
+from world.reflexes import DECIDE_EVERY
 from world.world import World
 
 TILES: Final = 64
@@ -46,7 +47,7 @@ def rows(
     seed: int = 7,
     side: int = SIDE,
 ) -> list[dict[str, Any]]:
-    """Result rows for the crowded land: without wolves and players, with one player in a town, by morning and at work, and with all its wolves too.
+    """Result rows for the crowded land: without wolves, with nobody there and with one player in a town, by morning and at work, and with all its wolves too.
 
     Each land is lived twice side by side from the same state, with and without level of detail, in short turns,
     so that whatever else the machine does falls on both. Milliseconds of the thread's own CPU time; `ratio` is full over far.
@@ -56,6 +57,7 @@ def rows(
     found: list[dict[str, Any]] = []
     for name, land, players, settle in (
         ("nobody comes", calm, 0, _SETTLE),
+        ("nobody comes, all at work", calm, 0, _AT_WORK),
         ("one player", calm, 1, _SETTLE),
         ("one player, all at work", calm, 1, _AT_WORK),
         ("one player and wolves", scene, 1, _SETTLE),
@@ -73,7 +75,9 @@ def _compared(
     full.step([Input("spawn", 0, "director:join", n, comes) for n in range(players)])
     for _ in range(settle - 1):
         full.step()
-    far = World.from_state(full.get_state(), full.ruleset)
+    # Both begin anew, so that neither knows ways which the other must find.
+    kept = full.get_state()
+    full, far = (World.from_state(kept, full.ruleset) for _ in range(2))
     far.step([Input("global", 0, "director:detail", 0, {"key": KEY, "value": TILES})])
     full.step()
     for world in (full, far):
@@ -107,6 +111,8 @@ def _compared(
             "ratio": round(peer / ours, 2) if ours else None,
         }
 
+    n = full.tick - ticks + 1 + np.arange(ticks)
+    looks, decides = n % LOOK_EVERY == 0, n % DECIDE_EVERY == 0
     seconds = spent[:, : ticks // LOOK_EVERY * LOOK_EVERY].reshape(2, -1, LOOK_EVERY).mean(axis=2)
     return [
         {
@@ -115,7 +121,17 @@ def _compared(
             "value": round(float(np.mean(away))),
         },
         row("a step, mean", "ms", *spent.mean(axis=1)[::-1]),
-        row("a step, median of the means of eight", "ms", *np.median(seconds, axis=1)[::-1]),
+        row(
+            "a step, median of the means of a look's ticks", "ms", *np.median(seconds, axis=1)[::-1]
+        ),
+        *(
+            row(f"{which}, mean", "ms", *spent[:, ticks_of].mean(axis=1)[::-1])
+            for which, ticks_of in (
+                ("a tick of a look", looks),
+                ("other ticks of decisions", decides & ~looks),
+                ("the rest", ~decides),
+            )
+        ),
         row("a step, p50", "ms", *np.percentile(spent, 50, axis=1)[::-1]),
         row("a step, p99", "ms", *np.percentile(spent, 99, axis=1)[::-1]),
         row("a frame, mean", "ms", *shown.mean(axis=1)[::-1]),

@@ -25,12 +25,13 @@ from world.kernels.see import see
 from world.kernels.spots import spots as find_spots
 from world.kernels.stride import stride
 from world.maths import TILE, Ints, Purpose, stream
+from world.movement import bodies_of, ground_of
 from world.needs import BOUNDS
 from world.paths import SIGHT, clear
 from world.senses import MATES
 from world.squares import SIDE, Squares
 from world.state import State
-from world.tiles import COST, WALKABLE, Tile
+from world.tiles import WALKABLE, Tile
 from world.view import FAR, NOBODY
 from world.world import World
 
@@ -125,11 +126,8 @@ class Beings:
         self.c.data[...] = self._start
 
     def _stride(self, crossed: Any) -> None:
-        c = self.c
-        stride(
-            self.rows, c.x, c.y, c.way_x, c.way_y, c.speed, c.pace, c.stuck,
-            self.state.tiles, WALKABLE, COST, crossed,
-        )  # fmt: skip
+        everyone, once = np.arange(self.rows.size), np.ones(self.rows.size, dtype=np.int64)
+        stride(self.rows, everyone, once, bodies_of(self.state), ground_of(self.state), crossed)
 
     def _moved(self) -> Answer:
         c = self.c
@@ -237,7 +235,7 @@ class Beings:
         x, y = c.way_x[rows], c.way_y[rows]
         find_spots(
             rows, c.x, c.y, c.id, c.phase[rows], start, _SPREAD, _NEAR, state.max_x, state.max_y,
-            state.tiles, WALKABLE, SIGHT, x, y,
+            state.tiles, WALKABLE, x, y,
         )  # fmt: skip
         return time.perf_counter() - began, (x, y)
 

@@ -108,8 +108,7 @@ def _new(nav: Map, costs: Any, graph: Any, pairs: Pairs) -> dict[str, Any]:
     paths = Paths(nav)
 
     def ours() -> None:
-        paths._fields.clear()
-        paths.bytes = 0
+        paths.forget()
         for start, goal in pairs:
             paths.ahead(np.array([start]), np.array([goal]))
 

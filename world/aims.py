@@ -10,7 +10,6 @@ from world import maths
 from world.entities import Ints, Rows
 from world.kernels.spots import spots
 from world.maths import TILE, Purpose
-from world.paths import SIGHT
 from world.ruleset import Aim
 from world.tiles import WALKABLE
 from world.view import FAR, View
@@ -51,7 +50,7 @@ def near_point(view: View, rows: Rows, x: Ints, y: Ints, spread: int, era: int |
     start = np.uint64(maths.stream(view.seed, Purpose.WORKPLACE))
     spots(
         rows, c.x, c.y, c.id, eras, start, spread, _NEAR_BY, view.max_x, view.max_y,
-        view.tiles, WALKABLE, SIGHT, x, y,
+        view.tiles, WALKABLE, x, y,
     )  # fmt: skip
     return Aim(x, y, nobody(rows))
 

@@ -74,19 +74,19 @@ class Detail:
 
     def catch_up(self) -> None:
         """Let the far whose turn it is live up to the tick before this one; all become near when it is off."""
-        far = self._state.far
+        state, far = self._state, self._state.far
         if not far.count:
             return
         if not self.tiles:
-            rows = (far.lived != NEAR).nonzero()[0]
+            rows = state.awake.all()
+            rows = rows[far.lived[rows] != NEAR]
             self.wake(rows)
             far.write(rows, NEAR)
             return
-        state = self._state
         if state.tick % LOOK_EVERY:
             return
-        rows = (far.lived >= 0).nonzero()[0]
-        rows = rows[may_decide(state, rows)]
+        rows = state.awake.all()
+        rows = rows[(far.lived[rows] >= 0) & may_decide(state, rows)]
         self._live(rows, state.tick - 1)
         # Its turn comes as often as most would decide, so that it is as late as the near are when the hour or a need calls.
         state.write(
@@ -161,10 +161,10 @@ class Detail:
             return
         state = self._state
         c, far = state.columns, state.far
-        n = c.high
-        able = (c.id[:n] != 0) & (c.phase[:n] >= 0) & (c.player[:n] == 0)
-        able &= (c.died[:n] < 0) & (c.downed_until[:n] < 0) & (c.next_decision[:n] < NEVER)
-        rows = able.nonzero()[0]
+        everyone = state.awake.all()
+        able = (c.phase[everyone] >= 0) & (c.player[everyone] == 0) & (c.died[everyone] < 0)
+        able &= (c.downed_until[everyone] < 0) & (c.next_decision[everyone] < NEVER)
+        rows = everyone[able]
         was = far.lived[rows]
         close = self._close(rows, was != NEAR, tiles * TILE)
         stirred = self._interesting(rows)
@@ -174,7 +174,8 @@ class Detail:
         self._write(rows[~close & stirred & (was == NEAR)], STIRRED)
         self._write(rows[~close & ~stirred & (was < 0)], state.tick - 1)
         # Who fell in a fight is up and about no more, and who comes to is seen at the next look.
-        self._write(((far.lived[:n] != NEAR) & ~able).nonzero()[0], NEAR)
+        rest = everyone[~able]
+        self._write(rest[far.lived[rest] != NEAR], NEAR)
 
     def _write(self, rows: Rows, lived: int) -> None:
         if rows.size:

@@ -26,7 +26,8 @@ class Far:
     """By row: `lived`, the last tick that a far one has lived; NEAR, or STIRRED, for who is lived tick by tick.
 
     STIRRED are those out of every player's range to whom something happens: they differ from the near in when they may
-    decide. `kept` is the tick up to which somebody asked for one to be near, 0 for nobody. `count` is how many are not NEAR.
+    decide. `kept` is the tick up to which somebody asked for one to be near, 0 for nobody. `count` is how many are not NEAR,
+    `writes` how often `lived` was written.
     """
 
     def __init__(self, columns: Columns) -> None:
@@ -34,6 +35,7 @@ class Far:
         self.lived: Ints = np.full(columns.capacity, NEAR, dtype=np.int64)
         self.kept: Ints = np.zeros(columns.capacity, dtype=np.int64)
         self.count = 0
+        self.writes = 0
         self._sum = 0
 
     def grown(self) -> None:
@@ -55,6 +57,7 @@ class Far:
 
     def write(self, rows: Rows, lived: Ints | int) -> None:
         """Say up to which tick the rows (each at most once) have lived; NEAR makes them near."""
+        self.writes += 1
         self._sum -= self._words(rows, _LIVED)
         self.count -= int(np.count_nonzero(self.lived[rows] != NEAR))
         self.lived[rows] = lived

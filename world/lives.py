@@ -15,8 +15,9 @@ from world.state import State
 def pass_on(state: State, commit: Commit) -> None:
     """Do what is due at this tick."""
     c = state.columns
-    n = c.high
-    due = (c.next_decision[:n] <= state.tick).nonzero()[0]
+    # Who is far is on its feet.
+    rows = state.awake.rows()
+    due = rows[c.next_decision[rows] <= state.tick]
     due = due[(c.died[due] >= 0) | (c.downed_until[due] >= 0)]
     for row in due[np.argsort(c.id[due])].tolist():
         if c.died[row] >= 0:

@@ -9,10 +9,12 @@ import numpy as np
 from world import maths
 from world.entities import Ints, Rows
 from world.events import Event
+from world.kernels import lead
 from world.kernels import leap as kernel
+from world.kernels.kinds import Bodies, Ground
 from world.kernels.stride import stride
 from world.maths import TILE, Purpose
-from world.paths import AHEAD, NO_WAY, Paths, clear
+from world.paths import Paths
 from world.state import State
 from world.tiles import COST, WALKABLE
 
@@ -21,31 +23,28 @@ MAX_LED: Final = 48
 """Bodies that are told the way around something in one tick; of a crowd that waits, a quarter."""
 MOST_LED: Final = 256
 """However many wait."""
-_HALF: Final = TILE // 2
 
 
 def walk(state: State, paths: Paths, events: list[Event]) -> None:
     """Move every body that is under way by one tick's step."""
     c = state.columns
-    rows = (c.pace[: c.high] != 0).nonzero()[0]
-    if state.far.count:
-        rows = rows[state.far.lived[rows] < 0]
+    rows = state.awake.rows()
+    rows = rows[c.pace[rows] != 0]
     if not rows.size:
         return
     waiting = (c.x[rows] == c.way_x[rows]) & (c.y[rows] == c.way_y[rows])
     if waiting.any():
-        _plan(state, paths, rows[waiting])
+        some = _Walkers(state, paths, rows[waiting])
+        some.plan(some.order)
+        some.end()
         rows = rows[c.pace[rows] > 0]
         if not rows.size:
             return
+    everyone, once = np.arange(rows.size), np.ones(rows.size, dtype=np.int64)
     crossed = np.zeros(rows.size, dtype=np.bool_)
-    stride(
-        rows.astype(np.int64), c.x, c.y, c.way_x, c.way_y, c.speed, c.pace, c.stuck,
-        state.tiles, WALKABLE, COST, crossed,
-    )  # fmt: skip
+    stride(rows, everyone, once, bodies_of(state), ground_of(state), crossed)
     state.touch_hot(rows)
-    if crossed.any():
-        _enter(state, rows[crossed], events)
+    _notice_place(state, rows[crossed], events)
 
 
 def leap(state: State, paths: Paths, rows: Rows, ticks: Ints, events: list[Event]) -> Ints:
@@ -55,116 +54,92 @@ def leap(state: State, paths: Paths, rows: Rows, ticks: Ints, events: list[Event
     Places are noticed where a leap ends.
     """
     c = state.columns
-    under_way = np.where(c.pace[rows] > 0, ticks, 0)
-    at = under_way.nonzero()[0]
-    left = ticks[at]
+    at = (c.pace[rows] > 0).nonzero()[0]
     walked = rows[at]
-    while at.size:
-        body = rows[at]
-        waiting = (c.x[body] == c.way_x[body]) & (c.y[body] == c.way_y[body])
-        if waiting.any():
-            _plan(state, paths, body[waiting])
-            stands = c.pace[body] == 0
-            under_way[at[stands]] -= left[stands]
-            at, left = at[~stands], left[~stands]
-            body = rows[at]
-        kernel.leap(
-            body.astype(np.int64), left, c.x, c.y, c.way_x, c.way_y, c.speed, c.pace, c.stuck,
-            state.tiles, WALKABLE, COST,
-        )  # fmt: skip
-        at, left = at[left > 0], left[left > 0]
+    under_way = np.zeros(rows.size, dtype=np.int64)
     if walked.size:
-        state.touch_hot(walked)
+        some = _Walkers(state, paths, walked)
+        under_way[at] = ticks[at] - some.leap(ticks[at])
+        some.end()
         _notice_place(state, walked, events)
     return under_way
 
 
-def _plan(state: State, paths: Paths, rows: Rows) -> None:
-    """Give the next waypoint to bodies that stand on theirs; those at the goal stop."""
+def bodies_of(state: State) -> Bodies:
+    """The columns that kernels of walking take."""
     c = state.columns
-    x, y, gx, gy = c.x[rows], c.y[rows], c.goal_x[rows], c.goal_y[rows]
-    there = (x == gx) & (y == gy)
-    state.touch_hot(rows)
-    _stop(state, rows[there])
-    rest = ~there
-    if not rest.any():
-        return
-    rows, x, y, gx, gy = rows[rest], x[rest], y[rest], gx[rest], gy[rest]
-    lost = c.stuck[rows] >= MAX_STUCK
-    straight = clear(state.tiles, x, y, gx, gy) & (c.stuck[rows] == 0)
-    straight |= (x // TILE == gx // TILE) & (y // TILE == gy // TILE)
-    c.way_x[rows] = np.where(straight, gx, x)
-    c.way_y[rows] = np.where(straight, gy, y)
-    _give_up(state, rows[lost & ~straight])
-    around = rows[~straight & ~lost]
-    most = min(MOST_LED, max(MAX_LED, around.size // 4))
-    if around.size > most:
+    return Bodies(c.x, c.y, c.way_x, c.way_y, c.goal_x, c.goal_y, c.speed, c.pace, c.stuck)
+
+
+def ground_of(state: State) -> Ground:
+    """The map that kernels of walking take."""
+    return Ground(state.tiles, WALKABLE, COST)
+
+
+class _Walkers:
+    """Some bodies that are under way, in the order in which they are told their ways."""
+
+    def __init__(self, state: State, paths: Paths, rows: Rows) -> None:
+        c = state.columns
+        self._state, self._paths, self._rows = state, paths, rows
         # Many set out in the tick in which all decide; the next ticks have less to do. The others stand for this
         # one; a draw decides, so that none stands for long.
-        turn = maths.keyed_array(state.seed, c.id[around], state.tick, Purpose.WAY)
-        around = around[np.argsort(turn)[:most]]
-    if around.size:
-        _follow(state, paths, around)
+        self.order: Ints = np.arange(rows.size)
+        if rows.size > MAX_LED:
+            turn = maths.keyed_array(state.seed, c.id[rows], state.tick, Purpose.WAY)
+            self.order = np.argsort(turn)
+        self._bodies, self._ground = bodies_of(state), ground_of(state)
+        self._limits = MAX_STUCK, MAX_LED, MOST_LED
+        self._outcome = np.full(rows.size, lead.WALKS, dtype=np.uint8)
+        self._asks = np.empty(rows.size, dtype=np.int64)
 
+    def plan(self, which: Ints) -> None:
+        """Give the next waypoint to those (indices, in order) who stand on theirs; those at the goal stop."""
+        self._find(
+            lead.plan(
+                self._rows, which, self._bodies, self._ground, self._paths.known(), self._limits,
+                self._outcome, self._asks,
+            )
+        )  # fmt: skip
 
-def _follow(state: State, paths: Paths, rows: Rows) -> None:
-    """Give waypoints along the field of each one's goal: the farthest of the next cells in sight."""
-    c, width = state.columns, state.width
-    starts = c.y[rows] // TILE * width + c.x[rows] // TILE
-    goals = c.goal_y[rows] // TILE * width + c.goal_x[rows] // TILE
-    cells_ahead = paths.ahead(starts, goals)
-    lost = cells_ahead[:, 0] == NO_WAY
-    _give_up(state, rows[lost])
-    rows, cells_ahead = rows[~lost], cells_ahead[~lost]
-    if not rows.size:
-        return
-    spot_x = cells_ahead % width * TILE + _HALF
-    spot_y = cells_ahead // width * TILE + _HALF
-    x, y = np.repeat(c.x[rows], AHEAD), np.repeat(c.y[rows], AHEAD)
-    seen = clear(state.tiles, x, y, spot_x.reshape(-1), spot_y.reshape(-1)).reshape(-1, AHEAD)
-    seen[c.stuck[rows] > 0] = False
-    last = AHEAD - 1 - np.argmax(seen[:, ::-1], axis=1)
-    best = np.where(seen.any(axis=1), last, 0)
-    line = np.arange(rows.size)
-    same = (spot_x[line, best] == c.x[rows]) & (spot_y[line, best] == c.y[rows])
-    best = np.where(same, np.minimum(best + 1, AHEAD - 1), best)
-    c.way_x[rows] = spot_x[line, best]
-    c.way_y[rows] = spot_y[line, best]
-    held = (c.way_x[rows] == c.x[rows]) & (c.way_y[rows] == c.y[rows])
-    _give_up(state, rows[held])
+    def leap(self, ticks: Ints) -> Ints:
+        """Walk on through `ticks`, one each; returns how many of them each had left when it stopped."""
+        c, left = self._state.columns, ticks.copy()
+        rows = self._rows[self.order]
+        waiting = (c.x[rows] == c.way_x[rows]) & (c.y[rows] == c.way_y[rows])
+        self.plan(self.order[waiting])
+        many, crossed = rows.size, np.zeros(rows.size, dtype=np.bool_)
+        while many:
+            many, unknown = kernel.leap(
+                self._rows, self.order[:many], left, self._bodies, self._ground,
+                self._paths.known(), self._limits, self._outcome, self._asks, crossed,
+            )  # fmt: skip
+            self._find(unknown)
+        return left
 
+    def _find(self, unknown: int) -> None:
+        """Find ways that are not known, until all who asked are led."""
+        c, width = self._state.columns, self._state.width
+        while unknown:
+            asks = self._asks[:unknown]
+            rows = self._rows[asks]
+            starts = c.y[rows] // TILE * width + c.x[rows] // TILE
+            self._paths.find(starts, c.goal_y[rows] // TILE * width + c.goal_x[rows] // TILE)
+            unknown = lead.lead(
+                self._rows, self._bodies, self._ground, self._paths.known(), self._outcome, asks
+            )
 
-def _stop(state: State, rows: Rows) -> None:
-    if not rows.size:
-        return
-    c = state.columns
-    c.pace[rows] = 0
-    c.stuck[rows] = 0
-    players = rows[c.player[rows] == 1]
-    if players.size:
-        state.write("action", players, 0)
-
-
-def _give_up(state: State, rows: Rows) -> None:
-    """Let bodies stand where they are; they look for something else to do in a second."""
-    if not rows.size:
-        return
-    c = state.columns
-    c.goal_x[rows] = c.way_x[rows] = c.x[rows]
-    c.goal_y[rows] = c.way_y[rows] = c.y[rows]
-    c.pace[rows] = 0
-    c.stuck[rows] = 0
-    state.touch_hot(rows)
-    played = c.player[rows] == 1
-    state.write("action", rows[played], 0)
-    state.write("action_until", rows[~played], 0)
-    state.write("next_decision", rows[~played], state.tick + 20)
-
-
-def _enter(state: State, rows: Rows, events: list[Event]) -> None:
-    """Bodies that crossed into another cell: their luck with walls is forgotten, places noticed."""
-    state.columns.stuck[rows] = 0
-    _notice_place(state, rows, events)
+    def end(self) -> None:
+        """Write what follows for those who stopped; those who gave up look for something else to do in a second."""
+        state, rows = self._state, self._rows
+        state.touch_hot(rows)
+        if not self._outcome.any():
+            return
+        player = state.columns.player[rows] == 1
+        state.write("action", rows[player & (self._outcome != lead.WALKS)], 0)
+        lost = rows[~player & (self._outcome == lead.GAVE_UP)]
+        state.write("action_until", lost, 0)
+        state.write("next_decision", lost, state.tick + 20)
 
 
 def _notice_place(state: State, rows: Rows, events: list[Event]) -> None:

@@ -29,10 +29,9 @@ def drift(state: State, events: list[Event]) -> None:
         return
     c = state.columns
     turn = state.tick // STRIDE % (PERIOD // STRIDE)
-    rows = (c.phase[: c.high] // STRIDE == turn).nonzero()[0]
+    rows = state.awake.rows()
+    rows = rows[c.phase[rows] // STRIDE == turn]
     rows = rows[c.died[rows] < 0]
-    if state.far.count:
-        rows = rows[state.far.lived[rows] < 0]
     if rows.size:
         change(state, rows, state.tick, c.pace[rows] == 0, events)
 

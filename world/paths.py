@@ -7,7 +7,6 @@ goal: what happens to be kept changes the time a step takes, never its result.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,21 +16,21 @@ from scipy import ndimage
 
 from world.entities import Ints
 from world.kernels import sight, ways
-from world.kernels.ways import NO_WAY
-from world.maths import TILE
+from world.kernels.kinds import Known
+from world.kernels.sight import SIGHT
+from world.kernels.ways import AHEAD, NO_WAY
 from world.tiles import COST, WALKABLE
 
 __all__ = ["AHEAD", "NO_WAY", "SIGHT", "Paths", "clear"]
 
-AHEAD: Final = 8
 _LEAST, _MOST, _FIELDS = 64 * 2**20, 512 * 2**20, 256
 _WARMED: Final = 2**16
 """Cells of the largest map whose ways are found before anybody walks them."""
 _ROUNDS: Final = 2**30
 MANY: Final = 4096
 """Changed cells past which nothing is kept, since looking through all that is would take longer than a tick."""
-SIGHT: Final = 12 * TILE
-"""How far a clear line is looked for before a field is asked."""
+_NEVER: Final = 2**62
+"""When a number under which nothing is kept was last asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,32 +48,8 @@ class _Field:
             return int(self.costs[row, column])
         return NO_WAY
 
-    @property
-    def right(self) -> int:
-        return self.left + int(self.costs.shape[1])
 
-    @property
-    def bottom(self) -> int:
-        return self.top + int(self.costs.shape[0])
-
-    def joined(self, other: _Field) -> _Field:
-        """Both in one box; where both know a cost it is the same."""
-        left, top = min(self.left, other.left), min(self.top, other.top)
-        right, bottom = max(self.right, other.right), max(self.bottom, other.bottom)
-        if (left, top, right, bottom) == (self.left, self.top, self.right, self.bottom):
-            self._learn(other)
-            return self
-        whole = np.full((bottom - top, right - left), NO_WAY, dtype=np.int32)
-        both = _Field(left, top, whole)
-        both._learn(self)
-        both._learn(other)
-        return both
-
-    def _learn(self, other: _Field) -> None:
-        y, x = other.top - self.top, other.left - self.left
-        height, width = other.costs.shape
-        inside = self.costs[y : y + height, x : x + width]
-        np.maximum(inside, other.costs, out=inside)
+_NOTHING: Final = _Field(0, 0, np.full((0, 0), NO_WAY, dtype=np.int32))
 
 
 class Paths:
@@ -87,7 +62,7 @@ class Paths:
 
     def reset(self, nav: NDArray[np.uint8]) -> None:
         """Forget all that is kept: the ground is now `nav` (uint8[height, width])."""
-        self._height, self._width = nav.shape
+        self._width = int(nav.shape[1])
         walk = WALKABLE[nav]
         self._walk = np.ascontiguousarray(walk.reshape(-1))
         self._cost = COST[nav].astype(np.int32).reshape(-1)
@@ -99,8 +74,19 @@ class Paths:
         self._reached = np.zeros(0, dtype=np.int32)
         self._mark = np.zeros(0, dtype=np.int32)
         self._round = 0
-        self._fields: OrderedDict[int, _Field] = OrderedDict()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget all ways that are kept; the ground is as it was."""
+        self._fields: dict[int, _Field] = {}
         self.bytes = 0
+        # Where kernels find them: see `Known`.
+        self._slot = np.full(self._walk.size, -1, dtype=np.int32)
+        self._boxes = np.zeros((0, 5), dtype=np.int64)
+        self._goals = np.zeros(0, dtype=np.int64)
+        self._used = np.zeros(0, dtype=np.int64)
+        self._free: list[int] = []
+        self._clock = 0
 
     def update(self, nav: NDArray[np.uint8], cells: Ints) -> int:
         """The ground of `cells` (flat, int64[n]) is now that of `nav`: forget the goals whose ways that may change.
@@ -131,7 +117,7 @@ class Paths:
         self._most_cost = int(self._cost.max())
         for goal, field in list(self._fields.items()):
             if cheaper or ways.touches(field.costs, field.left, field.top, self._width, cells):
-                self.bytes -= self._fields.pop(goal).costs.nbytes
+                self._drop(goal)
         return kept - len(self._fields)
 
     def cost(self, start: int, goal: int) -> int:
@@ -148,21 +134,31 @@ class Paths:
         one repeated where the way ends, and a row of NO_WAY where there is none. A start on ground
         that can't be walked leads over its first neighbour that can.
         """
-        out = np.full((starts.size, AHEAD), NO_WAY, dtype=np.int64)
-        for i, (start, goal) in enumerate(zip(starts.tolist(), goals.tolist(), strict=True)):
-            anchor = start if self._walk[start] else self._shore(start)
-            if anchor < 0 or not self._joined(anchor, goal):
-                continue
-            row = out[i]
-            if anchor != start:
-                row[0] = anchor
-                row = row[1:]
-            field = self._known(goal, anchor)
-            ways.follow(
-                field.costs, field.left, field.top, self._cost, self._walk, self._width,
-                anchor, goal, row,
-            )  # fmt: skip
-        return out
+        out = np.empty((starts.size, AHEAD), dtype=np.int64)
+        asks = np.arange(starts.size)
+        while True:
+            unknown = ways.follow_all(self.known(), starts, goals, asks, out)
+            if not unknown:
+                return out
+            asks = asks[:unknown]
+            self.find(starts[asks], goals[asks])
+
+    def known(self) -> Known:
+        """What is kept of ways, for kernels to read until the next that is found."""
+        self._clock += 1
+        return Known(
+            self._width, self._steps, self._cost, self._island, self._slot, self._boxes,
+            self._used, self._clock,
+        )  # fmt: skip
+
+    def find(self, starts: Ints, goals: Ints) -> None:
+        """Find ways (from cells to cells, int64[n]) of which a kernel says that they aren't known.
+
+        The last is kept at least until more are found.
+        """
+        for start, goal in zip(starts.tolist(), goals.tolist(), strict=True):
+            there = start if self._walk[start] else int(ways.shore(self.known(), start))
+            self._known(goal, there)
 
     def warm(self, goals: list[int]) -> None:
         """Find the ways to many goals from everywhere, if the map is small; it saves time later."""
@@ -178,48 +174,57 @@ class Paths:
 
     def _known(self, goal: int, start: int) -> _Field:
         """What is kept of the goal, with `start` (of its island) among it."""
-        kept = self._fields.get(goal)
+        kept = self._fields.get(goal, _NOTHING)
         y, x = divmod(start, self._width)
-        if kept is not None and kept.at(x, y) != NO_WAY:
-            self._fields.move_to_end(goal)
+        if kept.at(x, y) != NO_WAY:
+            self._used[self._slot[goal]] = self._clock
             return kept
-        found = self._spread(goal, start)
-        if kept is not None:
-            found = kept.joined(found)
+        found = self._spread(goal, start, kept)
         self._keep(goal, found)
         return found
 
-    def _spread(self, goal: int, start: int) -> _Field:
+    def _spread(self, goal: int, start: int, kept: _Field = _NOTHING) -> _Field:
+        """What is kept of the goal, and what a search from it finds."""
         if not self._mark.size or self._round >= _ROUNDS:
             self._reached = np.zeros(self._walk.size, dtype=np.int32)
             self._mark = np.zeros(self._walk.size, dtype=np.int32)
             self._round = 0
         self._round += 2
-        left, top, right, bottom = ways.spread(
+        found = ways.learn(
             self._cost, self._steps, self._width, goal, start, self._least, self._most_cost,
-            self._reached, self._mark, self._round,
+            self._reached, self._mark, self._round, kept.left, kept.top, kept.costs,
         )  # fmt: skip
-        box = np.full((bottom - top + 1, right - left + 1), NO_WAY, dtype=np.int32)
-        ways.cut(self._reached, self._mark, self._round, self._width, box, left, top)
-        return _Field(left, top, box)
+        return _Field(*found)
 
     def _keep(self, goal: int, field: _Field) -> None:
-        old = self._fields.pop(goal, None)
+        if goal in self._fields:
+            self._drop(goal)
+        if not self._free:
+            self._make_room()
+        slot = self._free.pop()
+        self._clock += 1
         self._fields[goal] = field
-        self.bytes += field.costs.nbytes - (old.costs.nbytes if old else 0)
+        self._slot[goal], self._goals[slot], self._used[slot] = slot, goal, self._clock
+        height, width = field.costs.shape
+        address = field.costs.__array_interface__["data"][0]
+        self._boxes[slot] = address, field.left, field.top, width, height
+        self.bytes += field.costs.nbytes
         while self.bytes > self.budget and len(self._fields) > 1:
-            _, dropped = self._fields.popitem(last=False)
-            self.bytes -= dropped.costs.nbytes
+            self._drop(int(self._goals[np.argmin(self._used)]))
 
-    def _shore(self, start: int) -> int:
-        y, x = divmod(start, self._width)
-        for dy, dx in zip(ways.STEPS_Y.tolist(), ways.STEPS_X.tolist(), strict=True):
-            ny, nx = y + dy, x + dx
-            if 0 <= ny < self._height and 0 <= nx < self._width:
-                there = int(ny * self._width + nx)
-                if self._walk[there]:
-                    return there
-        return NO_WAY
+    def _make_room(self) -> None:
+        used = self._used.size
+        more = max(64, used)
+        self._boxes = np.pad(self._boxes, ((0, more), (0, 0)))
+        self._goals = np.pad(self._goals, (0, more))
+        self._used = np.pad(self._used, (0, more), constant_values=_NEVER)
+        self._free.extend(range(used + more - 1, used - 1, -1))
+
+    def _drop(self, goal: int) -> None:
+        self.bytes -= self._fields.pop(goal).costs.nbytes
+        slot = int(self._slot[goal])
+        self._slot[goal], self._used[slot] = -1, _NEVER
+        self._free.append(slot)
 
 
 def _islands(walk: NDArray[np.bool_]) -> NDArray[np.int32]:
@@ -238,5 +243,5 @@ def clear(tiles: NDArray[np.uint8], x: Ints, y: Ints, to_x: Ints, to_y: Ints) ->
     # Compiled once, for maps that refuse writing.
     tiles = tiles.view()
     tiles.setflags(write=False)
-    sight.clear(tiles, WALKABLE, x, y, to_x, to_y, SIGHT, free)
+    sight.clear(tiles, WALKABLE, x, y, to_x, to_y, free)
     return free

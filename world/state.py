@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from world import hashing
+from world.awake import DEEDS, Awake
 from world.buffers import Buffers
 from world.clock import DAY_TICKS
 from world.compiled import CompiledScene, GroupInfo, Place
@@ -78,6 +79,7 @@ class State:
         self.names_changed: dict[int, str] = {}
         self.tile_changes: list[TileChange] = []
         self.far = Far(self.columns)
+        self.awake = Awake(self.columns, self.far)
         self._rows = hashing.RowHashes(self.columns)
         self._tiles_hash = hashing.map_hash(self.tiles, _TILES)
         self._nav_hash = hashing.map_hash(self.nav, _NAV)
@@ -95,6 +97,7 @@ class State:
         self.moves += any(name in values for name in _PLACE)
         for name, value in values.items():
             self.columns.data[INDEX[name], row] = value
+        self.awake.stir(row)
         self._rows.cold_dirty[row] = True
         self._rows.hot_dirty[row] = True
 
@@ -102,6 +105,8 @@ class State:
         """Write one column of many rows (each at most once)."""
         self.columns.data[INDEX[name], rows] = values
         self.moves += name in _PLACE
+        if name in DEEDS:
+            self.awake.stir(rows)
         if name in HOT:
             self._rows.hot_dirty[rows] = True
         else:
@@ -129,6 +134,7 @@ class State:
         self.far.grown()
         if self._draft is not None and self._draft.shape != self.columns.data.shape:
             self._draft = None
+        self.awake.come(row)
         self._rows.hot_dirty[row] = self._rows.cold_dirty[row] = True
         self.membership += 1
         if name:
@@ -147,6 +153,7 @@ class State:
             self.far.removed(row)
             if self._draft is not None:
                 self._draft.touch_row(row)
+            self.awake.gone(row)
         self._rows.removed(self.columns.remove(entity))
         self.rename(entity, "")
         persona = self.personas.pop(entity, "")
@@ -401,6 +408,7 @@ class State:
         new.nav = nav
         new.columns = columns
         new.far = far
+        new.awake = Awake(columns, far)
         new._rows = hashing.RowHashes(columns)
         new._nav_hash = hashing.map_hash(nav, _NAV)
         new.names = names
@@ -420,6 +428,7 @@ class State:
         new.tiles, new.nav = self.tiles.copy(), self.nav.copy()
         new.columns = self.columns.of(rows)
         new.far = self.far.of(rows, new.columns)
+        new.awake = Awake(new.columns, new.far)
         new._rows = hashing.RowHashes(new.columns)
         ids = new.columns.id[: rows.size].tolist()
         new.names = {e: self.names[e] for e in ids if e in self.names}

@@ -11,7 +11,7 @@ from benchmarks import _plain
 from plugins.manager import build_ruleset
 from world.entities import INDEX, Columns
 from world.kernels import choices, drift
-from world.kernels.sight import clear
+from world.kernels.sight import SIGHT, clear
 from world.kernels.spots import spots
 from world.maths import TILE, Purpose, stream
 from world.needs import BOUNDS
@@ -90,11 +90,11 @@ def test_bodies_make_for_the_spots_that_the_rules_over_columns_give(seed, n, spr
     rows = rng.permutation(n)
     x, y = rng.integers(0, most + 1, (2, n))
     era = rng.integers(0, 9, n)
-    near, longest = 8 * TILE, 5 * TILE
-    expected = _plain.spots(c, rows, x, y, era, seed, spread, near, tiles, longest)
+    near = 8 * TILE
+    expected = _plain.spots(c, rows, x, y, era, seed, spread, near, tiles, SIGHT)
     spots(
         rows, c.x, c.y, c.id, era, np.uint64(stream(seed, Purpose.WORKPLACE)), spread, near,
-        most, most, tiles, WALKABLE, longest, x, y,
+        most, most, tiles, WALKABLE, x, y,
     )  # fmt: skip
     assert (x.tolist(), y.tolist()) == tuple(found.tolist() for found in expected)
 
@@ -108,7 +108,7 @@ def test_a_spot_about_a_point_off_the_map_is_on_it() -> None:
         x, y = np.full((2, 1), away)
         spots(
             np.zeros(1, dtype=np.int64), c.x, c.y, c.id, np.zeros(1, dtype=np.int64), np.uint64(5),
-            TILE, 99 * TILE, most, most, tiles, WALKABLE, 12 * TILE, x, y,
+            TILE, 99 * TILE, most, most, tiles, WALKABLE, x, y,
         )  # fmt: skip
         assert 0 <= x[0] <= most
         assert 0 <= y[0] <= most
@@ -121,8 +121,8 @@ def test_lines_are_clear_where_each_of_their_points_is(seed, n) -> None:
     tiles = rng.choice(np.array(GROUNDS, dtype=np.uint8), size=(SIDE, SIDE))
     x, y, to_x, to_y = rng.integers(0, SIDE * TILE, (4, n))
     out = np.empty(n, dtype=np.bool_)
-    clear(tiles, WALKABLE, x, y, to_x, to_y, 9 * TILE, out)
-    assert out.tolist() == _plain.clear(tiles, x, y, to_x, to_y, 9 * TILE).tolist()
+    clear(tiles, WALKABLE, x, y, to_x, to_y, out)
+    assert out.tolist() == _plain.clear(tiles, x, y, to_x, to_y, SIGHT).tolist()
 
 
 @pytest.fixture(scope="module")

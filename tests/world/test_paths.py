@@ -170,6 +170,17 @@ def test_kept_fields_stay_within_the_budget() -> None:
     assert 0 < paths.bytes <= 8_000
 
 
+def test_past_the_budget_the_goals_not_asked_for_longest_are_dropped() -> None:
+    paths = Paths(np.full((20, 20), Tile.GRASS, dtype=np.uint8))
+    for goal in (0, 19, 380):
+        ahead(paths, 210, goal)
+    paths.budget = paths.bytes
+    ahead(paths, 210, 0)
+    ahead(paths, 210, 399)
+    assert set(paths._fields) >= {0, 399}
+    assert 19 not in paths._fields
+
+
 def test_nobody_walks_to_a_wall_and_the_stranded_find_the_shore() -> None:
     nav = np.full((5, 5), Tile.GRASS, dtype=np.uint8)
     nav[2, 2] = Tile.WALL

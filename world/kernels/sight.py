@@ -16,19 +16,19 @@ _SHIFT: Final = 8
 """A tile is two to the power of so many units."""
 _FEW: Final = 25
 """Cells that are sooner looked at than the points of a line through them."""
+SIGHT: Final = 12 << _SHIFT
+"""How long a line may be, in units."""
 
 
 @njit(cache=True)
-def free(
-    tiles: NDArray[np.uint8], walkable: Bools, x: int, y: int, to_x: int, to_y: int, longest: int
-) -> bool:
-    """Whether the line from (x, y) to (to_x, to_y) is free and short enough; what `clear` says of one pair.
+def free(tiles: NDArray[np.uint8], walkable: Bools, x: int, y: int, to_x: int, to_y: int) -> bool:
+    """Whether the line between two points (in units, on the map) is free and no longer than SIGHT.
 
-    Its k-th point lies `(to_x - x) * k // SAMPLES` and as much of y away. All of them lie in the box between both ends,
+    `walkable` is bool[256] by tile. The first point itself isn't looked at. The k-th point lies `(to_x - x) * k // SAMPLES` and as much of y away. All of them lie in the box between both ends,
     so that where that is small and all of it can be walked none need be looked at.
     """
     dx, dy = to_x - x, to_y - y
-    if dx * dx + dy * dy > longest * longest:
+    if dx * dx + dy * dy > SIGHT * SIGHT:
         return False
     left, right = min(x, to_x) >> _SHIFT, max(x, to_x) >> _SHIFT
     top, bottom = min(y, to_y) >> _SHIFT, max(y, to_y) >> _SHIFT
@@ -66,12 +66,8 @@ def clear(
     y: Cells,
     to_x: Cells,
     to_y: Cells,
-    longest: int,
     out: Bools,
 ) -> None:
-    """Write for each pair of points (in units) whether the line between them is free and short enough.
-
-    `walkable` is bool[256] by tile; points lie on the map. The first point itself isn't looked at.
-    """
+    """Write for each pair of points whether the line between them is `free`."""
     for i in range(x.size):
-        out[i] = free(tiles, walkable, x[i], y[i], to_x[i], to_y[i], longest)
+        out[i] = free(tiles, walkable, x[i], y[i], to_x[i], to_y[i])

@@ -41,7 +41,6 @@ def spots(
     max_y: int,
     tiles: NDArray[np.uint8],
     walkable: Bools,
-    longest: int,
     x: Cells,
     y: Cells,
 ) -> None:
@@ -49,7 +48,7 @@ def spots(
 
     That is drawn from `spread` units around it, by `start`, `identity` and `era` (one for each of `rows`). A point only comes onto
     the map (up to `max_x`, `max_y`) for bodies that are `near` units away or farther, and where the line to its spot
-    is not free or longer than `longest`. `from_x`, `from_y`, `identity` are columns; all lengths are in units.
+    is not free. `from_x`, `from_y`, `identity` are columns; all lengths are in units.
     """
     bound = np.uint64(2 * spread + 1)
     for i in range(rows.size):
@@ -62,5 +61,5 @@ def spots(
         word = draw(start, identity[row], era[i])
         to_x = min(max(at_x + below(word, bound) - spread, 0), max_x)
         to_y = min(max(at_y + below(mix(word), bound) - spread, 0), max_y)
-        if free(tiles, walkable, at_x, at_y, to_x, to_y, longest):
+        if free(tiles, walkable, at_x, at_y, to_x, to_y):
             x[i], y[i] = to_x, to_y

@@ -1,4 +1,4 @@
-"""One tick's walk of many bodies: towards their waypoints, along walls, never onto blocked ground."""
+"""The walk of many bodies: towards their waypoints, along walls, never onto blocked ground."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import Final
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from world.kernels.kinds import Bools, Cells
+from world.kernels.kinds import Bodies, Bools, Cells, Ground
 from world.kernels.numbers import AT, floor, root
 
 SHIFT: Final = 8
@@ -46,53 +45,71 @@ def along(px: int, py: int, nx: int, ny: int, free_x: bool, free_y: bool) -> tup
 
 @njit(cache=True)
 def stride(
-    rows: Cells,
-    x: Cells,
-    y: Cells,
-    way_x: Cells,
-    way_y: Cells,
-    speed: Cells,
-    pace: Cells,
-    stuck: Cells,
-    tiles: NDArray[np.uint8],
-    walkable: Bools,
-    cost: Cells,
-    crossed: Bools,
+    rows: Cells, on: Cells, left: Cells, bodies: Bodies, ground: Ground, crossed: Bools
 ) -> None:
-    """Move each of `rows` and write, for each, whether it `crossed` into another cell.
+    """Walk those of `rows` that `on` (indices) lists until each stands on its waypoint or its `left` ticks are used.
 
-    All but `crossed` are columns, in units; `tiles` uint8[height, width], `walkable` and `cost` by tile.
+    At least one tick is taken, so that one who waits for a way waits that long. By index, `left` (int64) is counted down, and
+    `crossed` becomes True for who comes into another cell, where failed steps are forgotten.
     Where a step is blocked, the part of it along x or else y that is free is kept and `stuck` goes up; where
     none is, the body stands and where it stands is its waypoint. Who wades through blocked ground goes on.
     """
-    # A block's numbers are gathered first: what is reckoned from them has no index, and becomes vectors.
-    ahead_x, ahead_y = np.empty(_BLOCK, dtype=np.int64), np.empty(_BLOCK, dtype=np.int64)
+    tiles, walkable, cost = ground
+    # A block walks tick by tick, its numbers gathered before: what is reckoned from them has no index, and becomes vectors.
+    who = np.empty(_BLOCK, dtype=np.int64)
+    at_x, at_y = np.empty(_BLOCK, dtype=np.int64), np.empty(_BLOCK, dtype=np.int64)
+    way_x, way_y = np.empty(_BLOCK, dtype=np.int64), np.empty(_BLOCK, dtype=np.int64)
     fast, drag = np.empty(_BLOCK, dtype=np.int64), np.empty(_BLOCK, dtype=np.int64)
-    for start in range(0, rows.size, _BLOCK):
-        some = rows[start : start + _BLOCK]
-        for i in range(some.size):
-            row = AT(some[i])
-            px, py = x[row], y[row]
-            ahead_x[i], ahead_y[i] = way_x[row] - px, way_y[row] - py
-            fast[i] = speed[row] * pace[row]
-            drag[i] = 50 * cost[tiles[AT(py >> SHIFT), AT(px >> SHIFT)]]
-        for i in range(some.size):
-            ahead_x[i], ahead_y[i] = towards(ahead_x[i], ahead_y[i], fast[i], drag[i])
-        for i in range(some.size):
-            row = AT(some[i])
-            px, py = x[row], y[row]
-            nx, ny = px + ahead_x[i], py + ahead_y[i]
-            column, line = AT(px >> SHIFT), AT(py >> SHIFT)
-            to_column, to_line = AT(nx >> SHIFT), AT(ny >> SHIFT)
-            if to_column == column and to_line == line:
-                crossed[start + i] = False
-                x[row], y[row] = nx, ny
-                continue
-            if walkable[tiles[line, column]] and not walkable[tiles[to_line, to_column]]:
-                stuck[row] += 1
-                free_x, free_y = walkable[tiles[line, to_column]], walkable[tiles[to_line, column]]
-                nx, ny, stands = along(px, py, nx, ny, free_x, free_y)
-                if stands:
-                    way_x[row], way_y[row] = px, py
-            crossed[start + i] = AT(nx >> SHIFT) != column or AT(ny >> SHIFT) != line
-            x[row], y[row] = nx, ny
+    ahead_x, ahead_y = np.empty(_BLOCK, dtype=np.int64), np.empty(_BLOCK, dtype=np.int64)
+    for start in range(0, on.size, _BLOCK):
+        many = min(_BLOCK, on.size - start)
+        for k in range(many):
+            who[k] = on[start + k]
+            row = AT(rows[AT(who[k])])
+            at_x[k], at_y[k] = bodies.x[row], bodies.y[row]
+            way_x[k], way_y[k] = bodies.way_x[row], bodies.way_y[row]
+            fast[k] = bodies.speed[row] * bodies.pace[row]
+            drag[k] = 50 * cost[tiles[AT(at_y[k] >> SHIFT), AT(at_x[k] >> SHIFT)]]
+        while many:
+            for k in range(many):
+                ahead_x[k], ahead_y[k] = towards(
+                    way_x[k] - at_x[k], way_y[k] - at_y[k], fast[k], drag[k]
+                )
+            walking = 0
+            for k in range(many):
+                i = AT(who[k])
+                px, py = at_x[k], at_y[k]
+                nx, ny, to_x, to_y, slow = (
+                    px + ahead_x[k],
+                    py + ahead_y[k],
+                    way_x[k],
+                    way_y[k],
+                    drag[k],
+                )
+                column, line = AT(px >> SHIFT), AT(py >> SHIFT)
+                to_column, to_line = AT(nx >> SHIFT), AT(ny >> SHIFT)
+                if to_column != column or to_line != line:
+                    row = AT(rows[i])
+                    if walkable[tiles[line, column]] and not walkable[tiles[to_line, to_column]]:
+                        bodies.stuck[row] += 1
+                        free_x = walkable[tiles[line, to_column]]
+                        free_y = walkable[tiles[to_line, column]]
+                        nx, ny, stands = along(px, py, nx, ny, free_x, free_y)
+                        if stands:
+                            to_x, to_y = px, py
+                            bodies.way_x[row], bodies.way_y[row] = px, py
+                        to_column, to_line = AT(nx >> SHIFT), AT(ny >> SHIFT)
+                    if to_column != column or to_line != line:
+                        crossed[i] = True
+                        bodies.stuck[row] = 0
+                        slow = 50 * cost[tiles[to_line, to_column]]
+                left[i] -= 1
+                if left[i] <= 0 or (nx == to_x and ny == to_y):
+                    row = AT(rows[i])
+                    bodies.x[row], bodies.y[row] = nx, ny
+                    continue
+                who[walking], fast[walking], drag[walking] = who[k], fast[k], slow
+                at_x[walking], at_y[walking] = nx, ny
+                way_x[walking], way_y[walking] = to_x, to_y
+                walking += 1
+            many = walking

@@ -7,19 +7,32 @@ if it slants. Whole numbers only, so that what is found is the same on every CPU
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from numba import njit
+from numba import carray, njit, types  # type: ignore[attr-defined]
+from numba.extending import intrinsic
 
-from world.kernels.kinds import Bools, Cells, Costs, Masks
+from world.kernels.kinds import Bools, Cells, Costs, Known, Masks
 
+AHEAD: Final = 8
+"""Cells of a way that are looked at together."""
 NO_WAY: Final = -1
 STRAIGHT: Final = 5
 SLANT: Final = 7
 STEPS_Y: Final = np.array([0, 1, 0, -1, 1, 1, -1, -1], dtype=np.int64)
 STEPS_X: Final = np.array([1, 0, -1, 0, 1, -1, 1, -1], dtype=np.int64)
 """The eight steps; of equally short ways the one whose step comes first is taken."""
+
+
+@intrinsic
+def _pointer(typing: Any, address: Any) -> Any:
+    """An address (int64) as one of int32 numbers: so that of many arrays each can be found by its number."""
+
+    def make(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.int32)(address), make  # type: ignore[no-untyped-call]
 
 
 @njit(cache=True)
@@ -147,15 +160,42 @@ def spread(
 
 
 @njit(cache=True)
-def cut(
-    reached: Costs, mark: Costs, settled: int, width: int, box: Costs, left: int, top: int
-) -> None:
-    """Copy what is settled into `box` (int32[rows, columns]), whose first cell is (left, top)."""
-    for row in range(box.shape[0]):
-        first = (top + row) * width + left
-        for column in range(box.shape[1]):
-            if mark[first + column] == settled:
-                box[row, column] = reached[first + column]
+def learn(
+    cost: Costs,
+    steps: Masks,
+    width: int,
+    goal: int,
+    start: int,
+    least: int,
+    most: int,
+    reached: Costs,
+    mark: Costs,
+    settled: int,
+    left: int,
+    top: int,
+    box: Costs,
+) -> tuple[int, int, Costs]:
+    """`spread`, and write what is settled into what is known of the goal: `box` (int32[rows, columns]) of the cells from (left, top).
+
+    Returns left, top and the box, the same or a larger one; an empty one is of nothing known.
+    """
+    found = spread(cost, steps, width, goal, start, least, most, reached, mark, settled)
+    to_left, to_top, to_right, to_bottom = found
+    if box.size:
+        to_left, to_right = min(to_left, left), max(to_right, left + box.shape[1] - 1)
+        to_top, to_bottom = min(to_top, top), max(to_bottom, top + box.shape[0] - 1)
+    tall, wide = to_bottom - to_top + 1, to_right - to_left + 1
+    if box.shape[0] != tall or box.shape[1] != wide:
+        whole = np.full((tall, wide), NO_WAY, dtype=np.int32)
+        for row in range(box.shape[0]):
+            for column in range(box.shape[1]):
+                whole[top - to_top + row, left - to_left + column] = box[row, column]
+        box = whole
+    for y in range(found[1], found[3] + 1):
+        for x in range(found[0], found[2] + 1):
+            if mark[y * width + x] == settled:
+                box[y - to_top, x - to_left] = reached[y * width + x]
+    return to_left, to_top, box
 
 
 @njit(cache=True)
@@ -171,39 +211,75 @@ def touches(box: Costs, left: int, top: int, width: int, cells: Cells) -> bool:
 
 
 @njit(cache=True)
-def follow(
-    box: Costs,
-    left: int,
-    top: int,
-    cost: Costs,
-    walk: Bools,
-    width: int,
-    start: int,
-    goal: int,
-    out: Cells,
-) -> None:
-    """Write the next cells of the shortest way from a settled `start`, nearest first, into `out`.
+def shore(known: Known, start: int) -> int:
+    """The cell itself, or its first neighbour that can be walked where it can't be; NO_WAY if there is none."""
+    if known.island[start]:
+        return start
+    height = known.island.size // known.width
+    y, x = start // known.width, start % known.width
+    for k in range(8):
+        ny, nx = y + STEPS_Y[k], x + STEPS_X[k]
+        if 0 <= ny < height and 0 <= nx < known.width and known.island[ny * known.width + nx]:
+            return int(ny * known.width + nx)
+    return NO_WAY
 
-    At the goal the way ends: it is repeated to the end of `out`.
+
+@njit(cache=True)
+def follow(known: Known, start: int, goal: int, out: Cells) -> bool:
+    """Write the next cells of the shortest way from `start` into `out`, nearest first; whether it is known.
+
+    At the goal the way ends: it is repeated to the end of `out`. All are NO_WAY if there is none. A start on ground
+    that can't be walked leads over its `shore`.
     """
-    cell = start
-    for k in range(out.size):
+    cell = shore(known, start)
+    if cell == NO_WAY or known.island[cell] != known.island[goal]:
+        out[:] = NO_WAY
+        return True
+    slot = known.slot[goal]
+    if slot < 0:
+        return False
+    where = known.boxes[slot]
+    left, top, wide, tall = where[1], where[2], where[3], where[4]
+    box = carray(_pointer(where[0]), (tall, wide))  # type: ignore[call-arg]
+    row, column = cell // known.width - top, cell % known.width - left
+    if not (0 <= row < tall and 0 <= column < wide) or box[row, column] == NO_WAY:
+        return False
+    known.used[slot] = known.now
+    first = 0
+    if cell != start:
+        out[0] = cell
+        first = 1
+    for k in range(first, out.size):
         if cell != goal:
-            y, x = cell // width, cell % width
+            mask, paid = known.steps[cell], known.cost[cell]
             best, found = np.int64(2**31), cell
             for step in range(8):
+                if not mask >> step & 1:
+                    continue
                 dy, dx = STEPS_Y[step], STEPS_X[step]
-                row, column = y + dy - top, x + dx - left
-                if row < 0 or column < 0 or row >= box.shape[0] or column >= box.shape[1]:
+                to_row, to_column = row + dy, column + dx
+                if not (0 <= to_row < tall and 0 <= to_column < wide):
                     continue
-                if box[row, column] == NO_WAY:
+                ahead = box[to_row, to_column]
+                if ahead == NO_WAY:
                     continue
-                if dx and dy and not (walk[y * width + x + dx] and walk[(y + dy) * width + x]):
-                    continue
-                there = (y + dy) * width + x + dx
-                length = SLANT if dx and dy else STRAIGHT
-                away = box[row, column] + (cost[cell] + cost[there]) * length
+                there = cell + dy * known.width + dx
+                away = ahead + (paid + known.cost[there]) * (SLANT if dx and dy else STRAIGHT)
                 if away < best:
                     best, found = away, there
             cell = found
+            row, column = cell // known.width - top, cell % known.width - left
         out[k] = cell
+    return True
+
+
+@njit(cache=True)
+def follow_all(known: Known, starts: Cells, goals: Cells, asks: Cells, out: Cells) -> int:
+    """`follow` for those of many that `asks` lists: int64[n, cells] is written; how many are not known, listed anew."""
+    unknown = 0
+    for k in range(asks.size):
+        i = asks[k]
+        if not follow(known, starts[i], goals[i], out[i]):
+            asks[unknown] = i
+            unknown += 1
+    return unknown
