@@ -25,7 +25,7 @@ def test_every_loop_writes_what_numpy_writes(report) -> None:
 def test_every_loop_has_its_time_beside_numpy_s(report) -> None:
     raced = [row for row in report["results"] if "peer" in row]
     assert all(row["value"] > 0 and row["peer_value"] > 0 for row in raced)
-    assert [row["at_least"] for row in raced if "at_least" in row] == [5] * 9
+    assert [row["at_least"] for row in raced if "at_least" in row] == [5] * 6
     assert len(raced) == 17  # all but the lists once more, for a few
     assert report["beings"] > 300
 
