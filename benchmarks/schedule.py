@@ -27,8 +27,10 @@ from world.compiled import CompiledScene
 from world.ruleset import Ruleset
 from world.world import World
 
-AHEAD_TICKS = 6_000
-"""How far is looked ahead: from dawn to noon, so that a valley that is done with the morning need not wait for the others' to end."""
+AHEAD_TICKS = 1_000
+"""How far is looked ahead: a thousand ticks are an hour of a day of 24,000."""
+AHEAD_FAR = 6_000
+"""From dawn to noon, so that a valley that is done with the morning need not wait for the others' to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,11 @@ def room_for(curve: Curve) -> int:
     return SLOTS if curve.step_s(SLOTS, 0) < 2 * curve.step_s(1, 0) else AHEAD_ROOM
 
 
+def ahead_for(curve: Curve) -> int:
+    """What a user would give `simulate --ahead`: far where all slots are had for the price of one, else no farther than little is in vain."""
+    return AHEAD_FAR if room_for(curve) == SLOTS else AHEAD_TICKS
+
+
 def curve_of(threads: int) -> tuple[Curve, str]:
     """Step times of the 250M model measured here where its file is, else the stated ones; and a note which."""
     from benchmarks.llm import find
@@ -209,7 +216,7 @@ def run(
         trace = recorder.trace().answered_within()
         for curve in curves:
             log.info("asking ahead over %s", curve.name)
-            ours = live(crowd, ticks, AHEAD_TICKS, curve, count)
+            ours = live(crowd, ticks, ahead_for(curve), curve, count)
             found = judged(crowd, curve, lock, ours, trace)
             results += found[0]
             replays.append(found[1])

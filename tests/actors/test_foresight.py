@@ -221,26 +221,3 @@ def test_of_two_raids_far_apart_neither_waits_for_the_others_answers(
         assert counts["in_vain"] == 0
         planned += sum(asked.purpose == "plan" and asked.wanted > 0 for asked in backend.asked)
     assert planned > 0
-
-
-def test_a_groups_next_plan_is_not_asked_while_its_last_one_is_missing(
-    company: Make, ruleset: Ruleset
-) -> None:
-    """Nobody is ever answered, and the bold have all the room there is."""
-    backend = Silent()
-    c = company(
-        backend=backend,
-        world=two_raids(ruleset, 1),
-        settings={
-            "ahead_ticks": 1000,
-            "ahead_room": 64,
-            "decisions": 64,
-            "percepts_a_tick": 64,
-            "patience_s": 1.0,
-        },
-    )
-    overdue = c.ledger.counts
-    c.run_headless(300, lambda _: not overdue["decision_overdue"] + overdue["plan_overdue"])
-    orders = [str(asked.messages) for asked in backend.asked if asked.asker == "coordinator"]
-    packs = [pack for text in orders for pack in ("pack 1", "pack 2") if pack in text]
-    assert sorted(packs) == sorted(set(packs)) != []
