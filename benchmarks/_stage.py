@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
@@ -70,11 +71,19 @@ class Probe:
         self._spent = Parts()
         self._began = 0.0
         self._stolen: float | None = None
+        # Ticks are noted on the director's thread and asked for on another.
+        self._whole = threading.Lock()
 
     def clear(self) -> None:
         """Begin anew."""
-        for part in fields(self):
-            getattr(self, part.name).clear()
+        with self._whole:
+            for part in fields(self):
+                getattr(self, part.name).clear()
+
+    def told(self) -> dict[str, Any]:
+        """A list a field; those of what is noted when a tick is over are of the same ticks."""
+        with self._whole:
+            return asdict(self)
 
     def watch(self, world: World) -> None:
         """Time the world's own part of each tick, and what the director does beside it."""
@@ -82,7 +91,7 @@ class Probe:
         self._spent.watch(Director, "_notice", "telling minds and groups")
         self._spent.watch(Director, "_show", "showing the frame")
         self._spent.watch(Journal, "record", "the journal")
-        self._spent.watch(Journal, "checkpoint", "a checkpoint")
+        self._spent.watch(Journal, "keep", "checkpoints")
         step, frame = world.step, world.frame
 
         def timed_step(*args: Any) -> Any:
@@ -107,12 +116,13 @@ class Probe:
 
     def stepped(self, late_s: float, took_s: float) -> None:
         """The director's tick is over."""
-        self.late.append(late_s * 1e3)
-        self.took.append(took_s * 1e3)
-        self.cpu.append((time.thread_time() - self._began) * 1e3)
         now, before = self.stolen_now(), self._stolen
-        self.stolen.append(None if now is None or before is None else now - before)
-        self.parts.append(self._spent.take())
+        with self._whole:
+            self.late.append(late_s * 1e3)
+            self.took.append(took_s * 1e3)
+            self.cpu.append((time.thread_time() - self._began) * 1e3)
+            self.stolen.append(None if now is None or before is None else now - before)
+            self.parts.append(self._spent.take())
 
 
 class NotedPace(Pace):
@@ -297,7 +307,7 @@ def main() -> None:
             elif line.strip() == "end":
                 # Figures first: making plain values of all ticks stops them for a moment.
                 after = stage.figures()
-                told = {"ticks": asdict(stage.probe), "before": before, "after": after}
+                told = {"ticks": stage.probe.told(), "before": before, "after": after}
                 print(json.dumps(told), file=out, flush=True)
 
 

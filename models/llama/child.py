@@ -26,7 +26,7 @@ from models.llama.inbox import Inbox
 from models.llama.settings import EngineSettings, Role
 
 EXIT_CLOSED, EXIT_UNFIT, EXIT_BROKEN = 0, 3, 4
-NICE = 5
+NICE = 10
 """How far the engine stands back, where the system knows of it: a core short, the tick comes first."""
 _WATCH_S = 0.01
 
