@@ -13,7 +13,7 @@ from world.compiled import CompiledScene
 from world.effects import Bear
 from world.events import Event
 from world.maths import TILE, compass
-from world.paths import Paths
+from world.paths import Paths, clear
 from world.ruleset import Ruleset
 from world.situations import situation
 from world.state import State
@@ -48,6 +48,10 @@ def rehearse(rules: Ruleset) -> None:
     minds.decide()
     at_home(view, rows)
     compass(rows, rows)
+    clear(
+        state.tiles,
+        *(getattr(state.columns, name)[rows] for name in ("x", "y", "goal_x", "goal_y")),
+    )
     needs.change(state, rows, state.tick, np.ones(rows.size, dtype=np.bool_), events)
     state.write("goal_x", rows, TILE * 12)
     state.write("pace", rows, 100)
