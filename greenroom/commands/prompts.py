@@ -79,7 +79,9 @@ def prompts(
         f"the same choice at {found['same']} of {found['moments']} moments ({share:.0%}); "
         f"the prompts differ at {found['prompts_differ']}"
     )
-    for row in [row for row in found["answers"] if not row["same"]][:_SHOWN]:
+    differing = [row for row in found["answers"] if not row["same"]]
+    # From all over the run, not the first few.
+    for row in differing[:: -(-len(differing) // _SHOWN) or 1]:
         console.people.print(f"tick {row['tick']}, [bold]{escape(row['who'])}[/]", soft_wrap=True)
         for version in "ab":
             text = escape(_said(row[version]))
