@@ -23,7 +23,7 @@ from world.compiled import CompiledScene
 from world.errors import ReplayError
 from world.frame import Situation
 from world.inputs import Input
-from world.maths import Purpose, below_int, keyed
+from world.maths import Purpose, keyed
 from world.replay import Stepped
 from world.ruleset import Ruleset
 from world.store.reader import Reader
@@ -181,12 +181,12 @@ class _Watched:
 
 
 def _drawn(world: World, scene: CompiledScene) -> Moment | None:
-    """One mind that can be asked, None if none can: the drawn one, or the next by id."""
+    """One mind that can be asked, each as likely as the others; None if none can."""
     columns = world.columns
-    ids = sorted(columns.id[columns.live_rows()].tolist())
+    ids = columns.id[columns.live_rows()].tolist()
     # Only read here: a draw is a function of its key, and takes nothing from the world's own.
-    first = below_int(keyed(world.seed, 0, world.tick, Purpose.PLUGIN), len(ids)) if ids else 0
-    for entity in ids[first:] + ids[:first]:
+    draws = sorted((keyed(world.seed, each, world.tick, Purpose.PLUGIN), each) for each in ids)
+    for _, entity in draws:
         mind = mind_of(world, entity, scene.personas, scene.common)
         asking = mind and mind.asking(SHIPPED, tuple(world.ruleset.actions), LIMIT_S)
         situation = world.situation(entity) if asking else None
