@@ -23,13 +23,13 @@ from actors.settings import CompanySettings
 from actors.supervision import ChildSpec, Supervisor, supervise
 from actors.telling import told
 from models.grammar import longest_tokens
-from models.prompts import Persona, PromptBook
+from models.prompts import PromptBook
 from models.request import Backend
 from world.compiled import CommonKnowledge, PersonaCard
 from world.ruleset import Species
 from world.world import World
 
-__all__ = ["Casting", "first_speaker", "warm"]
+__all__ = ["Casting", "first_speaker", "mind_of", "warm"]
 
 logger = logging.getLogger(__name__)
 
@@ -126,19 +126,12 @@ class Casting:
     def recruit(self, entity: int) -> pykka.ActorRef[Any] | None:
         """Start the mind of an entity that can speak and is no player."""
         world = self._ledger.world
+        mind = mind_of(world, entity, self._personas, self.common)
+        if mind is None:
+            return None
         columns = world.columns
-        row = columns.row_of(entity)
-        if row < 0 or columns.player[row] or columns.died[row] >= 0:
-            return None
-        species = world.ruleset.species_list[int(columns.species[row])]
-        if not species.speaks or not species.alive:
-            return None
-        card = self.card(world, entity, species)
-        layers = self._layers(species, int(columns.group[row]))
-        persona = _persona(card, layers)
-        if persona is not None and columns.group[row] > 0:
-            self.coordinator_mind.personas[entity] = persona
-        mind = Mind(entity, species, card if persona is not None else None, layers)
+        if mind.card is not None and columns.group[columns.row_of(entity)] > 0:
+            self.coordinator_mind.personas[entity] = persona_of(mind.card, mind.layers)
         self._npcs[entity] = mind
         self._askings.pop(entity, None)
         actions = tuple(world.ruleset.actions)
@@ -170,24 +163,11 @@ class Casting:
         return self._askings[entity]
 
     def _layers(self, species: Species, group: int) -> tuple[str, ...]:
-        """What is told before who someone is, the widest first, so that most of a prompt is shared."""
-        common = self.common
-        told = (common.world, species.common_knowledge, common.groups.get(group, ""))
-        return tuple(layer for layer in told if layer)
+        return _layers(self.common, species, group)
 
     def card(self, world: World, entity: int, species: Species) -> PersonaCard:
         """The entity's card from the scene, or a plain one."""
-        card = self._personas.get(world.personas.get(entity, ""))
-        if card is not None:
-            return card
-        return PersonaCard(
-            key="",
-            name=world.view().name(entity),
-            trade=species.name,
-            place=world.scene or "these parts",
-            temper=species.voice or "plain",
-            persona="",
-        )
+        return _card(world, entity, species, self._personas)
 
     def reflex(self, world: World, entity: int, text: str) -> str:
         """A line for an entity whose mind can't give one."""
@@ -197,6 +177,47 @@ class Casting:
             return "..."
         species = world.ruleset.species_list[int(world.columns.species[row])]
         return reflex_line(self.card(world, entity, species), species, situation, text, None)
+
+
+def mind_of(
+    world: World, entity: int, personas: Mapping[str, PersonaCard], common: CommonKnowledge
+) -> Mind | None:
+    """The mind of an entity that can speak and is no player; None for all others.
+
+    It has no card where the persona is not one that prompts can tell of.
+    """
+    columns = world.columns
+    row = columns.row_of(entity)
+    if row < 0 or columns.player[row] or columns.died[row] >= 0:
+        return None
+    species = world.ruleset.species_list[int(columns.species[row])]
+    if not species.speaks or not species.alive:
+        return None
+    card = _card(world, entity, species, personas)
+    layers = _layers(common, species, int(columns.group[row]))
+    return Mind(entity, species, card if _tellable(card, layers) else None, layers)
+
+
+def _layers(common: CommonKnowledge, species: Species, group: int) -> tuple[str, ...]:
+    """What is told before who someone is, the widest first, so that most of a prompt is shared."""
+    told = (common.world, species.common_knowledge, common.groups.get(group, ""))
+    return tuple(layer for layer in told if layer)
+
+
+def _card(
+    world: World, entity: int, species: Species, personas: Mapping[str, PersonaCard]
+) -> PersonaCard:
+    card = personas.get(world.personas.get(entity, ""))
+    if card is not None:
+        return card
+    return PersonaCard(
+        key="",
+        name=world.view().name(entity),
+        trade=species.name,
+        place=world.scene or "these parts",
+        temper=species.voice or "plain",
+        persona="",
+    )
 
 
 def _beings(world: World) -> dict[int, tuple[object, ...]]:
@@ -221,12 +242,13 @@ def warm(prompts: PromptBook) -> None:
     longest_tokens(reply_to((Choice("wait", "wait"), Choice("flee from a wolf", "flee"))))
 
 
-def _persona(card: PersonaCard, layers: tuple[str, ...]) -> Persona | None:
+def _tellable(card: PersonaCard, layers: tuple[str, ...]) -> bool:
     try:
-        return persona_of(card, layers)
+        persona_of(card, layers)
     except ValidationError as error:
         logger.warning("%s speaks by reflex only: %s", card.name, error)
-        return None
+        return False
+    return True
 
 
 def first_speaker(species: Mapping[str, Species]) -> str:

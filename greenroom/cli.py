@@ -16,6 +16,7 @@ from greenroom.commands import (
     inspect,
     models,
     plugins,
+    prompts,
     replay,
     saves,
     serve,
@@ -54,6 +55,7 @@ app.command("talk")(talk.talk)
 app.command("simulate")(simulate.simulate)
 app.command("replay")(replay.replay)
 app.command("diff")(diff.diff)
+app.command("prompts")(prompts.prompts)
 app.command("snapshot")(saves.snapshot)
 app.command("branch")(saves.branch)
 app.command("load")(saves.load)

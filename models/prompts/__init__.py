@@ -216,6 +216,11 @@ class PromptBook:
                     f"its variables are {', '.join(sorted(_EXAMPLE))}",
                 ) from error
 
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the templates that failed on real values and gave way to the shipped ones."""
+        return tuple(sorted(self._failed))
+
     def _render(self, name: str, **values: Any) -> str:
         try:
             text = self._own.get_template(f"{name}.j2").render(values)
