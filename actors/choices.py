@@ -27,7 +27,7 @@ class DecisionReply(Decision):
 
     action: str = Field(min_length=1, max_length=24, pattern=r"^[A-Za-z _-]*$")
     target: str = Field(min_length=1, max_length=48, pattern=r"^[A-Za-z0-9 ',-]*$")
-    reason: str = Field(max_length=60, pattern=r"^[A-Za-z0-9 ',;-]*$")
+    reason: str = Field(max_length=60, pattern=r"^[A-Za-z0-9 \.',;-]*$")
 
 
 @dataclass(frozen=True, slots=True)

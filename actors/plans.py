@@ -32,7 +32,7 @@ class OrdersReply(Orders):
 
     tactic: str = Field(min_length=1, max_length=24, pattern=r"^[A-Za-z _-]*$")
     focus: str = Field(min_length=1, max_length=48, pattern=r"^[A-Za-z0-9 ',-]*$")
-    reason: str = Field(max_length=60, pattern=r"^[A-Za-z0-9 ',;-]*$")
+    reason: str = Field(max_length=60, pattern=r"^[A-Za-z0-9 \.',;-]*$")
 
 
 class MonsterIntent(StrictModel):

@@ -233,3 +233,26 @@ def test_a_real_engine_names_nobody_who_is_not_there(engine: Any, moment: Situat
             named = (parsed.action, parsed.target)
             assert named in {parse_choice(choice.text) for choice in offered}
             assert match(parsed, offered) is not None
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("engine", ["house model"], indirect=True)
+def test_the_house_model_gives_its_reasons_in_whole_sentences(
+    engine: Any, moment: Situation
+) -> None:
+    choices = options(moment, ACTIONS, fights=False)
+    schema = reply_to(choices)
+    panel = Panel(time="morning", mood="calm", place="the Lantern")
+    question = ModelRequest(
+        SHIPPED.decide(MARTA, panel, [choice.text for choice in choices]),
+        "decide",
+        schema=schema,
+        max_tokens=grammar.longest_tokens(schema),
+        temperature=0.0,
+        deadline_s=120.0,
+    )
+    answer = ask(engine, question)
+    answer.wait(120.0)
+    said: Any = answer.reply.parsed
+    assert said.reason[:1].isupper()
+    assert said.reason.endswith(".")
