@@ -128,7 +128,8 @@ def _string(node: dict[str, Any]) -> str:
     found = _CLASS.fullmatch(pattern)
     if found is None:
         raise ValueError(f"the pattern {pattern!r} is no class of letters")
-    return f'"\\"" {found[1]}{{{node["minLength"]},{node["maxLength"]}}} "\\""'
+    letters = found[1].replace("\\.", ".")
+    return f'"\\"" {letters}{{{node["minLength"]},{node["maxLength"]}}} "\\""'
 
 
 def _either(texts: Any) -> str:
