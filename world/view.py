@@ -56,6 +56,8 @@ class View:
         self.places = state.place_list
         self.place_x = np.array([place.x for place in self.places], dtype=np.int64)
         self.place_y = np.array([place.y for place in self.places], dtype=np.int64)
+        for where in (self.place_x, self.place_y):
+            where.setflags(write=False)
         self.width, self.height = state.width, state.height
         self.max_x, self.max_y = state.max_x, state.max_y
         self.place_kinds = _by_kind(state)
