@@ -93,7 +93,7 @@ class Casting:
             ref = supervise(self._groups, spec, self._dispatcher)
             ledger.groups[group] = ref
             self.coordinator_mind.groups[group] = ref
-            self.coordinator_mind.layers[group] = self._layers(species, group)
+            self.coordinator_mind.layers[group] = _layers(self.common, species, group)
 
     def recast(self, before: World) -> None:
         """Make the minds those of the ledger's world, which took the place of `before`.
@@ -161,9 +161,6 @@ class Casting:
             limit_s = self._settings.patience_s
             self._askings[entity] = mind.asking(self._prompts, actions, limit_s)
         return self._askings[entity]
-
-    def _layers(self, species: Species, group: int) -> tuple[str, ...]:
-        return _layers(self.common, species, group)
 
     def card(self, world: World, entity: int, species: Species) -> PersonaCard:
         """The entity's card from the scene, or a plain one."""
