@@ -244,6 +244,7 @@ def _shares(path: Path, scale: float) -> Shares:
         for n, spawn in enumerate(scene.spawns)
     )
     world = World(replace(scene, spawns=tuple(named)), build_ruleset(), 7)
+    world.warm()
     found = Shares(len(world.columns))
     for _ in range(2 * DECIDE_EVERY):
         world.step()
@@ -260,6 +261,7 @@ def _shares(path: Path, scale: float) -> Shares:
                     world.copy_ahead(left + 1)
                 found.ahead.append((time.thread_time() - began) * 1e3)
                 result = world.step()
+                rewind.stepped((), result.hash)
                 store.append(record_of(result, 1), timeout=60)
             began = time.thread_time()
             store.checkpoint(rewind.mark(world), state_hash=result.hash)
