@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from engine_bridge import near
 from engine_bridge.feed import Batch, Feed
-from engine_bridge.interest import View, delta, snapshot
+from engine_bridge.interest import NOBODY, View, delta, snapshot
 from engine_bridge.sessions import Session
 
 if TYPE_CHECKING:
@@ -39,16 +41,9 @@ class Broadcast:
         self._shared: dict[int, tuple[View, View, dict[str, Any]]] = {}
 
     def publish(self, batch: Batch, sessions: Iterable[Session]) -> None:
-        """Give each session its new view and its share of the events; nudge its socket."""
+        """Give each session its new view, its share of the events, and what its socket takes of the state."""
         self._shared.clear()
-        events = [
-            (event, d, size)
-            for event in batch.events
-            if event.kind not in CARRIED_APART and (packed := _plain(event)) is not None
-            for d, size in (packed,)
-        ]
-        actors = np.array([event.entity for event, _, _ in events], dtype=np.uint64)
-        targets = np.array([event.target for event, _, _ in events], dtype=np.uint64)
+        news = _News.about(batch.events)
         for session in sessions:
             self._give_way()
             before = session.seen
@@ -57,8 +52,8 @@ class Broadcast:
                 session.base = None
             if batch.loaded and batch.view.row(session.entity) is None:
                 session.entity = 0
-            if events:
-                self._tell(session, before, events, actors, targets)
+            if news.events:
+                _tell(session, before, news)
             if session.interest is not None:
                 for x, y, w, h, data in batch.tiles:
                     d = {"x": x, "y": y, "w": w, "h": h, "data": data}
@@ -110,29 +105,58 @@ class Broadcast:
         self._shared[before.tick] = (before, now, d)
         return d
 
-    def _tell(
-        self,
-        session: Session,
-        before: View | None,
-        events: list[tuple[Event, dict[str, Any], int]],
-        actors: NDArray[np.uint64],
-        targets: NDArray[np.uint64],
-    ) -> None:
-        seen = np.zeros(len(events), dtype=np.bool_)
-        for view in (before, session.seen):
-            if view is not None:
-                seen |= view.holds(actors) | view.holds(targets)
-        watching = session.interest is not None
-        mine = session.entity
-        for (event, d, size), visible in zip(events, seen.tolist(), strict=True):
-            everywhere = watching and (event.entity == 0 or event.kind in FOR_ALL)
-            concerns = mine and (
-                mine in (event.entity, event.target) or mine in event.data.get("heard_by", ())
-            )
-            if visible or everywhere or concerns:
-                session.reliable("event", d, size)
-            if mine and event.kind == "despawned" and event.entity == mine:
-                session.entity = 0
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """A batch's events as they go out, [(event, body, size)]; whom each is about, and which of them all who watch hear.
+
+    `of` has the places of those that concern an entity wherever it is.
+    """
+
+    events: list[tuple[Event, dict[str, Any], int]]
+    actors: NDArray[np.uint64]
+    targets: NDArray[np.uint64]
+    for_all: NDArray[np.bool_]
+    of: Mapping[int, set[int]]
+
+    @classmethod
+    def about(cls, events: Iterable[Event]) -> _News:
+        out = [
+            (event, *packed)
+            for event in events
+            if event.kind not in CARRIED_APART and (packed := _plain(event)) is not None
+        ]
+        of: dict[int, set[int]] = {}
+        for place, (event, _, _) in enumerate(out):
+            for entity in (event.entity, event.target, *event.data.get("heard_by", ())):
+                of.setdefault(entity, set()).add(place)
+        return cls(
+            out,
+            near.shut(np.array([event.entity for event, _, _ in out], dtype=np.uint64)),
+            near.shut(np.array([event.target for event, _, _ in out], dtype=np.uint64)),
+            np.array([event.entity == 0 or event.kind in FOR_ALL for event, _, _ in out], np.bool_),
+            of,
+        )
+
+
+def _tell(session: Session, before: View | None, news: _News) -> None:
+    """Give a session its share of the events."""
+    told = near.witnessed(
+        NOBODY if before is None else before.ids,
+        NOBODY if session.seen is None else session.seen.ids,
+        news.actors,
+        news.targets,
+    )
+    if session.interest is not None:
+        told |= news.for_all
+    mine = session.entity
+    for place in news.of.get(mine, ()) if mine else ():
+        told[place] = True
+    for place in told.nonzero()[0].tolist():
+        event, d, size = news.events[place]
+        session.reliable("event", d, size)
+        if mine and event.kind == "despawned" and event.entity == mine:
+            session.entity = 0
 
 
 def _plain(event: Event) -> tuple[dict[str, Any], int] | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine_bridge.near import Stripes, around, sort_into_stripes
+from engine_bridge import near
 
 if TYPE_CHECKING:
     from world.frame import Frame
@@ -45,10 +45,12 @@ _MARGIN: Final = 2 * UNITS_A_TILE
 
 Rows = NDArray[np.intp]
 
+NOBODY: Final = near.shut(np.empty(0, dtype=WIRE["id"]))
+
 
 @dataclass(frozen=True)
 class View:
-    """Entities as one client sees them after a tick; each column has the type of `WIRE`."""
+    """Entities as one client sees them after a tick; each column has the type of `WIRE` and refuses writing."""
 
     tick: int
     epoch: int
@@ -68,45 +70,30 @@ class View:
             self.tick,
             self.epoch,
             self.time,
-            {name: column[rows] for name, column in self.columns.items()},
+            {name: near.shut(column[rows]) for name, column in self.columns.items()},
         )
 
-    def holds(self, wanted: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """For each of the wanted ids whether it is seen. A fraction of what `np.isin` takes."""
-        ids = self.ids
-        if not ids.size:
-            return np.zeros(wanted.size, dtype=np.bool_)
-        at = np.minimum(np.searchsorted(ids, wanted), ids.size - 1)
-        found: NDArray[np.bool_] = ids[at] == wanted
-        return found
-
     @cached_property
-    def _stripes(self) -> Stripes:
-        # Made once a frame, for all clients.
-        return sort_into_stripes(_shut(self.columns["x"]), _shut(self.columns["y"]))
-
-    def around(self, row: int, reach: int) -> tuple[Rows, NDArray[np.int64]]:
-        """The rows within `reach` units of `row`, itself included, ascending, and their squared distances."""
-        x, y = int(self.columns["x"][row]), int(self.columns["y"][row])
-        rows, distance = around(x, y, reach, *self._stripes)
-        ascending = np.argsort(rows)
-        return rows[ascending], distance[ascending]
+    def stripes(self) -> near.Stripes:
+        """All positions by stripes; made once a frame, for all clients."""
+        return near.sort_into_stripes(self.columns["x"], self.columns["y"])
 
     def row(self, entity: int) -> int | None:
         """The row of an entity, None when it isn't seen."""
-        row = int(np.searchsorted(self.ids, np.uint64(entity)))
-        return row if row < len(self) and int(self.ids[row]) == entity else None
+        row = near.find(self.ids, entity)
+        return row if row >= 0 else None
 
 
 def view_of(frame: Frame) -> View:
     """The view of someone who sees everything. Copies nothing that is in the wire's types already."""
     columns = {
-        name: np.ascontiguousarray(getattr(frame, name), dtype=kind) for name, kind in WIRE.items()
+        name: near.shut(np.ascontiguousarray(getattr(frame, name), dtype=kind))
+        for name, kind in WIRE.items()
     }
     ids = columns["id"]
     if ids.size > 1 and not bool(np.all(ids[:-1] < ids[1:])):
         order = np.argsort(ids, kind="stable")
-        columns = {name: column[order] for name, column in columns.items()}
+        columns = {name: near.shut(column[order]) for name, column in columns.items()}
     return View(frame.tick, frame.epoch, frame.time_of_day, columns)
 
 
@@ -130,27 +117,17 @@ class Interest:
         """
         if self.all:
             return world
-        centre = world.row(self.body)
-        if centre is None:
-            return world.take(np.empty(0, dtype=np.intp))
-        rows, distance = world.around(centre, self.radius + _MARGIN)
-        near = distance <= self.radius**2
-        if seen is not None and len(seen):
-            edge = np.flatnonzero(~near)
-            if edge.size:
-                near[edge] = seen.holds(world.ids[rows[edge]])
-        rows, distance = rows[near], distance[near]
-        if rows.size > self.most:
-            nearest = np.argsort(distance, kind="stable")[: self.most]
-            rows = np.sort(rows[nearest])
+        rows = near.in_sight(
+            self.body,
+            self.radius,
+            _MARGIN,
+            self.most,
+            NOBODY if seen is None else seen.ids,
+            world.ids,
+            (world.columns["x"], world.columns["y"]),
+            world.stripes,
+        )
         return world.take(rows)
-
-
-def _shut(values: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The column as one that refuses writing, so that one compiled function serves all."""
-    view = values.view()
-    view.setflags(write=False)
-    return view
 
 
 def snapshot(view: View, names: Mapping[int, str], tiles: bytes) -> dict[str, Any]:
@@ -173,7 +150,7 @@ def delta(
     `tick` alone means that nothing changed.
     """
     out: dict[str, Any] = {"tick": now.tick}
-    old_rows, new_rows = _common(before.ids, now.ids)
+    old_rows, new_rows = near.common(before.ids, now.ids)
     if old_rows.size < len(before):
         gone = np.ones(len(before), dtype=np.bool_)
         gone[old_rows] = False
@@ -209,26 +186,13 @@ def pack_rows(view: View, names: Mapping[int, str]) -> dict[str, Any]:
     return packed
 
 
-def _common(before: NDArray[np.uint64], now: NDArray[np.uint64]) -> tuple[Rows, Rows]:
-    """Rows, in both, of the ids that are in both; two ascending arrays of unique ids."""
-    if before.size == now.size and bool(np.array_equal(before, now)):
-        rows = np.arange(before.size)
-        return rows, rows
-    _, old_rows, new_rows = np.intersect1d(before, now, assume_unique=True, return_indices=True)
-    return old_rows, new_rows
-
-
 def _changes(
     before: View, now: View, old_rows: Rows, new_rows: Rows
 ) -> dict[str, dict[str, bytes]]:
-    whole = old_rows.size == len(before) == len(now)
-    ids = now.ids if whole else now.ids[new_rows]
     change: dict[str, dict[str, bytes]] = {}
     for name in CHANGING:
-        old, new = before.columns[name], now.columns[name]
-        if not whole:
-            old, new = old[old_rows], new[new_rows]
-        changed = old != new
-        if changed.any():
-            change[name] = {"i": ids[changed].tobytes(), "v": new[changed].tobytes()}
+        column = now.columns[name]
+        rows = near.changed(before.columns[name], column, old_rows, new_rows)
+        if rows.size:
+            change[name] = {"i": now.ids[rows].tobytes(), "v": column[rows].tobytes()}
     return change

@@ -35,6 +35,7 @@ class BridgeMetrics:
         self.frames_out = Counter(
             "greenroom_bridge_frames_out", "Frames sent", ["t"], registry=self.registry
         )
+        self._frames_out: dict[str, Counter] = {}
         self.bytes_out = Counter(
             "greenroom_bridge_bytes_out", "Bytes sent in frames", registry=self.registry
         )
@@ -62,6 +63,15 @@ class BridgeMetrics:
             "Events lost because the bridge fell behind the world",
             registry=self.registry,
         )
+
+    def sent(self, t: str, size: int) -> None:
+        """Count a frame that was sent."""
+        counter = self._frames_out.get(t)
+        if counter is None:
+            # To look for a label's counter takes longer than to count.
+            counter = self._frames_out[t] = self.frames_out.labels(t)
+        counter.inc()
+        self.bytes_out.inc(size)
 
     def note(self, t: str, d: Mapping[str, Any]) -> None:
         """Count what a message to a client tells of."""

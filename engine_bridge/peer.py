@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from websockets.asyncio.server import ServerConnection
+from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.exceptions import ConnectionClosed
 
 from engine_bridge.broadcast import Broadcast
@@ -32,6 +32,9 @@ from engine_bridge.settings import BridgeSettings
 from engine_bridge.stage import Stage
 
 log = logging.getLogger("greenroom.bridge")
+
+AT_ONCE: Final = 8 * 1024
+"""Bytes that wait in a socket's buffer while more is written to it at once; beyond, its client is waited for."""
 
 
 class Hall(Protocol):
@@ -69,6 +72,7 @@ class SocketPeer:
         self._outbox: deque[tuple[str, bytes | str]] = deque()
         self._waiting_bytes = 0
         self._wake = asyncio.Event()
+        self._writing = False
         self._state_due = False
         self._closing = False
         self._timer: asyncio.TimerHandle | None = None
@@ -97,12 +101,12 @@ class SocketPeer:
         settings = self._hall.settings
         if len(self._outbox) > settings.outbox or self._waiting_bytes > settings.outbox_bytes:
             self.close(CloseCode.TOO_SLOW, "the client reads too slowly")
-        self._wake.set()
+        self._write_at_once()
 
     def nudge(self) -> None:
         """Newer state can be sent."""
         self._state_due = True
-        self._wake.set()
+        self._write_at_once()
 
     def close(self, code: CloseCode, reason: str) -> None:
         """Send what waits and goodbye, then close; at once when the client can't keep up."""
@@ -172,27 +176,47 @@ class SocketPeer:
         self._apply(self._core.poll(self._loop.time()))
         self._arm()
 
+    def _write_at_once(self) -> None:
+        """Send what waits as long as the socket takes it; the writer's task goes on where it doesn't.
+
+        To wake a task for each message takes longer than to write it.
+        """
+        transport = self._socket.transport
+        while not self._writing and transport.get_write_buffer_size() <= AT_ONCE:
+            frame = self._next()
+            if frame is None:
+                return
+            broadcast((self._socket,), frame)
+        self._wake.set()
+
     async def _write(self) -> None:
+        """Send what could not be sent at once, waiting for the socket."""
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while self._outbox:
-                    t, frame = self._outbox.popleft()
-                    self._waiting_bytes -= len(frame)
-                    await self._put(t, frame)
+                self._writing = True
+                while (frame := self._next()) is not None:
+                    await self._socket.send(frame)
+                self._writing = False
                 if self._closing:
                     return
-                if self._state_due and self.session is not None:
-                    self._state_due = False
-                    message = self._hall.broadcast.state(self.session)
-                    if message is not None:
-                        await self._put(message["t"], self._codec.encode(message))
 
-    async def _put(self, t: str, frame: bytes | str) -> None:
-        await self._socket.send(frame)
-        self._hall.metrics.frames_out.labels(t).inc()
-        self._hall.metrics.bytes_out.inc(len(frame))
+    def _next(self) -> bytes | str | None:
+        """The next frame to be sent: what waits, then the newest state; None when there is nothing."""
+        if self._outbox:
+            t, frame = self._outbox.popleft()
+            self._waiting_bytes -= len(frame)
+        elif self._state_due and self.session is not None and not self._closing:
+            self._state_due = False
+            message = self._hall.broadcast.state(self.session)
+            if message is None:
+                return None
+            t, frame = message["t"], self._codec.encode(message)
+        else:
+            return None
+        self._hall.metrics.sent(t, len(frame))
+        return frame
 
     async def _shut(self, code: CloseCode, reason: str) -> None:
         self._wake.set()

@@ -22,6 +22,7 @@ from engine_bridge.errors import BridgeError, CloseCode, address_error
 from engine_bridge.feed import Feed
 from engine_bridge.gateway import Gateway
 from engine_bridge.http import HttpServer
+from engine_bridge.interest import WIRE
 from engine_bridge.ladder import NoLadder, Switchboard
 from engine_bridge.metrics import BridgeMetrics
 from engine_bridge.origins import host_allowed, origin_allowed
@@ -82,7 +83,7 @@ class Bridge:
         """Listen. Returns when clients can connect."""
         if self._thread is not None:
             raise BridgeError("the bridge was started before", "make a new Bridge")
-        near.rehearse()
+        near.rehearse(WIRE.values())
         self._thread = threading.Thread(target=self._run, name="greenroom-bridge", daemon=True)
         self._thread.start()
         if not self._up.wait(_START_S):

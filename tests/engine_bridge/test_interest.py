@@ -10,6 +10,7 @@ from bridge_fakes import make_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine_bridge import near
 from engine_bridge.codec import JsonCodec, MsgpackCodec
 from engine_bridge.errors import ProtocolError
 from engine_bridge.interest import WIRE, Interest, View, delta, snapshot, view_of
@@ -27,6 +28,8 @@ rows = st.fixed_dictionaries(
         if name != "id"
     },
 )
+entities = st.integers(1, 40) | st.integers(2**53, 2**53 + 3)
+"""Also ids that a float can't tell from one another."""
 worlds = st.dictionaries(st.integers(1, 2**48 - 1), rows, max_size=12)
 
 
@@ -110,11 +113,28 @@ def ids(view: View) -> list[int]:
     return seen
 
 
-@given(st.sets(st.integers(1, 50)), st.lists(st.integers(1, 50)))
+@settings(deadline=None)
+@given(st.sets(entities), st.lists(entities))
 def test_a_view_knows_whom_it_holds(here: set[int], wanted: list[int]) -> None:
     view = view_of(make_frame({entity: {} for entity in here}))
-    asked = np.array(wanted, dtype=np.uint64)
-    assert view.holds(asked).tolist() == [entity in here for entity in wanted]
+    rows = {entity: row for row, entity in enumerate(sorted(here))}
+    assert [view.row(entity) for entity in wanted] == [rows.get(entity) for entity in wanted]
+
+
+@settings(deadline=None)
+@given(st.sets(entities), st.sets(entities), st.lists(st.tuples(entities, entities)))
+def test_an_event_is_witnessed_by_who_saw_or_sees_its_actor_or_its_target(
+    before: set[int], now: set[int], events: list[tuple[int, int]]
+) -> None:
+    old, new = (near.shut(np.array(sorted(seen), dtype=np.uint64)) for seen in (before, now))
+    actors, targets = (near.shut(np.array(ids, dtype=np.uint64)) for ids in _pairs(events))
+    assert near.witnessed(old, new, actors, targets).tolist() == [
+        bool({actor, target} & (before | now)) for actor, target in events
+    ]
+
+
+def _pairs(events: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    return [actor for actor, _ in events], [target for _, target in events]
 
 
 def test_a_client_sees_whoever_is_within_its_radius_and_no_other() -> None:
@@ -202,14 +222,23 @@ coordinate = st.one_of(st.integers(0, 64 * 256), st.integers(-(2**31), 2**31 - 1
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(coordinate, coordinate), min_size=1, max_size=60), st.data())
-def test_who_is_around_is_whoever_is_within_reach(
+def test_a_client_sees_the_nearest_of_those_within_reach_and_keeps_whom_it_saw(
     points: list[tuple[int, int]], data: st.DataObject
 ) -> None:
     state = {n + 1: {"x": x, "y": y} for n, (x, y) in enumerate(points)}
-    view = view_of(make_frame(state))
-    row = data.draw(st.integers(0, len(points) - 1))
-    reach = data.draw(st.integers(0, 98 * 256))
-    rows, distance = view.around(row, reach)
-    far = [(x - points[row][0]) ** 2 + (y - points[row][1]) ** 2 for x, y in points]
-    assert rows.tolist() == [n for n, d2 in enumerate(far) if d2 <= reach**2]
-    assert distance.tolist() == [d2 for d2 in far if d2 <= reach**2]
+    body = data.draw(st.sampled_from(sorted(state)))
+    seen = data.draw(st.sets(st.sampled_from(sorted(state))))
+    interest = Interest(
+        body, data.draw(st.integers(0, 98 * 256)), False, data.draw(st.integers(1, 60))
+    )
+    before = view_of(make_frame({entity: {} for entity in seen}))
+    mine = points[body - 1]
+    far = {n + 1: (x - mine[0]) ** 2 + (y - mine[1]) ** 2 for n, (x, y) in enumerate(points)}
+    within = [
+        entity
+        for entity, d2 in far.items()
+        if d2 <= interest.radius**2 or (entity in seen and d2 <= (interest.radius + 512) ** 2)
+    ]
+    nearest = sorted(within, key=lambda entity: (entity != body, far[entity], entity))
+    world = view_of(make_frame(state))
+    assert ids(interest.select(world, before)) == sorted(nearest[: interest.most])
