@@ -66,12 +66,10 @@ class View:
 
     def take(self, rows: Rows) -> View:
         """The view of some of the rows, given in ascending order."""
-        return View(
-            self.tick,
-            self.epoch,
-            self.time,
-            {name: near.shut(column[rows]) for name, column in self.columns.items()},
-        )
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        for column in columns.values():
+            column.setflags(write=False)
+        return View(self.tick, self.epoch, self.time, columns)
 
     @cached_property
     def stripes(self) -> near.Stripes:
