@@ -11,6 +11,7 @@ from actors.settings import CompanySettings
 from world.compiled import GroupInfo
 from world.events import Event
 from world.frame import Situation
+from world.reflexes import DECIDE_EVERY
 from world.world import StepResult, World
 
 __all__ = ["groups_told", "minds_called", "wants_plan"]
@@ -19,7 +20,12 @@ __all__ = ["groups_told", "minds_called", "wants_plan"]
 def minds_called(
     attention: Attention, world: World, settings: CompanySettings, busy: Collection[int]
 ) -> Iterator[tuple[int, Event, Situation]]:
-    """Who is to be asked now, why, and its situation; `busy` are those whose answers are awaited."""
+    """Who is to be asked now, why, and its situation; `busy` are those whose answers are awaited.
+
+    Nobody in a tick in which all decide.
+    """
+    if _decides(world.tick):
+        return
     free = min(settings.decisions - len(busy), settings.percepts_a_tick)
     for entity, event in attention.pick(
         free, world.tick, lambda entities: distances_to_players(world, entities)
@@ -39,8 +45,10 @@ def groups_told(
     groups: Collection[int],
     info: Mapping[int, GroupInfo],
 ) -> Iterator[tuple[int, GroupView]]:
-    """Which of the `groups` are to be told now how things stand, and how they do."""
+    """Which of the `groups` are to be told now how things stand, and how they do; none in a tick in which all decide."""
     alarms.notice(result.events, world, groups)
+    if _decides(world.tick):
+        return
     for group in alarms.due(result.tick):
         view = group_view(world, group, info.get(group)) if group in groups else None
         if view is not None:
@@ -50,3 +58,8 @@ def groups_told(
 def wants_plan(alarms: Alarms, view: GroupView, planning: bool) -> bool:
     """Whether a plan is to be asked for a group that was told; `planning`: whether one is awaited."""
     return bool(view.foes) and not planning and alarms.plan_due(view.group, view.tick)
+
+
+def _decides(tick: int) -> bool:
+    """Whether that is one of the ticks that take longest: what is learnt in it is passed on in the next."""
+    return tick % DECIDE_EVERY == 0

@@ -244,8 +244,10 @@ def _shares(path: Path, scale: float) -> Shares:
     with Store.open(path, create=WorldMeta(scene="crowded", seed=7)) as store:
         rewind = Rewind(world)
         store.checkpoint(rewind.mark(world), state_hash=world.hash())
+        # Garbage is collected between moments, as a server collects it between steps.
         gc.collect()
         gc.freeze()
+        gc.disable()
         for _ in range(MOMENTS):
             store.flush()
             for left in range(BETWEEN, -1, -1):
@@ -265,6 +267,7 @@ def _shares(path: Path, scale: float) -> Shares:
             msgpack.packb(_uncopied(world), default=_packed)
             found.packed.append((time.thread_time() - began) * 1e3)
             found.slices.append(_longest_slice(world.moment()))
+    gc.enable()
     gc.unfreeze()
     return found
 
