@@ -717,6 +717,39 @@ def test_a_mailbox_may_keep_only_the_latest_of_a_kind(manual: Dispatcher) -> Non
     assert manual.metrics()["Bounded"].dropped == 2
 
 
+def test_a_mailbox_of_the_latest_needs_no_key_for_stops_and_proxies(manual: Dispatcher) -> None:
+    class Board(Scribe):
+        mailbox = MailboxSpec(limit=2, policy=Policy.LATEST, key=lambda message: message["what"])
+
+        def ring(self) -> str:
+            return "rung"
+
+    log: list[Any] = []
+    ref = manual.start(Board, log)
+    ref.proxy().ring.defer()
+    assert ref.proxy().ring().get(timeout=WAIT) == "rung"
+    ref.tell({"what": "weather"})
+    ref.proxy().stop().get(timeout=WAIT)
+    assert log == [{"what": "weather"}]
+    manual.pump()
+    assert not ref.is_alive()
+
+
+def test_a_message_changed_while_it_waits_leaves_no_key_behind(manual: Dispatcher) -> None:
+    class Board(Scribe):
+        mailbox = MailboxSpec(limit=2, policy=Policy.LATEST, key=lambda message: message["what"])
+
+    log: list[Any] = []
+    ref = manual.start(Board, log)
+    changing = {"what": "weather"}
+    ref.tell(changing)
+    changing["what"] = "news"
+    manual.pump()
+    ref.tell({"what": "weather", "is": "fine"})
+    manual.pump()
+    assert log == [{"what": "news"}, {"what": "weather", "is": "fine"}]
+
+
 def test_an_outside_thread_may_wait_for_room(threaded: Dispatcher) -> None:
     gate, entered = threading.Event(), threading.Event()
     log: list[Any] = []
