@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -40,6 +42,19 @@ def test_a_file_that_cannot_be_written_is_named(
     with pytest.raises(typer.Exit) as ended:
         write()
     assert "nowhere" in capsys.readouterr().err
+    assert ended.value.exit_code == 1
+
+
+def test_a_disk_that_is_full_is_told_though_no_file_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @console.command
+    def write() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(typer.Exit) as ended:
+        write()
+    assert os.strerror(errno.ENOSPC) in capsys.readouterr().err
     assert ended.value.exit_code == 1
 
 
