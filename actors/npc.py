@@ -20,7 +20,7 @@ from actors.conversation import Conversations
 from actors.deciding import Asking, chosen, request_seed
 from actors.errors import MailboxFull
 from actors.importance import weights
-from actors.lines import check, panel_of, persona_of, reflex_line
+from actors.lines import check, panel_of, reflex_line
 from actors.mailbox import MailboxSpec, Policy
 from actors.messages import (
     Abandon,
@@ -38,7 +38,7 @@ from actors.opening import Opening, opening
 from actors.settings import CompanySettings
 from actors.timers import Timer
 from foundation.errors import GreenroomError
-from models.prompts import SHIPPED, Panel, PromptBook, Turn
+from models.prompts import SHIPPED, Panel, Persona, PromptBook, Turn
 from models.request import Backend, Handle, ModelRequest, Priority, Reply
 from world.compiled import PersonaCard
 from world.inputs import Input
@@ -64,20 +64,22 @@ class MindCounts:
 
 @dataclass(slots=True)
 class Mind:
-    """What of an NPC outlives a restart of its actor: who it is, and the answers it owes."""
+    """What of an NPC outlives a restart of its actor: who it is, and the answers it owes.
+
+    `persona` is the card as prompts tell of it; who has none speaks by reflex only.
+    """
 
     entity: int
     species: Species
     card: PersonaCard | None = None
-    layers: tuple[str, ...] = ()
+    persona: Persona | None = None
     owed: dict[int, Hear] = field(default_factory=dict)
 
     def asking(self, prompts: PromptBook, actions: Sequence[str], limit_s: float) -> Asking | None:
         """How it is asked for decisions; None for one who can't be."""
-        if self.card is None:
+        if self.persona is None:
             return None
-        persona = persona_of(self.card, self.layers)
-        return Asking(self.entity, self.species, persona, prompts, actions, limit_s)
+        return Asking(self.entity, self.species, self.persona, prompts, actions, limit_s)
 
     def propose(self, token: int, kind: str, body: dict[str, Any]) -> Input:
         """The input that answers a question.
@@ -149,7 +151,7 @@ class NpcActor(GreenActor):
         self._counts = counts
         self._actions = actions
         self._headless = headless
-        self._persona = persona_of(mind.card, mind.layers) if mind.card is not None else None
+        self._persona = mind.persona
         self._asking = mind.asking(prompts, actions, self._limit(settings.decision_s))
         self._speeches: dict[int, _Speech] = {}
         self._thoughts: dict[int, _Thought] = {}

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from actors import casting
 from actors.choices import DecisionReply
 from actors.company import Company
 from actors.conversation import MAX_TURNS, Conversations
+from actors.lines import persona_of
 from actors.messages import Propose
 from models.errors import ModelError, ModelUnavailable
 from models.prompts import Decision, Panel, PromptBook, Turn
 from models.request import Handle, Listener, ModelRequest, Priority, Reply
 from models.scripted import ScriptedBackend
+from world.compiled import GroupInfo, Spawn
 from world.errors import StorageError
 from world.inputs import Input
+from world.ruleset import Ruleset
 from world.world import World
+
+from .conftest import scene, tile
 
 Make = Callable[..., Company]
 
@@ -608,3 +615,24 @@ def test_minds_are_asked_in_the_words_of_the_given_prompts(talk: Callable[..., A
     talk("Where can I sleep?", backend=backend, prompts=book)
     request, _ = backend.of("speech")[0]
     assert request.messages[-1]["content"] == "Ann wants to know: Where can I sleep?"
+
+
+def test_a_persona_is_made_once_for_all_who_tell_of_it(
+    company: Make, ruleset: Ruleset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def count(card: Any, layers: tuple[str, ...] = ()) -> Any:
+        made.append(card.name)
+        return persona_of(card, layers)
+
+    monkeypatch.setattr(casting, "persona_of", count)
+    spawn = Spawn("vampire", *tile(30, 30), "Lady Isaura", group=1)
+    alone = dataclasses.replace(scene(), spawns=(spawn,), groups={1: GroupInfo("coven", "vampire")})
+    c = company(world=World(alone, ruleset, 7), backend=ByHand())
+    ((entity, persona),) = c.coordinator_mind.personas.items()
+    asking = c.casting.asking(entity)
+    assert asking is not None
+    assert asking.persona is persona
+    c.dispatcher.pump()
+    assert made == ["Lady Isaura"]
