@@ -104,7 +104,8 @@ def branch(
         return
     console.people.print(
         f"[green]✓[/] {escape(told['folder'])} parted at tick {told['tick']}. "
-        f"Serve it: greenroom serve --data {escape(told['folder'])}"
+        f"Serve it: greenroom serve --data {escape(told['folder'])}",
+        soft_wrap=True,
     )
 
 

@@ -159,7 +159,11 @@ def _tell_addresses(app: App, hints: bool) -> None:
     resumed = app.opened.resumed
     state = "new" if resumed is None else f"taken up again at tick {app.first_tick}"
     say = console.people.print
-    say(f"[bold]{app.opened.scene.name}[/], {state}: {app.population} entities, in {app.folder}")
+    folder = escape(str(app.folder))
+    say(
+        f"[bold]{app.opened.scene.name}[/], {state}: {app.population} entities, in {folder}",
+        soft_wrap=True,
+    )
     say(f"  dashboard  [bold]{app.bridge.http_address}[/]")
     say(f"  game       {app.bridge.address}")
     if app.minds is not None and app.minds.cloud:
