@@ -17,7 +17,7 @@ from engine_bridge.client import AsyncClient
 from foundation.errors import UsageError
 from greenroom import console
 from greenroom.commands import pages
-from greenroom.commands.replay import world_folder
+from greenroom.worlds import world_folder
 from world.store.inspect import describe
 
 

@@ -18,7 +18,7 @@ from engine_bridge.saves import MakeBranch, TakeSnapshot
 from foundation.errors import UsageError
 from greenroom import console, saves, settings
 from greenroom.commands import pages
-from greenroom.commands.replay import world_folder
+from greenroom.worlds import world_folder
 from plugins.manager import load_builtin_and_installed
 
 _PATIENCE_S = 660.0

@@ -18,7 +18,10 @@ from greenroom import console, settings
 from greenroom.app import App
 
 Config = Annotated[Path | None, typer.Option(help="a TOML settings file")]
-Data = Annotated[Path | None, typer.Option(help="the world's folder [default: data/<scene>]")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="the world's folder, or a RUN of simulate [default: data/<scene>]"),
+]
 Host = Annotated[str | None, typer.Option(help="the address to listen on")]
 HttpPort = Annotated[int | None, typer.Option(help="the dashboard's port; 0 picks a free one")]
 LocalOnly = Annotated[bool, typer.Option("--local-only", help="no text leaves this machine")]
