@@ -30,12 +30,14 @@ from actors.messages import (
     ModelFailed,
     ModelText,
     Outcome,
+    Overdue,
     Percept,
     Reset,
     TimeUp,
 )
 from actors.opening import Opening, opening
 from actors.settings import CompanySettings
+from actors.telling import told
 from actors.timers import Timer
 from foundation.errors import GreenroomError
 from models.prompts import SHIPPED, Panel, Persona, PromptBook, Turn
@@ -158,8 +160,14 @@ class NpcActor(GreenActor):
 
     def on_start(self) -> None:
         # What an earlier instance left unanswered when it failed.
-        for hear in list(self._mind.owed.values()):
-            self._reflex(hear, None)
+        for token in list(self._mind.owed):
+            hear = self._mind.owed.pop(token)
+            try:
+                self._reflex(hear, None)
+            except Exception:
+                # Owed on, it would keep every next instance from starting; the director speaks instead.
+                told(self._director, Overdue(token, hear.stream))
+                raise
 
     def on_stop(self) -> None:
         for speech_ in list(self._speeches.values()):
@@ -179,8 +187,8 @@ class NpcActor(GreenActor):
             return
         self._mind.owed[message.token] = message
         history = self._conversations.recall(self._mind.entity, message.speaker_name)
-        told = [(panel, turn) for panel, turn in history if turn.reply]
-        before = told[-1][1].reply if told else None
+        answered = [(panel, turn) for panel, turn in history if turn.reply]
+        before = answered[-1][1].reply if answered else None
         if self._backend is None or self._persona is None or not message.model:
             self._reflex(message, before)
             return
@@ -192,19 +200,19 @@ class NpcActor(GreenActor):
                 self._prompts,
                 self._mind.entity,
                 self._persona,
-                told,
+                answered,
                 panel,
                 message.speaker_name,
                 message.text,
             )
         request = ModelRequest(
             messages=self._prompts.speech(
-                self._persona, told, panel, message.speaker_name, message.text
+                self._persona, answered, panel, message.speaker_name, message.text
             ),
             purpose="speech",
             max_tokens=self._settings.speech_tokens,
             window=self._settings.window,
-            importance=weights(told, self._persona.name),
+            importance=weights(answered, self._persona.name),
             temperature=self._settings.speech_temperature,
             seed=request_seed(self._mind.entity, message.situation.tick),
             priority=Priority.SPEECH,
@@ -218,7 +226,7 @@ class NpcActor(GreenActor):
             backend=message.preference.backend,
             cache=message.preference.cache,
         )
-        speech_ = _Speech(message, panel, before, told)
+        speech_ = _Speech(message, panel, before, answered)
         self._speeches[request.id] = speech_
         speech_.timer = self._dispatcher.tell_after(limit, self.actor_ref, TimeUp(request.id))
         ref, token = self.actor_ref, message.token
@@ -339,12 +347,12 @@ class NpcActor(GreenActor):
 
     def _settle(self, hear: Hear, answer: Answer | None) -> None:
         self._mind.owed.pop(hear.token, None)
-        told = answer or Answer(hear.token, hear.epoch)
+        settled = answer or Answer(hear.token, hear.epoch)
         try:
-            self._director.tell(told)
+            self._director.tell(settled)
         except (pykka.ActorDeadError, MailboxFull):
-            if told.on_outcome is not None:
-                told.on_outcome(
+            if settled.on_outcome is not None:
+                settled.on_outcome(
                     Outcome(hear.situation.tick, False, "retry", "the world is closing")
                 )
 

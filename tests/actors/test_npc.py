@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from actors import casting
+from actors import npc as npc_module
 from actors.choices import DecisionReply
 from actors.company import Company
 from actors.conversation import MAX_TURNS, Conversations
-from actors.lines import persona_of
+from actors.lines import persona_of, reflex_line
 from actors.messages import Propose
 from models.errors import ModelError, ModelUnavailable
 from models.prompts import Decision, Panel, PromptBook, Turn
@@ -292,6 +293,26 @@ def test_a_backend_that_breaks_its_promise_crashes_the_npc_and_the_answer_still_
     hand.reply(0, "Well enough.")
     c.run_headless(c.settings.speak_ticks + 1)
     assert again.text == "Well enough."
+
+
+def test_a_line_that_no_answer_can_be_found_for_keeps_nobody_from_coming_back(
+    talk: Any, heard: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reflex(card: Any, species: Any, situation: Any, text: str, before: str | None) -> str:
+        if text == "Riddle me this.":
+            raise ValueError("no answer")
+        return reflex_line(card, species, situation, text, before)
+
+    monkeypatch.setattr(npc_module, "reflex_line", reflex)
+    c, listener, body, npc = talk(text="Riddle me this.")
+    c.run_headless(c.settings.speak_ticks + 10)
+    assert listener.ends == 1
+    again = heard()
+    c.say(body, npc, "What does a bed cost?", again)
+    c.run_headless(c.settings.speak_ticks + 10)
+    assert "three coppers" in again.text
+    # On the line, and once more when the next instance tries to make it good.
+    assert len(c.incidents()) == 2
 
 
 def test_a_model_that_never_answers_is_cancelled_in_time_live(
