@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from engine_bridge.client import AsyncClient
 from engine_bridge.errors import RequestFailed
+from engine_bridge.saves import MakeBranch
 from greenroom import worlds
 from greenroom.cli import app
 from plugins.manager import load_builtin_and_installed
@@ -303,3 +305,8 @@ def test_a_run_is_not_compared_with_itself(lived: Path) -> None:
     code, told = command("diff", lived, lived)
     assert code == 2
     assert "same folder" in told
+
+
+def test_a_folder_that_no_system_can_name_is_none_to_branch_into() -> None:
+    with pytest.raises(ValidationError):
+        MakeBranch(folder="worlds/\0dry")
