@@ -111,7 +111,7 @@ class Casting:
                 told(ref, Abandon())
                 continue
             del ledger.minds[entity]
-            self.coordinator_mind.personas.pop(entity, None)
+            self.dismiss(entity)
             if ref.is_alive():
                 ref.stop(block=False)
         for entity in are:
@@ -150,6 +150,12 @@ class Casting:
             ),
         )
         return supervise(self._minds, spec, self._dispatcher)
+
+    def dismiss(self, entity: int) -> None:
+        """Let go of what is known of one who has left the world."""
+        self._npcs.pop(entity, None)
+        self._askings.pop(entity, None)
+        self.coordinator_mind.personas.pop(entity, None)
 
     def asking(self, entity: int) -> Asking | None:
         """How the mind of an entity is asked for decisions; None for who has none or can't be asked."""

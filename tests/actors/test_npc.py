@@ -315,6 +315,19 @@ def test_a_line_that_no_answer_can_be_found_for_keeps_nobody_from_coming_back(
     assert len(c.incidents()) == 2
 
 
+def test_nothing_is_kept_of_those_who_have_left_the_world(talk: Any) -> None:
+    c, _, body, npc = talk()
+    c.run_headless(c.settings.speak_ticks + 1)
+    assert c.casting.asking(npc) is not None
+    assert any(str(body) in proposer for proposer in c.ledger.n)
+    c.leave(body)
+    c.propose(Input("despawn", npc, "director:test", 1))
+    c.run_headless(2)
+    assert npc not in c.ledger.minds
+    assert c.casting.asking(npc) is None
+    assert not any(str(one) in proposer for proposer in c.ledger.n for one in (body, npc))
+
+
 def test_a_model_that_never_answers_is_cancelled_in_time_live(
     company: Make, heard: Any, outcomes: Any, named: Any
 ) -> None:
