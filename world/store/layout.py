@@ -119,7 +119,10 @@ def open_env(path: Path, *, map_bytes: int, readonly: bool = False) -> lmdb.Envi
     """The LMDB environment in the folder `path`. Raises `StorageError`."""
     data = path / DATA_NAME
     if data.exists():
-        map_bytes = max(map_bytes, data.stat().st_size)
+        size = data.stat().st_size
+        if readonly and not size:
+            raise StorageError(f"{data} is empty", "take it from a backup or a snapshot")
+        map_bytes = max(map_bytes, size)
     try:
         env = lmdb.Environment(
             str(data),

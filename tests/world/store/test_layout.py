@@ -202,6 +202,29 @@ with Reader.open(sys.argv[1]) as reader:
     assert ticks == "[1, 2, 3, 4, 5]"
 
 
+@pytest.mark.parametrize("empty", [True, False])
+def test_checkpoints_whose_database_is_lost_are_not_swept_for_a_new_world(
+    tmp_path: Path, opened: Opened, record: Record, state: State, meta: WorldMeta, empty: bool
+) -> None:
+    path = tmp_path / "world"
+    with opened(path) as store:
+        for tick in range(3):
+            store.append(record(tick))
+        store.checkpoint(state(2))
+        store.flush()
+    kept = sorted((path / "checkpoints").iterdir())
+    assert kept
+    (path / "world.mdb").unlink()
+    if empty:
+        (path / "world.mdb").touch()
+        with pytest.raises(StorageError, match="is empty"):
+            Reader.open(path)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="is gone"):
+            Store.open(path, create=meta)
+    assert sorted((path / "checkpoints").iterdir()) == kept
+
+
 OPEN_ALL = """
 import shutil, sys
 from pathlib import Path
