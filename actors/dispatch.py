@@ -163,7 +163,10 @@ class Dispatcher:
         finally:
             here.adopting, here.starting = None, outside
         if actor.actor_inbox is not mailbox:
-            raise ActorError(f"the factory for {ref} did not make an actor of its own")
+            kind = ref.actor_class.__name__
+            raise ActorError(
+                f"the factory for {ref} made no new {kind}", "make one of its class each time"
+            )
         ref._actor_weakref = weakref.ref(actor)
         mailbox.actor = actor
         if self._faults is not None:

@@ -481,6 +481,26 @@ def test_a_factory_may_start_a_helper_before_its_own_actor(stage: Stage) -> None
     assert stage.log.count(("helper", "start")) == 2
 
 
+def test_a_factory_that_makes_another_kind_is_told_and_asked_again(stage: Stage) -> None:
+    class Fox(Wolf):
+        pass
+
+    made: list[GreenActor] = []
+
+    def factory() -> GreenActor:
+        made.append((Fox if len(made) == 1 else Wolf)(stage.log, "wolf"))
+        return made[-1]
+
+    ref = supervise(stage.boss, ChildSpec("wolf", factory), stage.dispatcher)
+    ref.tell("trap")
+    ref.tell(1)
+    stage.run(until=0.06)
+    stage.run(until=1.0)
+    assert [incident.phase for incident in stage.incidents] == ["receive", "create"]
+    assert "made no new Wolf" in stage.incidents[1].error
+    assert stage.log[-1] == ("wolf", 1)
+
+
 def test_a_child_may_fail_more_often_than_two_can_be_doubled(stage: Stage) -> None:
     policy = RestartPolicy(intensity=5000, period_s=1e9, backoff_s=0.0)
     ref = stage.child(policy=policy)
