@@ -257,8 +257,11 @@ class Dispatcher:
     # -- scheduling ------------------------------------------------------------------------------
 
     def may_wait(self) -> bool:
-        """Whether the calling thread may block until an actor here has made room."""
-        return not self.manual and here.dispatcher is not self
+        """Whether the calling thread may block until an actor here has made room.
+
+        No dispatcher's own thread may: others' turns, and its timers, would wait with it.
+        """
+        return not self.manual and here.dispatcher is None
 
     def before_wait(
         self, future: GreenFuture[Any], mailbox: Mailbox, timeout: float | None

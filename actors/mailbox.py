@@ -47,7 +47,7 @@ class Policy(Enum):
     LATEST = "latest"
     """A message takes the place of a queued one with the same key; what has no key is rejected."""
     BLOCK = "block"
-    """A thread outside the dispatcher waits for room; a handler, which must not wait, is rejected."""
+    """A thread outside any dispatcher waits for room; a handler or timer, which must not wait, is rejected."""
 
 
 _UNKEYED: frozenset[type[Any]] = PYKKA_MESSAGES | {Envelope}

@@ -814,6 +814,36 @@ def test_a_handler_never_waits_for_room_and_an_outside_thread_not_forever(
     assert threaded.start(Filler).ask(ref, timeout=WAIT) == "refused"
 
 
+def test_no_dispatcher_stands_still_for_room_in_anothers_mailbox(threaded: Dispatcher) -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    class Slow(GreenActor):
+        mailbox = MailboxSpec(limit=1, policy=Policy.BLOCK, block_s=2 * WAIT)
+
+        def on_receive(self, message: Any) -> Any:
+            entered.set()
+            gate.wait(2 * WAIT)
+
+    class Teller(GreenActor):
+        def on_receive(self, message: Any) -> str:
+            try:
+                ref.tell("more")
+            except MailboxFull:
+                return "refused"
+            return "taken"
+
+    with Dispatcher(workers=1) as other:
+        ref = other.start(Slow)
+        ref.tell("first")
+        assert entered.wait(WAIT)
+        ref.tell("second")
+        teller = threaded.start(Teller)
+        assert teller.ask("go", timeout=WAIT) == "refused"
+        threaded.tell_after(0.0, ref, "timed")
+        assert teller.ask("and on", timeout=WAIT) == "refused"
+        gate.set()
+
+
 def test_depth_counts_the_deepest_a_mailbox_has_been(manual: Dispatcher) -> None:
     log: list[Any] = []
     ref = manual.start(Scribe, log)
