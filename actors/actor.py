@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 
 import pykka
 
+from actors import wording
 from actors.errors import ActorError
 from actors.mailbox import Mailbox, MailboxSpec, Scheduler
 from actors.reference import GreenRef, Stopped
@@ -90,8 +91,8 @@ class ActorDied:
         self.kind = ref.actor_class.__name__
         self.phase = phase
         self.deferred = False
-        self.error = f"{type(error).__name__}: {error}"[:300]
-        self.message = "" if message is None else repr(message)[:300]
+        self.error = wording.of_error(error)
+        self.message = wording.of_message(message)
         self.trace = "".join(traceback.format_exception(error))[-4000:]
 
 
@@ -169,8 +170,13 @@ class GreenActor(pykka.Actor):
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         adopted = here.adopting
-        if adopted is not None and adopted.ref is not None:
-            # A restart: the new instance moves in behind the mailbox and the reference in use.
+        if (
+            adopted is not None
+            and adopted.ref is not None
+            and type(self) is adopted.ref.actor_class
+        ):
+            # A restart: the new instance moves in behind the mailbox and the reference in use. An
+            # actor of another class is only a helper that the factory starts before it.
             here.adopting = None
             self.actor_urn = adopted.ref.actor_urn
             self.actor_inbox = adopted
@@ -214,9 +220,11 @@ class GreenActor(pykka.Actor):
         logger.debug("Stopped %s", self)
         try:
             self.on_stop()
-        except Exception as error:
+        except BaseException as error:
             inbox.failed(error)
             self._handle_failure(*sys.exc_info())
+            if not isinstance(error, Exception):
+                raise
 
     def _handle_failure(
         self,

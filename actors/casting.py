@@ -23,7 +23,7 @@ from actors.settings import CompanySettings
 from actors.supervision import ChildSpec, Supervisor, supervise
 from actors.telling import told
 from models.grammar import longest_tokens
-from models.prompts import PromptBook
+from models.prompts import Persona, PromptBook
 from models.request import Backend
 from world.compiled import CommonKnowledge, PersonaCard
 from world.ruleset import Species
@@ -111,7 +111,7 @@ class Casting:
                 told(ref, Abandon())
                 continue
             del ledger.minds[entity]
-            self.coordinator_mind.personas.pop(entity, None)
+            self.dismiss(entity)
             if ref.is_alive():
                 ref.stop(block=False)
         for entity in are:
@@ -130,8 +130,8 @@ class Casting:
         if mind is None:
             return None
         columns = world.columns
-        if mind.card is not None and columns.group[columns.row_of(entity)] > 0:
-            self.coordinator_mind.personas[entity] = persona_of(mind.card, mind.layers)
+        if mind.persona is not None and columns.group[columns.row_of(entity)] > 0:
+            self.coordinator_mind.personas[entity] = mind.persona
         self._npcs[entity] = mind
         self._askings.pop(entity, None)
         actions = tuple(world.ruleset.actions)
@@ -150,6 +150,12 @@ class Casting:
             ),
         )
         return supervise(self._minds, spec, self._dispatcher)
+
+    def dismiss(self, entity: int) -> None:
+        """Let go of what is known of one who has left the world."""
+        self._npcs.pop(entity, None)
+        self._askings.pop(entity, None)
+        self.coordinator_mind.personas.pop(entity, None)
 
     def asking(self, entity: int) -> Asking | None:
         """How the mind of an entity is asked for decisions; None for who has none or can't be asked."""
@@ -191,8 +197,8 @@ def mind_of(
     if not species.speaks or not species.alive:
         return None
     card = _card(world, entity, species, personas)
-    layers = _layers(common, species, int(columns.group[row]))
-    return Mind(entity, species, card if _tellable(card, layers) else None, layers)
+    persona = _persona(card, _layers(common, species, int(columns.group[row])))
+    return Mind(entity, species, card if persona is not None else None, persona)
 
 
 def _layers(common: CommonKnowledge, species: Species, group: int) -> tuple[str, ...]:
@@ -239,13 +245,12 @@ def warm(prompts: PromptBook) -> None:
     longest_tokens(reply_to((Choice("wait", "wait"), Choice("flee from a wolf", "flee"))))
 
 
-def _tellable(card: PersonaCard, layers: tuple[str, ...]) -> bool:
+def _persona(card: PersonaCard, layers: tuple[str, ...]) -> Persona | None:
     try:
-        persona_of(card, layers)
+        return persona_of(card, layers)
     except ValidationError as error:
         logger.warning("%s speaks by reflex only: %s", card.name, error)
-        return False
-    return True
+        return None
 
 
 def first_speaker(species: Mapping[str, Species]) -> str:

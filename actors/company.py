@@ -144,6 +144,7 @@ class Company:
         )
         self.ledger.between_steps = between_steps
         self.ledger.recruit = self.casting.recruit
+        self.ledger.dismiss = self.casting.dismiss
         self.ledger.reflex = self.casting.reflex
         self.ledger.recast = self.casting.recast
         self._about = about(world, server)

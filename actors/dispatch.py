@@ -6,8 +6,10 @@ which is what reproducible runs use.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
+import math
 import threading
 import time
 import weakref
@@ -28,12 +30,18 @@ from actors.actor import (
     use_default,
 )
 from actors.blocking import BlockingPool
-from actors.errors import ActorError, DispatcherClosed, WouldDeadlock
+from actors.errors import (
+    ActorError,
+    DispatcherClosed,
+    MailboxFull,
+    TooManyTimers,
+    WouldDeadlock,
+)
 from actors.faults import Faults
 from actors.inspection import MOST_ROWS, SORTS, Inspector, Sort
 from actors.mailbox import Mailbox, create
 from actors.metrics import KindSnapshot, KindStats, snapshot
-from actors.runqueue import RunQueues
+from actors.runqueue import RETRY_S, RunQueues
 from actors.timers import Timer, Timers
 from actors.turns import Turns
 from foundation.errors import UsageError
@@ -78,6 +86,11 @@ class Dispatcher:
         pool_limit: int = 64,
         faults: Faults | None = None,
     ) -> None:
+        if workers < 0 or batch < 1 or (workers and pool < 1):
+            raise UsageError(
+                f"a dispatcher of {workers} workers, batches of {batch} and a pool of {pool} can't run",
+                "workers from 0 on, batch and pool from 1 on",
+            )
         self.name = f"{name}-{next(_numbers)}"
         self.clock = clock
         self.manual = workers == 0
@@ -85,7 +98,7 @@ class Dispatcher:
         self._timers = Timers(timers)
         self._queues = RunQueues(len(Level), self._timers, clock)
         self.ready: Callable[[Mailbox], None] = self._queues.push
-        self._pool = BlockingPool(0 if self.manual else pool, pool_limit)
+        self._pool = BlockingPool(0 if self.manual else pool, pool_limit, self._bring)
         self._faults = faults
         self._closed = False
         self._pumping = threading.RLock()
@@ -150,7 +163,10 @@ class Dispatcher:
         finally:
             here.adopting, here.starting = None, outside
         if actor.actor_inbox is not mailbox:
-            raise ActorError(f"the factory for {ref} did not make an actor of its own")
+            kind = ref.actor_class.__name__
+            raise ActorError(
+                f"the factory for {ref} made no new {kind}", "make one of its class each time"
+            )
         ref._actor_weakref = weakref.ref(actor)
         mailbox.actor = actor
         if self._faults is not None:
@@ -199,13 +215,20 @@ class Dispatcher:
 
     # -- messages later, work elsewhere --------------------------------------------------------
 
-    def tell_after(self, delay_s: float, ref: pykka.ActorRef[Any], message: Any) -> Timer:
-        """Tell `ref` the message in `delay_s` seconds of the dispatcher's clock.
+    def tell_after(
+        self, delay_s: float, ref: pykka.ActorRef[Any], message: Any, *, vital: bool = False
+    ) -> Timer:
+        """Tell `ref` the message in `delay_s` seconds of the dispatcher's clock, at once if negative.
+
+        `vital` is for what is few in itself and must come, a supervisor's restarts: no bound holds it up.
 
         Raises:
             TooManyTimers: as many are pending as may be.
+            UsageError: `delay_s` is no time: not finite.
         """
-        timer = self._timers.add(self.clock() + delay_s, ref, message)
+        if not math.isfinite(delay_s):
+            raise UsageError(f"a timer of {delay_s} seconds never rings", "give finite seconds")
+        timer = self._timers.add(self.clock() + delay_s, ref, message, vital=vital)
         self._queues.wake()
         return timer
 
@@ -219,11 +242,26 @@ class Dispatcher:
         if self.manual:
             self._queues.wake()
 
+    def _bring(self, ref: pykka.ActorRef[Any], outcome: Any) -> None:
+        """Tell an actor what came of its blocking work; a full mailbox is tried again."""
+        try:
+            ref.tell(outcome)
+        except MailboxFull:
+            with contextlib.suppress(TooManyTimers):
+                self.tell_after(RETRY_S, ref, outcome)
+                return
+            logger.error("An outcome for %s was lost: mailbox and timers are full", ref)
+        except pykka.ActorDeadError:
+            pass  # whoever asked has left; nobody else wants the result
+
     # -- scheduling ------------------------------------------------------------------------------
 
     def may_wait(self) -> bool:
-        """Whether the calling thread may block until an actor here has made room."""
-        return not self.manual and here.dispatcher is not self
+        """Whether the calling thread may block until an actor here has made room.
+
+        No dispatcher's own thread may: others' turns, and its timers, would wait with it.
+        """
+        return not self.manual and here.dispatcher is None
 
     def before_wait(
         self, future: GreenFuture[Any], mailbox: Mailbox, timeout: float | None
@@ -254,11 +292,15 @@ class Dispatcher:
     def _work(self) -> None:
         here.dispatcher = self
         while True:
-            mailbox = self._queues.pop()
-            if mailbox is not None:
-                self._turns.run(mailbox)
-            elif not self._rest():
-                return
+            try:
+                mailbox = self._queues.pop()
+                if mailbox is not None:
+                    self._turns.run(mailbox)
+                elif not self._rest():
+                    return
+            except Exception:
+                # Whatever it was, the other actors live on this thread.
+                logger.critical("%s met what no turn should let through:", self.name, exc_info=True)
 
     def _rest(self) -> bool:
         with self._queues.cond:

@@ -87,6 +87,13 @@ class HeadlessRun:
             self._dispatcher.wait(min(max(left, 0.0), 0.5))
             self._dispatcher.pump()
 
+    def _why(self) -> str:
+        """What keeps a tick from being lived."""
+        ledger = self._ledger
+        if ledger.backlog and not ledger.storage_fault:
+            return f"storage takes no more, {len(ledger.backlog)} ticks wait for it"
+        return ledger.storage_fault or "the director does not come back"
+
     def _is_down(self, question: Question) -> bool:
         """Whether the one who is to answer waits for a restart, which no waiting here brings on."""
         ledger = self._ledger
@@ -109,8 +116,7 @@ class HeadlessRun:
             if self._ledger.world.tick >= tick:
                 return
             if time.monotonic() > deadline:
-                reason = self._ledger.storage_fault or "the director does not come back"
-                raise UsageError(f"tick {tick} could not be lived: {reason}")
+                raise UsageError(f"tick {tick} could not be lived: {self._why()}")
             # Restarts wait on the virtual clock, which only ticks move.
             self._clock.now += 1.0 / HZ
             self._dispatcher.wait(0.005)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import pykka
 
@@ -23,7 +23,10 @@ from world.moment import Moment
 from world.store.records import TickRecord
 from world.world import World
 
-__all__ = ["Ledger", "StoreLike"]
+__all__ = ["SPEAKING_FOR", "Ledger", "StoreLike"]
+
+SPEAKING_FOR: Final = ("client:say", "director:say")
+"""Who proposes what an entity says in its stead, each with a counter of its own by entity."""
 
 
 class StoreLike(Protocol):
@@ -51,7 +54,8 @@ class StoreLike(Protocol):
 class Ledger:
     """Outlives the director's restarts; touched on the dispatcher only.
 
-    `recruit` starts a mind for an entity that may speak and has none; `reflex` gives a line for one
+    `recruit` starts a mind for an entity that may speak and has none; `dismiss` lets go of what is known of
+    one that has left; `reflex` gives a line for one
     whose mind can't; `recast` makes the minds those of another world than the one given; `on_stepped`
     is called at the end of each step, `between_steps` when it is over. `thinks`: there is a model to ask. `held`: no step is taken, since
     another state is being loaded.
@@ -89,6 +93,7 @@ class Ledger:
         self.coordinator: pykka.ActorRef[Any] | None = None
         self.builder: pykka.ActorRef[Any] | None = None
         self.recruit: Callable[[int], pykka.ActorRef[Any] | None] = lambda entity: None
+        self.dismiss: Callable[[int], None] = lambda entity: None
         self.reflex: Callable[[World, int, str], str] = lambda world, entity, text: "..."
         self.recast: Callable[[World], None] = lambda before: None
         self.held = False
@@ -108,3 +113,10 @@ class Ledger:
         """The proposer's next counter."""
         self.n[proposer] += 1
         return self.n[proposer]
+
+    def forget(self, entity: int) -> None:
+        """Let go of all that is kept of an entity that has left the world: only a load brings it back."""
+        self.attention.forget(entity)
+        for proposer in SPEAKING_FOR:
+            self.n.pop(f"{proposer}:{entity}", None)
+        self.dismiss(entity)

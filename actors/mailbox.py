@@ -47,24 +47,24 @@ class Policy(Enum):
     LATEST = "latest"
     """A message takes the place of a queued one with the same key; what has no key is rejected."""
     BLOCK = "block"
-    """A thread outside the dispatcher waits for room; a handler, which must not wait, is rejected."""
+    """A thread outside any dispatcher waits for room; a handler or timer, which must not wait, is rejected."""
 
 
-def _by_type(message: Any) -> object:
-    return None if type(message) in PYKKA_MESSAGES else type(message)
+_UNKEYED: frozenset[type[Any]] = PYKKA_MESSAGES | {Envelope}
 
 
 @dataclass(frozen=True, slots=True)
 class MailboxSpec:
     """Bound and policy of a kind of actor's mailboxes.
 
-    `key` names, for `LATEST`, what may be replaced by a newer one (None: never replaced).
+    `key` names, for `LATEST`, what may be replaced by a newer one (None: never replaced); it is asked
+    about messages that are told, and not about those that somebody waits for.
     `block_s` is the longest wait of `BLOCK`, in seconds.
     """
 
     limit: int = 1024
     policy: Policy = Policy.REJECT
-    key: Callable[[Any], object] = _by_type
+    key: Callable[[Any], object] = type
     block_s: float = 5.0
 
     def __post_init__(self) -> None:
@@ -92,7 +92,9 @@ class Scheduler(Protocol):
 
     def before_wait(self, future: Any, mailbox: Mailbox, timeout: float | None) -> None: ...
 
-    def tell_after(self, delay_s: float, ref: pykka.ActorRef[Any], message: Any) -> Timer: ...
+    def tell_after(
+        self, delay_s: float, ref: pykka.ActorRef[Any], message: Any, *, vital: bool = False
+    ) -> Timer: ...
 
     def run_blocking(self, work: Callable[[], Any], ref: pykka.ActorRef[Any], tag: Any) -> None: ...
 
@@ -332,7 +334,7 @@ def _is_stop(item: Any) -> bool:
 class LatestMailbox(Mailbox):
     """Newer state replaces older state in the queue, where the older stood."""
 
-    __slots__ = ("_keyed", "_lock")
+    __slots__ = ("_keyed", "_keys", "_lock")
 
     def __init__(
         self, dispatcher: Scheduler, spec: MailboxSpec, level: int, stats: KindStats
@@ -341,18 +343,19 @@ class LatestMailbox(Mailbox):
         self.room = 0
         self._lock = threading.Lock()
         self._keyed: dict[object, Envelope[Any]] = {}
+        self._keys: dict[int, object] = {}
 
     def take_queued(self) -> Any:
         with self._lock:
             item = self.queue.popleft()
-            if self._keyed and type(item) is Envelope and item.reply_to is None:
-                key = self.spec.key(item.message)
-                if self._keyed.get(key) is item:
-                    del self._keyed[key]
+            if type(item) is Envelope and item.reply_to is None:
+                # By the key it came with: its message may have changed since.
+                del self._keyed[self._keys.pop(id(item))]
             return item
 
     def put_item(self, item: Any) -> None:
-        key = self.spec.key(item) if type(item) is not Envelope else None
+        # A stop and a proxy's call are Pykka's, and never to be replaced; `key` knows only messages.
+        key = self.spec.key(item) if type(item) not in _UNKEYED else None
         if key is None:
             super().put_item(item)
             return
@@ -366,6 +369,7 @@ class LatestMailbox(Mailbox):
                 self._refuse()
             # Only what may be replaced needs something around it that can be written to.
             self._keyed[key] = envelope = Envelope(item)
+            self._keys[id(envelope)] = key
             self.queue.append(envelope)
         self.wake()
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from actors import wording
+
 __all__ = ["KindSnapshot", "KindStats", "Slow", "snapshot"]
 
 MAX_NAMES = 64
@@ -74,7 +76,7 @@ class KindStats:
         """Note a failure; the text of the last one is kept, bounded, and returned."""
         with self.lock:
             self.failures += 1
-            self.last_error = f"{type(error).__name__}: {error}"[:300]
+            self.last_error = wording.of_error(error)
             return self.last_error
 
     def retired(self, handled: int, depth: int, dropped: int, rejected: int) -> None:

@@ -20,7 +20,7 @@ from actors.conversation import Conversations
 from actors.deciding import Asking, chosen, request_seed
 from actors.errors import MailboxFull
 from actors.importance import weights
-from actors.lines import check, panel_of, persona_of, reflex_line
+from actors.lines import check, panel_of, reflex_line
 from actors.mailbox import MailboxSpec, Policy
 from actors.messages import (
     Abandon,
@@ -30,15 +30,17 @@ from actors.messages import (
     ModelFailed,
     ModelText,
     Outcome,
+    Overdue,
     Percept,
     Reset,
     TimeUp,
 )
 from actors.opening import Opening, opening
 from actors.settings import CompanySettings
+from actors.telling import told
 from actors.timers import Timer
 from foundation.errors import GreenroomError
-from models.prompts import SHIPPED, Panel, PromptBook, Turn
+from models.prompts import SHIPPED, Panel, Persona, PromptBook, Turn
 from models.request import Backend, Handle, ModelRequest, Priority, Reply
 from world.compiled import PersonaCard
 from world.inputs import Input
@@ -64,20 +66,22 @@ class MindCounts:
 
 @dataclass(slots=True)
 class Mind:
-    """What of an NPC outlives a restart of its actor: who it is, and the answers it owes."""
+    """What of an NPC outlives a restart of its actor: who it is, and the answers it owes.
+
+    `persona` is the card as prompts tell of it; who has none speaks by reflex only.
+    """
 
     entity: int
     species: Species
     card: PersonaCard | None = None
-    layers: tuple[str, ...] = ()
+    persona: Persona | None = None
     owed: dict[int, Hear] = field(default_factory=dict)
 
     def asking(self, prompts: PromptBook, actions: Sequence[str], limit_s: float) -> Asking | None:
         """How it is asked for decisions; None for one who can't be."""
-        if self.card is None:
+        if self.persona is None:
             return None
-        persona = persona_of(self.card, self.layers)
-        return Asking(self.entity, self.species, persona, prompts, actions, limit_s)
+        return Asking(self.entity, self.species, self.persona, prompts, actions, limit_s)
 
     def propose(self, token: int, kind: str, body: dict[str, Any]) -> Input:
         """The input that answers a question.
@@ -149,15 +153,21 @@ class NpcActor(GreenActor):
         self._counts = counts
         self._actions = actions
         self._headless = headless
-        self._persona = persona_of(mind.card, mind.layers) if mind.card is not None else None
+        self._persona = mind.persona
         self._asking = mind.asking(prompts, actions, self._limit(settings.decision_s))
         self._speeches: dict[int, _Speech] = {}
         self._thoughts: dict[int, _Thought] = {}
 
     def on_start(self) -> None:
         # What an earlier instance left unanswered when it failed.
-        for hear in list(self._mind.owed.values()):
-            self._reflex(hear, None)
+        for token in list(self._mind.owed):
+            hear = self._mind.owed.pop(token)
+            try:
+                self._reflex(hear, None)
+            except Exception:
+                # Owed on, it would keep every next instance from starting; the director speaks instead.
+                told(self._director, Overdue(token, hear.stream))
+                raise
 
     def on_stop(self) -> None:
         for speech_ in list(self._speeches.values()):
@@ -177,8 +187,8 @@ class NpcActor(GreenActor):
             return
         self._mind.owed[message.token] = message
         history = self._conversations.recall(self._mind.entity, message.speaker_name)
-        told = [(panel, turn) for panel, turn in history if turn.reply]
-        before = told[-1][1].reply if told else None
+        answered = [(panel, turn) for panel, turn in history if turn.reply]
+        before = answered[-1][1].reply if answered else None
         if self._backend is None or self._persona is None or not message.model:
             self._reflex(message, before)
             return
@@ -190,19 +200,19 @@ class NpcActor(GreenActor):
                 self._prompts,
                 self._mind.entity,
                 self._persona,
-                told,
+                answered,
                 panel,
                 message.speaker_name,
                 message.text,
             )
         request = ModelRequest(
             messages=self._prompts.speech(
-                self._persona, told, panel, message.speaker_name, message.text
+                self._persona, answered, panel, message.speaker_name, message.text
             ),
             purpose="speech",
             max_tokens=self._settings.speech_tokens,
             window=self._settings.window,
-            importance=weights(told, self._persona.name),
+            importance=weights(answered, self._persona.name),
             temperature=self._settings.speech_temperature,
             seed=request_seed(self._mind.entity, message.situation.tick),
             priority=Priority.SPEECH,
@@ -216,7 +226,7 @@ class NpcActor(GreenActor):
             backend=message.preference.backend,
             cache=message.preference.cache,
         )
-        speech_ = _Speech(message, panel, before, told)
+        speech_ = _Speech(message, panel, before, answered)
         self._speeches[request.id] = speech_
         speech_.timer = self._dispatcher.tell_after(limit, self.actor_ref, TimeUp(request.id))
         ref, token = self.actor_ref, message.token
@@ -337,12 +347,12 @@ class NpcActor(GreenActor):
 
     def _settle(self, hear: Hear, answer: Answer | None) -> None:
         self._mind.owed.pop(hear.token, None)
-        told = answer or Answer(hear.token, hear.epoch)
+        settled = answer or Answer(hear.token, hear.epoch)
         try:
-            self._director.tell(told)
+            self._director.tell(settled)
         except (pykka.ActorDeadError, MailboxFull):
-            if told.on_outcome is not None:
-                told.on_outcome(
+            if settled.on_outcome is not None:
+                settled.on_outcome(
                     Outcome(hear.situation.tick, False, "retry", "the world is closing")
                 )
 

@@ -11,7 +11,7 @@ from actors.actor import GreenActor, receives
 from actors.attention import Kind, Question
 from actors.called import groups_told, minds_called, wants_plan
 from actors.fighters import GroupView
-from actors.ledger import Ledger
+from actors.ledger import SPEAKING_FOR, Ledger
 from actors.messages import (
     HZ,
     Answer,
@@ -86,7 +86,7 @@ class Prompter(GreenActor):
         if code:
             message.stream.reject(code, reason)
             return
-        proposer = f"client:say:{message.speaker}"
+        proposer = f"{SPEAKING_FOR[0]}:{message.speaker}"
         said = Input(
             "say",
             message.speaker,
@@ -158,7 +158,7 @@ class Prompter(GreenActor):
             return
         line = ledger.reflex(ledger.world, question.entity, text)
         stream.done(line, "reflex")
-        proposer = f"director:say:{question.entity}"
+        proposer = f"{SPEAKING_FOR[1]}:{question.entity}"
         said = Input(
             "say", question.entity, proposer, ledger.number(proposer), {"to": 0, "text": line}
         )
@@ -249,7 +249,7 @@ class Prompter(GreenActor):
             self._tell_group(group, view)
 
     def _dismiss(self, entity: int) -> None:
-        self._ledger.attention.forget(entity)
+        self._ledger.forget(entity)
         mind = self._ledger.minds.pop(entity, None)
         if mind is not None and mind.is_alive():
             mind.stop(block=False)

@@ -24,6 +24,9 @@ PATIENCE: Final = 32
 RETRY_S: Final = 0.1
 """Until a timed message that found a full mailbox is tried again."""
 
+LONGEST_S: Final = 3600.0
+"""A sleeper looks again after so long: a system's own sleeps end where its clock does."""
+
 
 class RunQueues:
     """One queue of mailboxes a level, and the timers that wake actors up."""
@@ -77,14 +80,22 @@ class RunQueues:
         if due is None or due > (now := self._clock()):
             return
         for timer in self._timers.due(now):
+            message = timer.message
+            # Only now: who withdraws it clears the message after raising the flag.
+            if timer.cancelled:
+                continue
             try:
-                timer.ref.tell(timer.message)
+                timer.ref.tell(message)
             except MailboxFull:
                 # It may be what ends somebody's wait: it comes again when there may be room.
                 self._timers.again(timer, now + RETRY_S)
             except pykka.ActorDeadError as error:
                 self.dead_letters += 1
                 logger.debug("A timed message for %s was lost: %s", timer.ref, error)
+            except Exception:
+                # A mailbox's own `key` can raise; the timers behind this one are not to pay for it.
+                self.dead_letters += 1
+                logger.error("A timed message for %s was lost:", timer.ref, exc_info=True)
 
     def sleep(self, timeout: float | None) -> None:
         """Wait for work, a timer or `timeout` seconds; the caller holds `cond`."""
@@ -99,6 +110,6 @@ class RunQueues:
                 left = max(0.0, due - self._clock())
                 timeout = left if timeout is None else min(left, timeout)
             if timeout is None or timeout > 0:
-                self.cond.wait(timeout)
+                self.cond.wait(None if timeout is None else min(timeout, LONGEST_S))
         finally:
             self.sleepers -= 1

@@ -91,7 +91,8 @@ class Incident:
     """One failure and what was done.
 
     `action` is "restart", "rest", "give up", "escalate", "stop" (all below the root), "with its
-    elder", "with its supervisor" or "back already" (another restart was quicker than the report).
+    elder", "with its supervisor", "back already" (another restart was quicker than the report) or
+    "replaced" (another child has its key by now, so it has been ended).
 
     `phase` is "create", "start" or "receive"; `message` the message skipped, as text; `delay_s` the
     wait before the restart.
@@ -233,10 +234,16 @@ class Supervisor(GreenActor):
 
     @receives(_Adopt)
     def adopt(self, message: _Adopt) -> None:
-        """Take note of a child that is being started."""
+        """Take note of a child that is being started; one that waits under its key is ended."""
         known = self._children.get(message.spec.key)
-        if known is None or known.ref is not message.ref:
-            self._children[message.spec.key] = Child(message.spec, message.ref)
+        if known is not None and known.ref is message.ref:
+            return
+        if known is not None:
+            if known.timer is not None:
+                known.timer.cancel()
+            # Nobody would bring it back. One that is well goes on until it stops or fails.
+            self._end(known)
+        self._children[message.spec.key] = Child(message.spec, message.ref)
 
     @receives(ActorGone)
     def gone(self, message: ActorGone) -> None:
@@ -261,6 +268,10 @@ class Supervisor(GreenActor):
             if spec is None or not message.ref.is_alive():
                 return
             child = self._children[message.key] = Child(spec, message.ref)
+        if child.ref is not message.ref:
+            self._note(message, "replaced", 0.0)
+            self._end(Child(child.spec, message.ref))
+            return
         if message.phase == "recycle":
             self._recycled(child, message)
             return
@@ -273,7 +284,8 @@ class Supervisor(GreenActor):
             child.failures.popleft()
         count = len(child.failures)
         if count <= policy.intensity:
-            delay = min(policy.backoff_max_s, policy.backoff_s * 2.0 ** (count - 1))
+            # 2^60 is past any bound, and floats end.
+            delay = min(policy.backoff_max_s, policy.backoff_s * 2.0 ** min(count - 1, 60))
             self._note(message, "restart", delay)
             self._later(child, delay)
         elif policy.escalate:
@@ -335,7 +347,8 @@ class Supervisor(GreenActor):
     def _later(self, child: Child, delay_s: float) -> None:
         if child.timer is not None:
             child.timer.cancel()
-        child.timer = self._dispatcher.tell_after(delay_s, self.actor_ref, _Revive(child.spec.key))
+        again = _Revive(child.spec.key)
+        child.timer = self._dispatcher.tell_after(delay_s, self.actor_ref, again, vital=True)
 
     def _revive(self, child: Child) -> bool:
         if not child.suspended:

@@ -55,8 +55,10 @@ class Timers:
         except IndexError:
             return None
 
-    def add(self, due: float, ref: pykka.ActorRef[Any], message: Any) -> Timer:
-        """Hold `message` for `ref` until `due`.
+    def add(
+        self, due: float, ref: pykka.ActorRef[Any], message: Any, *, vital: bool = False
+    ) -> Timer:
+        """Hold `message` for `ref` until `due`; a vital one is held past the bound, too.
 
         Raises:
             TooManyTimers: the bound is reached, cancelled ones not counted.
@@ -65,7 +67,7 @@ class Timers:
             if len(self.heap) >= self._limit:
                 self.heap[:] = [timer for timer in self.heap if not timer.cancelled]
                 heapq.heapify(self.heap)
-                if len(self.heap) >= self._limit:
+                if len(self.heap) >= self._limit and not vital:
                     raise TooManyTimers(f"{self._limit} timers are pending", "cancel some")
             timer = Timer(due, next(self._order), ref, message)
             heapq.heappush(self.heap, timer)

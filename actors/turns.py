@@ -12,6 +12,7 @@ from typing import Any, Final
 import pykka
 from pykka._envelope import Envelope
 
+from actors import wording
 from actors.actor import ActorDied, ActorGone, GreenActor, Recycle, here, tell_first
 from actors.errors import MailboxFull
 from actors.mailbox import PYKKA_MESSAGES, Mailbox
@@ -170,6 +171,12 @@ class Turns:
             if reply_to is not None:
                 reply_to.set(response)
         except BaseException as error:
+            if reply_to is not None and not isinstance(error, Exception):
+                # It is not the asker's to be interrupted, nor to wait for an answer that never comes.
+                gone = pykka.ActorDeadError(
+                    f"{mailbox.name} was stopped by {wording.of_error(error)}"
+                )
+                reply_to.set_exception((pykka.ActorDeadError, gone, None))
             if reply_to is None or not isinstance(error, Exception):
                 return self._raised(mailbox, actor, error, message)
             logger.info("Exception returned from %s to caller:", actor, exc_info=True)
@@ -184,7 +191,10 @@ class Turns:
         if isinstance(error, Exception):
             return self._failed(mailbox, actor, "receive", error, message)
         logger.debug("%r in %s. Stopping all actors.", error, actor)
-        actor._stop()
+        if not mailbox.closed:
+            # Its own on_stop may raise the like: it is logged, and the others are stopped all the same.
+            with contextlib.suppress(BaseException):
+                actor._stop()
         pykka.ActorRegistry.stop_all(block=False)
         if self._manual:
             raise error
@@ -208,7 +218,9 @@ class Turns:
             try:
                 actor.on_failure(*sys.exc_info())
                 actor.on_skipped(message)
-            except Exception as second:
+            except BaseException as second:
+                if self._manual and not isinstance(second, Exception):
+                    raise
                 mailbox.failed(second)
                 logger.error("Unhandled exception in on_failure of %s:", actor, exc_info=True)
         return watched and self._suspend(mailbox, actor, phase, error, message)
@@ -248,5 +260,6 @@ class Turns:
 
 def _name_of(item: Any) -> str:
     message = item.message if type(item) is Envelope else item
-    path = getattr(message, "attr_path", None)
+    # Only of Pykka's own: any other message's attributes are its own affair.
+    path = getattr(message, "attr_path", None) if type(message) in PYKKA_MESSAGES else None
     return ".".join(path) if path is not None else type(message).__name__

@@ -45,7 +45,7 @@ class TakeSnapshot(StrictModel):
 class MakeBranch(StrictModel):
     """Copy the world as it is, or a `snapshot` of it, into a `folder` of the server's machine."""
 
-    folder: Annotated[str, Field(min_length=1, max_length=4096)]
+    folder: Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]+$")]
     snapshot: Name | None = None
 
 

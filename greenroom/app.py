@@ -124,7 +124,7 @@ class App:
     def folder(self) -> Path:
         """Where the world is kept."""
         wanted = self.settings.world
-        return wanted.data or Path("data") / Path(wanted.scene).name
+        return worlds.world_folder(wanted.data or Path("data") / Path(wanted.scene).name)
 
     @property
     def _caches(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Callable, Iterable
@@ -22,6 +23,9 @@ Token = Annotated[
 ]
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+"""Errors of a disk, which come without a file's name from a file that was already open."""
 
 people = Console(stderr=True, highlight=False)
 
@@ -59,9 +63,11 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
                 people.print(f"  → {escape(error.hint)}", soft_wrap=True)
             raise typer.Exit(2 if isinstance(error, UsageError) else 1) from error
         except OSError as error:
-            if error.filename is None:
+            if error.filename is None and error.errno not in _OF_THE_DISK:
                 raise
-            reason = f"{error.filename}: {error.strerror}"
+            reason = (
+                f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+            )
             people.print(f"[bold red]file[/]: {escape(reason)}", soft_wrap=True)
             raise typer.Exit(1) from error
 

@@ -14,18 +14,19 @@ import structlog
 from actors.company import Company
 from actors.faults import FaultPlan, Faults
 from actors.settings import CompanySettings
+from foundation.errors import UsageError
 from greenroom import minds, worlds
 from greenroom.app import SWITCH_INTERVAL_S
 from greenroom.report.recorder import RunRecorder
 from greenroom.settings import ModelSettings
 from models.request import Backend
 from models.scripted import ScriptedBackend
+from world.store.layout import DATA_NAME
 from world.store.options import StoreOptions
 from world.world import World
 
 log = structlog.get_logger("greenroom")
 
-WORLD_FOLDER = "world"
 MOST_CHECKPOINTS = 64
 FAULT_RATE = 0.02
 """Of a hundred messages that a fault can hit, two meet it: each of crash, delay, lost reply, full mailbox."""
@@ -69,8 +70,11 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
     already holds a run, `SceneError`, `ModelError` when a model was asked for and can't be used.
     """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    folder = request.out / worlds.RUN_WORLD
+    if (request.out / DATA_NAME).exists():
+        raise UsageError(f"{request.out} holds a served world", "name another folder")
     opened = worlds.open_world(
-        request.out / WORLD_FOLDER,
+        folder,
         scene=request.scene,
         seed=request.seed,
         npcs=request.npcs,
@@ -91,7 +95,7 @@ def simulate(request: RunRequest, on_tick: Callable[[int], None]) -> dict[str, A
             gathered = minds.gather(
                 request.models,
                 opened.plugins,
-                cache_in=request.out / WORLD_FOLDER if caches else None,
+                cache_in=folder if caches else None,
             )
         if gathered is not None:
             gathered.wait_ready(600.0)

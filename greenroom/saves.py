@@ -162,13 +162,13 @@ class Saves:
     def _exchange(self, actors: Actors, reader: Reader, world: World, name: str) -> tuple[int, int]:
         held = threading.Event()
         if not actors.hold(held.set) or not held.wait(HOLD_S):
-            actors.release()
+            _let_go(actors)
             raise LimitError("the world is too busy to load another state", "try again in a moment")
         left = self._store.last_tick
         try:
             epoch = world.epoch = self._store.load(reader)
         except BaseException:
-            actors.release()
+            _let_go(actors)
             raise
         columns, names = world.columns, world.names
         rows = columns.live_rows()
@@ -203,6 +203,16 @@ class Saves:
             yield
         finally:
             self._lock.release()
+
+
+def _let_go(actors: Actors) -> None:
+    """Have a held world go on, however much its director has to hear first."""
+    until = time.monotonic() + HOLD_S
+    while not actors.release():
+        if time.monotonic() > until:
+            log.error("the world stands still", mend="start the server again: nothing is lost")
+            return
+        time.sleep(0.01)
 
 
 def _silent(_text: str, **_values: object) -> None:

@@ -23,6 +23,9 @@ from world.store.recovery import recover
 from world.store.store import Store
 from world.world import World
 
+RUN_WORLD = "world"
+"""Where in the folder of a run its world lies."""
+
 
 @dataclass(frozen=True, slots=True)
 class OpenWorld:
@@ -136,6 +139,12 @@ def lived(reader: Reader, ruleset: Ruleset) -> World:
         world = World.from_state(recovery.state, ruleset)
     catch_up(world, recovery.records)
     return world
+
+
+def world_folder(run: Path) -> Path:
+    """Where the world lies: in the folder itself, or in the `world/` of a run of `simulate`."""
+    inner = run / RUN_WORLD
+    return inner if (inner / DATA_NAME).exists() and not (run / DATA_NAME).exists() else run
 
 
 def _kept_meta(folder: Path) -> WorldMeta | None:

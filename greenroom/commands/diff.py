@@ -12,7 +12,7 @@ from rich.table import Table
 
 from foundation.errors import UsageError
 from greenroom import console, worlds
-from greenroom.commands.replay import world_folder
+from greenroom.worlds import world_folder
 from plugins.manager import load_builtin_and_installed
 from world.differences import Comparison, Difference, compare
 

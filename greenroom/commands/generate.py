@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from rich.markup import escape
 
 from foundation.errors import UsageError
 from greenroom import console
@@ -52,4 +53,4 @@ def generate(
         f"{facts['monster_type']}, {len(facts['rivers'])} rivers"
     )
     for name in facts["files"]:
-        console.people.print(f"  {out / name}")
+        console.people.print(f"  {escape(str(out / name))}", soft_wrap=True)

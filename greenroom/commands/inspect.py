@@ -17,7 +17,7 @@ from engine_bridge.client import AsyncClient
 from foundation.errors import UsageError
 from greenroom import console
 from greenroom.commands import pages
-from greenroom.commands.replay import world_folder
+from greenroom.worlds import world_folder
 from world.store.inspect import describe
 
 
@@ -68,7 +68,7 @@ def _show_values(values: dict[str, Any], json: bool) -> None:
         return
     table = Table(box=None, show_header=False)
     for key, value in values.items():
-        table.add_row(f"[bold]{key}", str(value))
+        table.add_row(f"[bold]{escape(key)}", escape(str(value)))
     console.people.print(table)
 
 

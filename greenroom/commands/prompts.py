@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from greenroom import comparing, console, minds
-from greenroom.commands.replay import world_folder
 from greenroom.settings import ModelSettings
+from greenroom.worlds import world_folder
 from models.errors import ModelUnavailable
 from plugins.manager import load_builtin_and_installed
 

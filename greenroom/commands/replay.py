@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from foundation.errors import UsageError
 from greenroom import console, worlds
+from greenroom.worlds import world_folder
 from plugins.manager import load_builtin_and_installed
 from world.replay import replay as step_again
 from world.store.reader import Reader
@@ -61,9 +62,3 @@ def replay(
             )
     if not same:
         raise typer.Exit(1)
-
-
-def world_folder(run: Path) -> Path:
-    """Where the world of a run lies: the run's `world/`, or the folder itself."""
-    inner = run / "world"
-    return inner if inner.is_dir() else run

@@ -18,7 +18,7 @@ from engine_bridge.saves import MakeBranch, TakeSnapshot
 from foundation.errors import UsageError
 from greenroom import console, saves, settings
 from greenroom.commands import pages
-from greenroom.commands.replay import world_folder
+from greenroom.worlds import world_folder
 from plugins.manager import load_builtin_and_installed
 
 _PATIENCE_S = 660.0
@@ -104,7 +104,8 @@ def branch(
         return
     console.people.print(
         f"[green]✓[/] {escape(told['folder'])} parted at tick {told['tick']}. "
-        f"Serve it: greenroom serve --data {escape(told['folder'])}"
+        f"Serve it: greenroom serve --data {escape(told['folder'])}",
+        soft_wrap=True,
     )
 
 

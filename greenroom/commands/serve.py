@@ -18,7 +18,10 @@ from greenroom import console, settings
 from greenroom.app import App
 
 Config = Annotated[Path | None, typer.Option(help="a TOML settings file")]
-Data = Annotated[Path | None, typer.Option(help="the world's folder [default: data/<scene>]")]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="the world's folder, or a RUN of simulate [default: data/<scene>]"),
+]
 Host = Annotated[str | None, typer.Option(help="the address to listen on")]
 HttpPort = Annotated[int | None, typer.Option(help="the dashboard's port; 0 picks a free one")]
 LocalOnly = Annotated[bool, typer.Option("--local-only", help="no text leaves this machine")]
@@ -159,7 +162,11 @@ def _tell_addresses(app: App, hints: bool) -> None:
     resumed = app.opened.resumed
     state = "new" if resumed is None else f"taken up again at tick {app.first_tick}"
     say = console.people.print
-    say(f"[bold]{app.opened.scene.name}[/], {state}: {app.population} entities, in {app.folder}")
+    folder = escape(str(app.folder))
+    say(
+        f"[bold]{app.opened.scene.name}[/], {state}: {app.population} entities, in {folder}",
+        soft_wrap=True,
+    )
     say(f"  dashboard  [bold]{app.bridge.http_address}[/]")
     say(f"  game       {app.bridge.address}")
     if app.minds is not None and app.minds.cloud:

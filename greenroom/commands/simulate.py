@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from foundation.errors import UsageError
 from greenroom import console, headless, settings
@@ -118,7 +119,7 @@ def simulate(
 def _summarise(report: dict[str, Any]) -> None:
     say = console.people.print
     say(
-        f"[bold]{report['scene']}[/], seed {report['seed']}: {report['ticks']:,} ticks in "
+        f"[bold]{escape(report['scene'])}[/], seed {report['seed']}: {report['ticks']:,} ticks in "
         f"{report['seconds']:.1f} s ({report['ticks_per_second']:,.0f} a second)"
     )
     say(f"  state hash  {report['state_hash']}")
@@ -130,5 +131,5 @@ def _summarise(report: dict[str, Any]) -> None:
             f"  faults      {injected or 'none'}; {told['restarts']:,} restarts, {stuck} found stuck"
         )
     for name in ("report.html", "map.png", "charts.png", "report.json"):
-        say(f"  {name:<11} {Path(report['out']) / name}")
-    say(f"Prove it: greenroom replay {report['out']}")
+        say(f"  {name:<11} {escape(str(Path(report['out']) / name))}", soft_wrap=True)
+    say(f"Prove it: greenroom replay {escape(report['out'])}", soft_wrap=True)

@@ -40,7 +40,7 @@ def find(name: str) -> Path:
             f"{path}: the folder holds no scene.toml", "a scene is a folder with scene.toml"
         )
     close = difflib.get_close_matches(name, scenes, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}?" if close else f"built-in scenes: {', '.join(scenes)}"
+    hint = f"did you mean {close[0]!r}?" if close else f"built-in scenes: {', '.join(scenes)}."
     raise SceneError(
         f"there is no scene {name!r}", f"{hint} Or give a folder that holds scene.toml"
     )

@@ -717,6 +717,39 @@ def test_a_mailbox_may_keep_only_the_latest_of_a_kind(manual: Dispatcher) -> Non
     assert manual.metrics()["Bounded"].dropped == 2
 
 
+def test_a_mailbox_of_the_latest_needs_no_key_for_stops_and_proxies(manual: Dispatcher) -> None:
+    class Board(Scribe):
+        mailbox = MailboxSpec(limit=2, policy=Policy.LATEST, key=lambda message: message["what"])
+
+        def ring(self) -> str:
+            return "rung"
+
+    log: list[Any] = []
+    ref = manual.start(Board, log)
+    ref.proxy().ring.defer()
+    assert ref.proxy().ring().get(timeout=WAIT) == "rung"
+    ref.tell({"what": "weather"})
+    ref.proxy().stop().get(timeout=WAIT)
+    assert log == [{"what": "weather"}]
+    manual.pump()
+    assert not ref.is_alive()
+
+
+def test_a_message_changed_while_it_waits_leaves_no_key_behind(manual: Dispatcher) -> None:
+    class Board(Scribe):
+        mailbox = MailboxSpec(limit=2, policy=Policy.LATEST, key=lambda message: message["what"])
+
+    log: list[Any] = []
+    ref = manual.start(Board, log)
+    changing = {"what": "weather"}
+    ref.tell(changing)
+    changing["what"] = "news"
+    manual.pump()
+    ref.tell({"what": "weather", "is": "fine"})
+    manual.pump()
+    assert log == [{"what": "news"}, {"what": "weather", "is": "fine"}]
+
+
 def test_an_outside_thread_may_wait_for_room(threaded: Dispatcher) -> None:
     gate, entered = threading.Event(), threading.Event()
     log: list[Any] = []
@@ -779,6 +812,36 @@ def test_a_handler_never_waits_for_room_and_an_outside_thread_not_forever(
             return "took all"
 
     assert threaded.start(Filler).ask(ref, timeout=WAIT) == "refused"
+
+
+def test_no_dispatcher_stands_still_for_room_in_anothers_mailbox(threaded: Dispatcher) -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    class Slow(GreenActor):
+        mailbox = MailboxSpec(limit=1, policy=Policy.BLOCK, block_s=2 * WAIT)
+
+        def on_receive(self, message: Any) -> Any:
+            entered.set()
+            gate.wait(2 * WAIT)
+
+    class Teller(GreenActor):
+        def on_receive(self, message: Any) -> str:
+            try:
+                ref.tell("more")
+            except MailboxFull:
+                return "refused"
+            return "taken"
+
+    with Dispatcher(workers=1) as other:
+        ref = other.start(Slow)
+        ref.tell("first")
+        assert entered.wait(WAIT)
+        ref.tell("second")
+        teller = threaded.start(Teller)
+        assert teller.ask("go", timeout=WAIT) == "refused"
+        threaded.tell_after(0.0, ref, "timed")
+        assert teller.ask("and on", timeout=WAIT) == "refused"
+        gate.set()
 
 
 def test_depth_counts_the_deepest_a_mailbox_has_been(manual: Dispatcher) -> None:

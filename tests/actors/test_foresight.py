@@ -14,6 +14,7 @@ from benchmarks._asked import waits_for
 from models.request import Handle, Listener, ModelRequest
 from models.scripted import ScriptedBackend
 from world.compiled import CompiledScene, GroupInfo, Spawn
+from world.inputs import Input
 from world.maths import TILE
 from world.ruleset import Ruleset
 from world.tiles import Tile
@@ -221,3 +222,44 @@ def test_of_two_raids_far_apart_neither_waits_for_the_others_answers(
         assert counts["in_vain"] == 0
         planned += sum(asked.purpose == "plan" and asked.wanted > 0 for asked in backend.asked)
     assert planned > 0
+
+
+def pack_and_players(ruleset: Ruleset) -> World:
+    """A pack struck by players' bodies, who have no minds, and one with a mind who sees nothing of it."""
+    wolves = [Spawn("wolf", (30 + k) * TILE, 30 * TILE, group=1) for k in range(6)]
+    scene = CompiledScene(
+        name="clearing",
+        size=(64, 64),
+        tiles=np.full((64, 64), Tile.GRASS, dtype=np.uint8),
+        places={},
+        spawns=(*wolves, Spawn("villager", 10 * TILE, 60 * TILE, "Out Of Sight")),
+        player_starts=(),
+        seed=5,
+        groups={1: GroupInfo("the pack", "wolf")},
+    )
+    world = World.from_state(World(scene, ruleset, 5).get_state() | {"tick": 15_000}, ruleset)
+    body = {"species": "traveller", "y": 31 * TILE, "player": True}
+    bodies = [body | {"name": f"P{n}", "x": (30 + n) * TILE} for n in range(2)]
+    world.step([Input("spawn", 0, "director:join", n, one) for n, one in enumerate(bodies)])
+    columns = world.columns
+    rows = columns.live_rows()
+    wolf = int(columns.id[rows[columns.group[rows] == 1]][0])
+    players = columns.id[rows[columns.player[rows] == 1]].tolist()
+    world.step([Input("attack", one, f"player:{one}", 1, {"target": wolf}) for one in players])
+    return world
+
+
+def test_no_plan_is_asked_boldly_for_a_group_whose_last_one_is_missing(
+    company: Make, ruleset: Ruleset
+) -> None:
+    backend = Silent()
+    c = company(
+        backend=backend,
+        world=pack_and_players(ruleset),
+        settings={"ahead_ticks": 1000, "ahead_room": 64, "patience_s": 1.2},
+    )
+    # Until the run has waited in vain for the first plan.
+    c.run_headless(400, lambda _world: not c.ledger.counts["plan_overdue"])
+    assert c.ledger.counts["plan_overdue"] == 1
+    assert c.status()["ahead"]["bold_steps"] > 100
+    assert [request.purpose for request in backend.asked] == ["plan"]

@@ -21,7 +21,7 @@ from actors.metronome import Metronome
 from actors.pace import Pace
 from actors.plans import OrdersReply
 from actors.right_of_way import RightOfWay
-from foundation.errors import UsageError
+from foundation.errors import LimitError, UsageError
 from models.prompts import Decision, Orders
 from models.request import Handle, Listener, ModelRequest, Reply
 from models.scripted import digest
@@ -268,3 +268,13 @@ def test_a_live_company_ticks_by_itself_and_stops(company: Make) -> None:
     assert c.ledger.world.tick == after
     assert ticks == list(range(ticks[0], ticks[0] + len(ticks)))
     assert not any(ref.is_alive() for ref in pykka.ActorRegistry.get_all() if ref is c.director)
+
+
+def test_a_run_whose_storage_takes_no_more_says_so(company: Make, slow_store: Any) -> None:
+    c = company(store=slow_store, settings={"records_waiting": 2, "patience_s": 0.1})
+    slow_store.refuse = LimitError("storage is 2400 writes behind", "try again later")
+    with pytest.raises(UsageError, match=r"tick 3 .* storage takes no more, 2 ticks wait"):
+        c.run_headless(5)
+    slow_store.refuse = None
+    c.run_headless(2)
+    assert [record.tick for record in slow_store.records] == [1, 2, 3, 4]

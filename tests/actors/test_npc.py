@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from actors import casting
+from actors import npc as npc_module
 from actors.choices import DecisionReply
 from actors.company import Company
 from actors.conversation import MAX_TURNS, Conversations
+from actors.lines import persona_of, reflex_line
 from actors.messages import Propose
 from models.errors import ModelError, ModelUnavailable
 from models.prompts import Decision, Panel, PromptBook, Turn
 from models.request import Handle, Listener, ModelRequest, Priority, Reply
 from models.scripted import ScriptedBackend
+from world.compiled import GroupInfo, Spawn
 from world.errors import StorageError
 from world.inputs import Input
+from world.ruleset import Ruleset
 from world.world import World
+
+from .conftest import scene, tile
 
 Make = Callable[..., Company]
 
@@ -285,6 +293,39 @@ def test_a_backend_that_breaks_its_promise_crashes_the_npc_and_the_answer_still_
     hand.reply(0, "Well enough.")
     c.run_headless(c.settings.speak_ticks + 1)
     assert again.text == "Well enough."
+
+
+def test_a_line_that_no_answer_can_be_found_for_keeps_nobody_from_coming_back(
+    talk: Any, heard: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reflex(card: Any, species: Any, situation: Any, text: str, before: str | None) -> str:
+        if text == "Riddle me this.":
+            raise ValueError("no answer")
+        return reflex_line(card, species, situation, text, before)
+
+    monkeypatch.setattr(npc_module, "reflex_line", reflex)
+    c, listener, body, npc = talk(text="Riddle me this.")
+    c.run_headless(c.settings.speak_ticks + 10)
+    assert listener.ends == 1
+    again = heard()
+    c.say(body, npc, "What does a bed cost?", again)
+    c.run_headless(c.settings.speak_ticks + 10)
+    assert "three coppers" in again.text
+    # On the line, and once more when the next instance tries to make it good.
+    assert len(c.incidents()) == 2
+
+
+def test_nothing_is_kept_of_those_who_have_left_the_world(talk: Any) -> None:
+    c, _, body, npc = talk()
+    c.run_headless(c.settings.speak_ticks + 1)
+    assert c.casting.asking(npc) is not None
+    assert any(str(body) in proposer for proposer in c.ledger.n)
+    c.leave(body)
+    c.propose(Input("despawn", npc, "director:test", 1))
+    c.run_headless(2)
+    assert npc not in c.ledger.minds
+    assert c.casting.asking(npc) is None
+    assert not any(str(one) in proposer for proposer in c.ledger.n for one in (body, npc))
 
 
 def test_a_model_that_never_answers_is_cancelled_in_time_live(
@@ -608,3 +649,24 @@ def test_minds_are_asked_in_the_words_of_the_given_prompts(talk: Callable[..., A
     talk("Where can I sleep?", backend=backend, prompts=book)
     request, _ = backend.of("speech")[0]
     assert request.messages[-1]["content"] == "Ann wants to know: Where can I sleep?"
+
+
+def test_a_persona_is_made_once_for_all_who_tell_of_it(
+    company: Make, ruleset: Ruleset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def count(card: Any, layers: tuple[str, ...] = ()) -> Any:
+        made.append(card.name)
+        return persona_of(card, layers)
+
+    monkeypatch.setattr(casting, "persona_of", count)
+    spawn = Spawn("vampire", *tile(30, 30), "Lady Isaura", group=1)
+    alone = dataclasses.replace(scene(), spawns=(spawn,), groups={1: GroupInfo("coven", "vampire")})
+    c = company(world=World(alone, ruleset, 7), backend=ByHand())
+    ((entity, persona),) = c.coordinator_mind.personas.items()
+    asking = c.casting.asking(entity)
+    assert asking is not None
+    assert asking.persona is persona
+    c.dispatcher.pump()
+    assert made == ["Lady Isaura"]

@@ -439,3 +439,90 @@ def test_a_report_that_its_supervisor_fails_on_leaves_no_child_waiting(stage: St
     assert Clumsy.fallen
     assert ("wolf", "later") in stage.log
     assert pack.proxy().keys().get() == ["wolf"]
+
+
+def test_a_child_whose_key_another_has_taken_is_ended_when_it_fails(stage: Stage) -> None:
+    elder = stage.child()
+    elder.tell("trap")
+    elder.stop(block=False)
+    younger = stage.child()
+    stage.run()
+    assert not elder.is_alive()
+    assert stage.dispatcher.actors == 2
+    assert [incident.action for incident in stage.incidents] == ["replaced"]
+    younger.tell("trap")
+    younger.tell(1)
+    stage.run(until=1.0)
+    assert stage.log[-2:] == [("wolf", "start"), ("wolf", 1)]
+
+
+def test_a_child_that_waits_for_its_restart_when_its_key_is_taken_is_ended(stage: Stage) -> None:
+    elder = stage.child()
+    elder.tell("trap")
+    stage.run()
+    assert elder.is_alive()
+    younger = stage.child()
+    stage.run(until=1.0)
+    assert not elder.is_alive()
+    assert younger.is_alive()
+
+
+def test_a_factory_may_start_a_helper_before_its_own_actor(stage: Stage) -> None:
+    class Helped(Wolf):
+        def __init__(self, log: list[Any], name: str) -> None:
+            self.helper = Wolf.start(log, "helper")
+            super().__init__(log, name)
+
+    ref = stage.child(kind=Helped)
+    ref.tell("trap")
+    ref.tell(1)
+    stage.run(until=1.0)
+    assert stage.log[-1] == ("wolf", 1)
+    assert stage.log.count(("helper", "start")) == 2
+
+
+def test_a_factory_that_makes_another_kind_is_told_and_asked_again(stage: Stage) -> None:
+    class Fox(Wolf):
+        pass
+
+    made: list[GreenActor] = []
+
+    def factory() -> GreenActor:
+        made.append((Fox if len(made) == 1 else Wolf)(stage.log, "wolf"))
+        return made[-1]
+
+    ref = supervise(stage.boss, ChildSpec("wolf", factory), stage.dispatcher)
+    ref.tell("trap")
+    ref.tell(1)
+    stage.run(until=0.06)
+    stage.run(until=1.0)
+    assert [incident.phase for incident in stage.incidents] == ["receive", "create"]
+    assert "made no new Wolf" in stage.incidents[1].error
+    assert stage.log[-1] == ("wolf", 1)
+
+
+def test_a_child_may_fail_more_often_than_two_can_be_doubled(stage: Stage) -> None:
+    policy = RestartPolicy(intensity=5000, period_s=1e9, backoff_s=0.0)
+    ref = stage.child(policy=policy)
+    for _ in range(1100):
+        ref.tell("trap")
+    ref.tell("out")
+    stage.run()
+    assert stage.log[-1] == ("wolf", "out")
+
+
+def test_a_child_comes_back_though_as_many_timers_are_pending_as_may_be() -> None:
+    clock = Clock()
+    with Dispatcher(workers=0, clock=clock, timers=3) as dispatcher:
+        log: list[Any] = []
+        boss = dispatcher.start(Supervisor, "cast")
+        ref = supervise(boss, ChildSpec("wolf", lambda: Wolf(log, "wolf")), dispatcher)
+        for _ in range(3):
+            dispatcher.tell_after(1000.0, ref, "later")
+        ref.tell("trap")
+        ref.tell(1)
+        dispatcher.pump()
+        clock.now = 1.0
+        dispatcher.pump()
+        assert log[-1] == ("wolf", 1)
+        assert boss.is_alive()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 from foundation.errors import UsageError
 from greenroom import console, headless, scenes, worlds
 from greenroom.cli import app
+from greenroom.commands import inspect, simulate
 from greenroom.headless import RunRequest
 
 
@@ -41,6 +44,35 @@ def test_a_file_that_cannot_be_written_is_named(
         write()
     assert "nowhere" in capsys.readouterr().err
     assert ended.value.exit_code == 1
+
+
+def test_a_disk_that_is_full_is_told_though_no_file_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @console.command
+    def write() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(typer.Exit) as ended:
+        write()
+    assert os.strerror(errno.ENOSPC) in capsys.readouterr().err
+    assert ended.value.exit_code == 1
+
+
+def test_what_is_told_of_a_world_may_hold_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    inspect._show_values({"name": "[/] Ann [bold]"}, json=False)
+    assert "[/] Ann [bold]" in capsys.readouterr().err
+
+
+def test_a_runs_folder_is_told_whole_so_that_it_can_be_copied(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = "/runs/[of] " + "a long way down/" * 9
+    report = {"scene": "[mine]", "seed": 1, "ticks": 5, "seconds": 1.0, "ticks_per_second": 5.0}
+    simulate._summarise(report | {"state_hash": "ab", "out": out})
+    told = capsys.readouterr().err.splitlines()
+    assert f"Prove it: greenroom replay {out}" in told
+    assert told[0].startswith("[mine], seed 1")
 
 
 def test_simulate_heeds_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

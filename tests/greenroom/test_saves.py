@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from engine_bridge.client import AsyncClient
 from engine_bridge.errors import RequestFailed
-from greenroom import worlds
+from engine_bridge.saves import MakeBranch, TakeSnapshot
+from foundation.errors import LimitError
+from greenroom import saves, worlds
 from greenroom.cli import app
 from plugins.manager import load_builtin_and_installed
 from world.inputs import Input
 from world.replay import replay
-from world.store import Reader, describe, record_of
+from world.store import Reader, Store, describe, record_of
 from world.store.snapshots import find
 
 
@@ -303,3 +306,38 @@ def test_a_run_is_not_compared_with_itself(lived: Path) -> None:
     code, told = command("diff", lived, lived)
     assert code == 2
     assert "same folder" in told
+
+
+def test_a_folder_that_no_system_can_name_is_none_to_branch_into() -> None:
+    with pytest.raises(ValidationError):
+        MakeBranch(folder="worlds/\0dry")
+
+
+def test_a_world_that_comes_to_no_halt_goes_on_however_busy_it_is(
+    lived: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Busy:
+        """Takes a hold and never comes to it; takes the release at the fourth try."""
+
+        tries = 0
+
+        def hold(self, on_held: Callable[[], None]) -> bool:
+            return True
+
+        def release(self) -> bool:
+            self.tries += 1
+            return self.tries == 4
+
+        def load(self, *_what: Any) -> None:
+            raise AssertionError("it was not held")
+
+    monkeypatch.setattr(saves, "HOLD_S", 0.2)
+    ruleset = load_builtin_and_installed().ruleset()
+    with Store.open(lived) as store:
+        busy = Busy()
+        kept = saves.Saves(store, ruleset, busy)
+        kept.take(TakeSnapshot(name="before"))
+        with pytest.raises(LimitError, match="too busy"):
+            kept.load("before")
+        assert busy.tries == 4
+        assert store.epoch == kept.list().snapshots[0].epoch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import Any
 
 import pytest
 
-from greenroom import headless
-from greenroom.settings import ModelSettings
+from foundation.errors import UsageError
+from greenroom import headless, worlds
+from greenroom.app import App
+from greenroom.headless import RunRequest
+from greenroom.settings import ModelSettings, Settings, WorldSettings
 from plugins.manager import build_ruleset
 from world.replay import replay
 
@@ -82,6 +86,27 @@ def test_a_second_run_into_the_same_folder_is_refused(first: dict[str, Any]) -> 
     assert "name another folder" in done.stderr
 
 
+def test_a_run_into_the_folder_of_a_served_world_is_refused(tmp_path: Path) -> None:
+    worlds.open_world(tmp_path).store.close()
+    asked = RunRequest("valley", 5, None, None, ModelSettings(enabled=False), tmp_path)
+    with pytest.raises(UsageError, match="holds a served world"):
+        headless.simulate(asked, lambda tick: None)
+    assert not (tmp_path / worlds.RUN_WORLD).exists()
+
+
+def test_the_world_of_a_run_is_found_in_it_and_no_other_is_taken_for_it(tmp_path: Path) -> None:
+    run, served = tmp_path / "run", tmp_path / "served"
+    worlds.open_world(run / worlds.RUN_WORLD).store.close()
+    worlds.open_world(served).store.close()
+    shutil.copytree(run / worlds.RUN_WORLD, served / worlds.RUN_WORLD)
+    (tmp_path / "neither" / worlds.RUN_WORLD).mkdir(parents=True)
+    assert worlds.world_folder(run) == run / worlds.RUN_WORLD
+    assert worlds.world_folder(served) == served
+    assert worlds.world_folder(tmp_path / "neither") == tmp_path / "neither"
+    serving = App(Settings(world=WorldSettings(data=run)))
+    assert serving.folder == run / worlds.RUN_WORLD
+
+
 def test_an_unknown_scene_is_named_with_what_is_there(tmp_path: Path) -> None:
     done = run("simulate", "--scene", "vally", "--ticks", "10", "--out", tmp_path / "run")
     assert done.returncode == 1
@@ -115,7 +140,7 @@ def test_a_run_under_seeded_faults_is_lived_whole_and_its_replay_agrees(
     assert report["faults"]["restarts"] > 0
     assert report["faults"]["stuck"] == {}
     assert report["model"] == "scripted (no model)"
-    again = replay(tmp_path / "run" / headless.WORLD_FOLDER, build_ruleset())
+    again = replay(tmp_path / "run" / worlds.RUN_WORLD, build_ruleset())
     assert again.first_difference is None, again.reason
     assert f"{again.final_hash:016x}" == report["state_hash"]
 

@@ -111,7 +111,13 @@ def branch(source: Reader, target: Path, snapshot: str = "") -> Identity:
     `snapshot` names what `source` is, "" for a world as it runs. Raises `UsageError` when there is
     something at `target`, `NoRoom`, `StorageError`.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    try:
+        taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
+    except OSError as error:
+        raise UsageError(
+            f"{target} can't be looked at: {error.strerror}", "name another"
+        ) from error
+    if taken:
         raise UsageError(
             f"there is something at {target} already", "name a folder that is not there"
         )

@@ -119,9 +119,12 @@ def open_env(path: Path, *, map_bytes: int, readonly: bool = False) -> lmdb.Envi
     """The LMDB environment in the folder `path`. Raises `StorageError`."""
     data = path / DATA_NAME
     if data.exists():
-        map_bytes = max(map_bytes, data.stat().st_size)
+        size = data.stat().st_size
+        if readonly and not size:
+            raise StorageError(f"{data} is empty", "take it from a backup or a snapshot")
+        map_bytes = max(map_bytes, size)
     try:
-        return lmdb.Environment(
+        env = lmdb.Environment(
             str(data),
             map_size=map_bytes,
             subdir=False,
@@ -132,6 +135,31 @@ def open_env(path: Path, *, map_bytes: int, readonly: bool = False) -> lmdb.Envi
         )
     except (lmdb.Error, OSError) as error:
         raise StorageError(f"{data} can't be opened: {error}") from error
+    try:
+        _complete(data, env, readonly)
+    except BaseException:
+        env.close()
+        raise
+    return env
+
+
+def _complete(data: Path, env: lmdb.Environment, readonly: bool) -> None:
+    """Make sure that the file reaches as far as its meta page says.
+
+    Who reads a mapped page past the end of its file is ended by the system (SIGBUS), with no word to
+    anybody. LMDB may leave out the very last pages where nobody wants them any more, so the owner of a
+    short file lengthens it: what was needed is then found to be damaged when it is read, by an error.
+    """
+    wanted = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    there = data.stat().st_size
+    if there >= wanted:
+        return
+    if readonly:
+        raise StorageError(
+            f"{data} was cut short: {there} bytes of {wanted}",
+            "take it from a backup or a snapshot",
+        )
+    os.truncate(data, wanted)
 
 
 def open_databases(env: lmdb.Environment, *, create: bool) -> Databases:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from foundation.errors import LimitError, UsageError
 from foundation.strict import StrictModel
@@ -21,6 +22,8 @@ from world.store.copies import check_room, copy_world, whole_folder
 from world.store.layout import SNAPSHOTS_NAME, sync_directory
 from world.store.options import StoreOptions
 from world.store.reader import Reader
+
+_log = logging.getLogger(__name__)
 
 CARD_NAME: Final = "snapshot.json"
 NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,47}$"
@@ -135,12 +138,17 @@ def find(world: Path, name: str) -> Path:
 
 
 def list_snapshots(world: Path) -> list[Snapshot]:
-    """The cards of a world's snapshots, the oldest first; needs no lock. Raises `StorageError`."""
-    found = [
-        _read_card(folder)
-        for folder, _ in folders(world / SNAPSHOTS_NAME).values()
-        if folder.is_dir()
-    ]
+    """The cards of a world's snapshots, the oldest first; needs no lock.
+
+    A card that is damaged is made anew from what it tells of; a snapshot that is damaged itself is
+    left out, with a line in the log.
+    """
+    found = []
+    for name, (folder, _) in folders(world / SNAPSHOTS_NAME).items():
+        try:
+            found.append(_read_card(folder, name))
+        except (StorageError, OSError) as error:
+            _log.warning("the snapshot %s can't be read: %s", name, error)
     return sorted(found, key=lambda card: (card.made, card.tick, card.name))
 
 
@@ -173,8 +181,8 @@ def _write_card(folder: Path, card: Snapshot) -> None:
         os.fsync(file.fileno())
 
 
-def _read_card(folder: Path) -> Snapshot:
+def _read_card(folder: Path, name: str) -> Snapshot:
     try:
         return Snapshot.model_validate_json((folder / CARD_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError, ValidationError) as error:
-        raise StorageError(f"{folder / CARD_NAME} can't be read: {error}") from error
+    except (OSError, ValueError):
+        return _card(folder, name, int(folder.stat().st_mtime))

@@ -120,6 +120,7 @@ class Store:
         except OSError as error:
             raise StorageError(f"{path} can't be used: {error}") from error
         try:
+            _check_not_bereft(path)
             env = open_env(path, map_bytes=options.map_bytes)
         except BaseException:
             lock.release()
@@ -511,6 +512,17 @@ class Store:
     def calls(self, after: int = 0, limit: int = 100) -> list[tuple[int, dict[str, Any]]]:
         """Up to `limit` synced model calls numbered above `after`, with their numbers, oldest first."""
         return self._calls.after(after, limit)
+
+
+def _check_not_bereft(path: Path) -> None:
+    """Raises `StorageError` where a new world's first sweep would take what is left of an old one."""
+    data = path / DATA_NAME
+    there = data.exists() and data.stat().st_size
+    if not there and any((path / CHECKPOINTS_NAME).glob("*.ckpt")):
+        raise StorageError(
+            f"{path} holds checkpoints of a world whose {DATA_NAME} is gone",
+            f"take {DATA_NAME} from a backup or a snapshot, or name another folder",
+        )
 
 
 def _prepare(path: Path, env: lmdb.Environment, create: WorldMeta | None) -> Path | None:

@@ -200,3 +200,75 @@ with Reader.open(sys.argv[1]) as reader:
     busy, ticks = done.stdout.splitlines()
     assert busy.endswith(f"is held by another Greenroom (process {os.getpid()})")
     assert ticks == "[1, 2, 3, 4, 5]"
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_checkpoints_whose_database_is_lost_are_not_swept_for_a_new_world(
+    tmp_path: Path, opened: Opened, record: Record, state: State, meta: WorldMeta, empty: bool
+) -> None:
+    path = tmp_path / "world"
+    with opened(path) as store:
+        for tick in range(3):
+            store.append(record(tick))
+        store.checkpoint(state(2))
+        store.flush()
+    kept = sorted((path / "checkpoints").iterdir())
+    assert kept
+    (path / "world.mdb").unlink()
+    if empty:
+        (path / "world.mdb").touch()
+        with pytest.raises(StorageError, match="is empty"):
+            Reader.open(path)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="is gone"):
+            Store.open(path, create=meta)
+    assert sorted((path / "checkpoints").iterdir()) == kept
+
+
+OPEN_ALL = """
+import shutil, sys
+from pathlib import Path
+from foundation.errors import GreenroomError
+from world.store import Store
+from world.store.inspect import describe
+
+whole, cut, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+size = (whole / "world.mdb").stat().st_size
+for pages in range(2, size // 4096):
+    shutil.rmtree(cut, ignore_errors=True)
+    shutil.copytree(whole, cut)
+    with (cut / "world.mdb").open("r+b") as file:
+        file.truncate(4096 * pages)
+    try:
+        if how == "to read":
+            describe(cut, verify=True)
+        else:
+            with Store.open(cut) as store:
+                store.recover()
+    except GreenroomError as error:
+        print(pages, error.code, error.message)
+    else:
+        print(pages, "whole enough")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="another kind of map")
+@pytest.mark.parametrize("how", ["to read", "to write"])
+def test_a_file_cut_short_is_an_error_and_not_the_end_of_the_process(
+    tmp_path: Path, opened: Opened, record: Record, state: State, how: str
+) -> None:
+    with opened(tmp_path / "whole") as store:
+        for tick in range(40):
+            store.append(record(tick, size=300))
+            if tick % 20 == 0:
+                store.checkpoint(state(tick))
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN_ALL, str(tmp_path / "whole"), str(tmp_path / "cut"), how],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    told = done.stdout.splitlines()
+    assert len(told) > 5
+    assert sum("storage" in line for line in told) > len(told) // 2
