@@ -71,7 +71,8 @@ class ChatTemplate:
             self._template = environment.from_string(source) if source else None
             if self._template is not None and len(self._segments(trial)) < 2:
                 self._template = None
-        except (TemplateError, TypeError, ValueError, ArithmeticError, RequestRefused) as error:
+        except Exception as error:
+            # It is a program out of the file: compiling and running it may raise anything.
             self._template = None
             self.note = f"ChatML, since the GGUF's own fails: {str(error)[:200]}"
         if self._template is None:
@@ -130,15 +131,21 @@ class ChatTemplate:
             {"role": role, "content": f"{_PAD}\ue000{index}\ue001{_PAD}"}
             for index, (role, _) in enumerate(messages)
         ]
-        rendered = self._template.render(
-            messages=stand_ins,
-            add_generation_prompt=True,
-            bos_token=self._vocabulary.text(self._vocabulary.bos),
-            eos_token=self._vocabulary.text(self._vocabulary.eos),
-            tools=None,
-            documents=None,
-            enable_thinking=False,
-        )
+        try:
+            rendered = self._template.render(
+                messages=stand_ins,
+                add_generation_prompt=True,
+                bos_token=self._vocabulary.text(self._vocabulary.bos),
+                eos_token=self._vocabulary.text(self._vocabulary.eos),
+                tools=None,
+                documents=None,
+                enable_thinking=False,
+            )
+        except TemplateError:
+            raise
+        except Exception as error:
+            # What Python raises inside a template is told of like what the template raises itself.
+            raise _Refusal(f"it fails with {type(error).__name__}: {str(error)[:200]}") from error
         segments: list[tuple[str, bool]] = []
         seen: set[int] = set()
         at = 0

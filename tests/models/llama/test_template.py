@@ -132,6 +132,8 @@ def test_a_template_without_a_system_role_gets_it_with_the_first_line(
         "{% for i in range(10000000) %}x{% endfor %}",
         "{{ 1 / 0 }}",
         "{{ undefined.attribute }}",
+        "{{ '{name}'.format() }}",
+        "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}",
     ],
 )
 def test_a_broken_or_hostile_template_falls_back_to_chatml(
@@ -143,6 +145,21 @@ def test_a_broken_or_hostile_template_falls_back_to_chatml(
     expected = templates.ChatTemplate(CHATML, model.vocabulary).tokens([("user", "Hi")])
     assert template.tokens([("user", "Hi")]) == expected
     assert "<|im_end|>" in template.stops
+
+
+def test_what_a_template_raises_at_some_messages_alone_refuses_only_those(
+    load: Callable[..., Any],
+) -> None:
+    # As some thinking models' templates, which want a field of an assistant's message that few callers send.
+    model = load(
+        template="{% for m in messages %}{% if m.role == 'assistant' %}"
+        "{{ m.get('reasoning') + m.content }}{% else %}{{ m.content }}{% endif %}{% endfor %}"
+    )
+    template = templates.ChatTemplate(model.template(), model.vocabulary)
+    assert template.note == "the GGUF's own"
+    with pytest.raises(RequestRefused, match="refuses the messages: it fails with TypeError"):
+        template.tokens([("user", "Hello"), ("assistant", "Hail."), ("user", "Who are you?")])
+    assert spelled(model, template.tokens([("user", "Hello")])) == "Hello"
 
 
 def test_a_gguf_without_a_template_speaks_chatml(load: Callable[..., Any]) -> None:
