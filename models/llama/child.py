@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 
 from models.errors import ModelDoesNotFit, ModelError, ModelFileError, ModelUnavailable
 from models.llama import frames
-from models.llama.gguf_file import inspect
+from models.llama.gguf_file import check_kind, inspect
 from models.llama.inbox import Inbox
 from models.llama.settings import EngineSettings, Role
 
@@ -104,6 +104,7 @@ def load(
     ModelUnavailable when llama.cpp is missing.
     """
     info = inspect(path)
+    check_kind(info, speaks=role == "chat")
     try:
         from models.llama.embedding import EmbeddingEngine, EmbeddingModel
         from models.llama.engine import Engine
@@ -130,7 +131,8 @@ def load(
             watch.stop()
             engine = Engine(speaker, settings, send, log, inbox)
         engine.trial()
-    except (ModelFileError, RuntimeError, MemoryError, UnicodeError) as error:
+    except Exception as error:
+        # Whatever a file makes the libraries raise, its name belongs into what is told.
         if log.shortage or isinstance(error, MemoryError):
             said = error.message if isinstance(error, ModelFileError) else f"{path}: {error!r}"
             raise ModelDoesNotFit(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import ModelFileError
-from models.llama.gguf_file import GgufInfo, inspect
+from models.llama.gguf_file import GgufInfo, check_kind, inspect
 
 MAX_LAYERS = 512
 """llama.cpp's own limit (LLAMA_MAX_LAYERS)."""
@@ -86,11 +86,13 @@ class ModelFacts:
 
 
 def read(path: Path) -> ModelFacts:
-    """The facts of a GGUF, all parts of it where it is split.
+    """The facts of a GGUF that speaks, all parts of it where it is split.
 
-    Raises ModelFileError when a part is missing, damaged, or claims what no model has.
+    Raises ModelFileError when a part is missing, damaged, or claims what no model has, and when it
+    is no model that speaks.
     """
     infos = [inspect(part) for part in parts(path)]
+    check_kind(infos[0], speaks=True)
     return _facts(path, infos)
 
 

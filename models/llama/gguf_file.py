@@ -38,6 +38,11 @@ _MAX_TENSORS = 1 << 18
 _MAX_KEY = 1 << 12
 _SAMPLE = 1 << 18
 _MAX_LIST = 1 << 12
+_KINDS = {
+    "adapter": "a LoRA adapter",
+    "mmproj": "a model's eyes or ears",
+    "imatrix": "an importance matrix",
+}
 _DOWNLOAD = "download or export the file again and compare its size and checksum"
 
 # ggml type → (values in a block, bytes in a block); types not listed are left to llama.cpp.
@@ -165,6 +170,26 @@ def inspect(path: Path) -> GgufInfo:
         raise ModelFileError(
             f"{path}: can't be read: {error.strerror or error}", "check the file's permissions"
         ) from error
+
+
+def check_kind(info: GgufInfo, *, speaks: bool) -> None:
+    """Tell a model from other sound GGUFs, and with `speaks` one that writes from one that only reads.
+
+    Raises ModelFileError naming the file, what it is, and what to name instead.
+    """
+    kind = "mmproj" if info.architecture == "clip" else info.texts.get("general.type", "model")
+    if kind != "model":
+        raise ModelFileError(
+            f"{info.path}: is no model but {_KINDS.get(kind, f'of the type {kind!r}')}",
+            "name the model that it belongs to",
+        )
+    pooled = info.numbers.get(f"{info.architecture}.pooling_type", 0) > 0
+    both_ways = info.numbers.get(f"{info.architecture}.attention.causal", 1) == 0
+    if speaks and (pooled or both_ways):
+        raise ModelFileError(
+            f"{info.path}: reads whole texts, as embedding models do, and writes none",
+            "name a chat or text model; for vectors this one goes into models.embedding_model",
+        )
 
 
 def fingerprint(path: Path) -> str:

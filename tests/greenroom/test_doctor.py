@@ -22,6 +22,7 @@ from models.errors import ModelDoesNotFit
 from models.llama.cores import Cores
 from models.llama.gguf_file import inspect
 from models.llama.machine import Gpu, Machine
+from plugins import builtin
 from plugins.api import AdapterFile, hookimpl
 from plugins.manager import PluginManager
 
@@ -103,6 +104,14 @@ def test_a_damaged_model_is_a_finding_and_no_plan(tmp_path: Path) -> None:
     assert found["plan"] is None
     (model,) = (finding for finding in found["findings"] if finding["what"] == "model")
     assert str(broken) in model["seen"] and model["mend"]
+
+
+def test_an_adapter_named_as_the_model_is_a_finding_and_no_plan() -> None:
+    wolf = next(Path(builtin.__path__[0]).glob("adapters/wolf.gguf"))
+    found = told("--model", str(wolf), code=1)
+    assert found["plan"] is None
+    (model,) = (finding for finding in found["findings"] if finding["what"] == "model")
+    assert "is no model but a LoRA adapter" in model["seen"] and model["mend"]
 
 
 def test_people_read_the_plan_the_reasons_and_what_would_change_it(

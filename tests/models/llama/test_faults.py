@@ -20,6 +20,7 @@ from asking import Recorder, ask, request
 
 from models import house
 from models.errors import DeadlineExceeded, ModelFileError, ModelUnavailable
+from models.llama import child, facts
 from models.llama.host import LlamaHost
 from models.llama.settings import EngineSettings
 
@@ -117,6 +118,7 @@ def test_a_stopped_child_does_not_stop_the_game(gguf_factory: Factory, host_fact
     host = host_factory(gguf_factory(), hang_s=4.0, backoff_s=0.01)
     before = host.pid
     os.kill(before, signal.SIGSTOP)
+    until(lambda: psutil.Process(before).status() == psutil.STATUS_STOPPED)
     late = Recorder()
     for _ in range(200):
         host.submit(
@@ -151,6 +153,34 @@ def test_an_unsupported_architecture_is_named(gguf_factory: Factory, host_factor
     error = failure(host_factory(path, ready=False))
     assert str(path) in error.message
     assert "unknown model architecture: 'abacus'" in error.message
+
+
+def test_a_gguf_that_is_no_model_or_cannot_speak_is_named_for_what_it_is(
+    tmp_path: Path, host_factory: Hosts
+) -> None:
+    from random_adapter import write_random_adapter
+    from random_gguf import write_random_bert
+
+    adapter = write_random_adapter(tmp_path / "wolf.gguf")
+    bert = write_random_bert(tmp_path / "bert.gguf", pooling="unsaid")
+    for path, what in ((adapter, "is no model but a LoRA adapter"), (bert, "embedding models")):
+        error = failure(host_factory(path, ready=False))
+        assert str(path) in error.message and what in error.message
+        with pytest.raises(ModelFileError, match=what):
+            facts.read(path)
+
+
+def test_whatever_is_raised_while_a_file_is_loaded_is_told_with_its_name(
+    gguf_factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(self: object) -> None:
+        raise ValueError("could not find a good sentinel token")
+
+    monkeypatch.setattr("models.llama.engine.Engine.trial", odd)
+    path = gguf_factory()
+    with pytest.raises(ModelFileError, match="good sentinel") as caught:
+        child.load(path, EngineSettings(n_ctx=256, threads=1), print, watched=False)
+    assert str(path) in caught.value.message
 
 
 def test_weights_that_are_no_numbers_are_found_before_anybody_asks(
