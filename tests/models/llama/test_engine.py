@@ -112,6 +112,37 @@ def test_a_players_line_ends_the_step_of_less_urgent_requests_and_nothing_is_los
     assert engine(host, "misplaced") == 0
 
 
+def test_a_player_does_not_wait_for_memory_that_less_urgent_requests_hold(
+    gguf_factory: Factory,
+) -> None:
+    library = pytest.importorskip("models.llama.library")
+    engines = pytest.importorskip("models.llama.engine")
+    sizes = EngineSettings(threads=1, n_ctx=1024, n_seq=8, n_parallel=8, exact=True)
+    model = library.Model(gguf_factory(), sizes, library.LogTail())
+    crowd = [ask_frame(n, f"{n} " + "of the mill " * 28, max_tokens=60) for n in range(3)]
+    line = ask_frame(9, "I " + "say what " * 30, priority=Priority.SPEECH)
+    expected, _ = served(model, sizes, [*crowd, line], one_by_one=True)
+    heard: list[list[Any]] = []
+
+    def hear(frame: Any) -> None:
+        before = set(texts(heard))
+        heard.extend(frame["events"])
+        if len(before) < 3 == len(texts(heard)):
+            # All three speak, and what they hold and may still say leaves no room for a fourth.
+            loop.inbox.put(line)
+        if sum(event[0] == "done" for event in heard) == 4:
+            loop.inbox.put({"t": "close"})
+
+    loop = engines.Engine(model, sizes, hear, library.LogTail())
+    for frame in crowd:
+        loop.inbox.put(frame)
+    loop.run()
+    model.close()
+    assert next(event[1] for event in heard if event[0] == "done") == 9
+    assert texts(heard) == texts(expected)
+    assert loop.status()["preempted"] == 1
+
+
 def test_a_conversation_that_outgrows_its_window_loses_its_oldest_exchanges(
     gguf_factory: Factory, host_factory: Hosts
 ) -> None:
