@@ -4,6 +4,8 @@ A frame is a little-endian uint32 length and that many bytes of msgpack: one map
 Over `MAX_FRAME` bytes, or anything that is no such map, is a `FrameError`: the peer is broken and
 the connection ends.
 
+`id` is a number that the host gave (see underway.py), not the request's own.
+
 Host to child::
 
     start   {role: "chat" | "embed", path, settings}   first frame, once

@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,22 @@ from models.llama.channel import Channel
 from models.llama.deaths import Patience, Shrink
 from models.llama.lifecycle import ChildHost, Mode, State, sound
 from models.llama.settings import EngineSettings
-from models.request import WINDOW, Handle, Listener, ModelRequest, Reply, TokenLogprob
+from models.request import (
+    WINDOW,
+    Handle,
+    Listener,
+    ModelRequest,
+    Priority,
+    Reply,
+    TokenLogprob,
+)
 
 __all__ = ["LlamaHandle", "LlamaHost", "State"]
 
 _log = logging.getLogger("greenroom.models.llama")
 
 _MAX_PROMPT_CHARS = 1_000_000
+_MAX_STOP_CHARS = 1000
 _MAX_TOKENS = 1 << 20
 
 
@@ -36,11 +46,11 @@ class LlamaHandle:
     """A request given to a LlamaHost."""
 
     request: ModelRequest
-    _cancel: Callable[[int], None]
+    _cancel: Callable[[], None]
 
     def cancel(self) -> None:
         """Withdraw it; never blocks."""
-        self._cancel(self.request.id)
+        self._cancel()
 
 
 class LlamaHost(ChildHost[Delivery]):
@@ -122,7 +132,8 @@ class LlamaHost(ChildHost[Delivery]):
             refusal = error
         # Beyond the engine's own bound, so that the engine, which knows the order, refuses first.
         limit = 2 * self._settings.queue + self._settings.n_seq
-        channel = self._take(Delivery(request, listener), limit, refusal)
+        pending = Delivery(request, listener)
+        channel = self._take(pending, limit, refusal)
         if channel is not None:
             with self._lock:
                 # A species that nobody registered one for misses none, and none is asked for.
@@ -130,7 +141,7 @@ class LlamaHost(ChildHost[Delivery]):
             channel.send(
                 {
                     "t": "ask",
-                    "id": request.id,
+                    "id": pending.number,
                     "messages": [[m["role"], sound(m["content"])] for m in request.messages],
                     "max_tokens": min(request.max_tokens, _MAX_TOKENS),
                     "temperature": request.temperature,
@@ -145,11 +156,11 @@ class LlamaHost(ChildHost[Delivery]):
                     "adapter": sound(adapter),
                     "window": min(max(1, request.window or WINDOW), _MAX_TOKENS),
                     "importance": [int(each) for each in request.importance],
-                    "think": max(0, request.think),
+                    "think": min(max(0, request.think), _MAX_TOKENS),
                     "logprobs": request.logprobs,
                 }
             )
-        return LlamaHandle(request, self._cancel)
+        return LlamaHandle(request, partial(self._cancel, pending))
 
     def status(self) -> dict[str, object]:
         """State, model, and the engine's own figures of half a second ago at most."""
@@ -241,3 +252,12 @@ def _check(request: ModelRequest) -> None:
         )
     if len(request.stop) > 16:
         raise RequestRefused(f"{len(request.stop)} stop strings were given", "give 16 at most")
+    longest = max(map(len, request.stop), default=0)
+    if longest > _MAX_STOP_CHARS:
+        raise RequestRefused(
+            f"a stop string has {longest} characters, more than {_MAX_STOP_CHARS}", "stop at less"
+        )
+    if request.priority not in tuple(Priority):
+        raise RequestRefused(
+            f"the priority is {request.priority}", "use one of models.request.Priority"
+        )

@@ -164,7 +164,7 @@ class ChildHost(ABC, Generic[Pending]):
 
     @abstractmethod
     def _hear_event(self, event: Sequence[Any]) -> None:
-        """What the child says about one request: `[kind, id, …]`."""
+        """What the child says about one request: `[kind, number, …]`."""
 
     def _unfit(self, model: dict[str, Any]) -> ModelError | None:
         """Why the model that was loaded must not be used, if so."""
@@ -329,13 +329,12 @@ class ChildHost(ABC, Generic[Pending]):
         self._soon(lambda: self._requests.end_with_error(pending, reason))
         return None
 
-    def _cancel(self, request_id: int) -> None:
-        pending = self._requests.find(request_id)
+    def _cancel(self, pending: Pending) -> None:
         channel = self._channel
-        if pending is None:
+        if self._requests.find(pending.number) is not pending:
             return
         if channel is not None:
-            channel.send({"t": "cancel", "id": request_id})
+            channel.send({"t": "cancel", "id": pending.number})
         withdrawn = Cancelled("the request was withdrawn")
         self._soon(lambda: self._requests.end_with_error(pending, withdrawn))
 
