@@ -44,6 +44,8 @@ Mode = Literal["process", "thread"]
 
 _TICK_S = 0.25
 _GOODBYE_S = 2.0
+_STOPPED_S = 1.0
+"""A courier that comes round so much later than it meant to was stopped itself, with all its process."""
 
 
 class ChildHost(ABC, Generic[Pending]):
@@ -289,7 +291,11 @@ class ChildHost(ABC, Generic[Pending]):
                 errand()
             except queue.Empty:
                 pass
-            if time.monotonic() - watched >= _TICK_S:
+            now = time.monotonic()
+            if now - watched >= _TICK_S:
+                if now - watched >= _STOPPED_S:
+                    # By Ctrl-Z or a paused container: what the child said meanwhile is still to be read.
+                    self._heard = now
                 self._watch()
                 watched = time.monotonic()
 

@@ -132,6 +132,24 @@ def test_a_stopped_child_does_not_stop_the_game(gguf_factory: Factory, host_fact
     assert ask(host, request(max_tokens=2)).reply.completion_tokens == 2
 
 
+def test_a_host_that_was_stopped_itself_does_not_take_its_child_for_hung(
+    gguf_factory: Factory, host_factory: Hosts
+) -> None:
+    host = host_factory(gguf_factory(), hang_s=1.2)
+    before = host.pid
+
+    def stopped() -> None:
+        os.kill(before, signal.SIGSTOP)
+        time.sleep(1.6)
+        os.kill(before, signal.SIGCONT)
+
+    # As when a terminal's Ctrl-Z stops both: the courier stands still as long as the child.
+    host._errands.put(stopped)
+    time.sleep(2.2)
+    assert ask(host, request(max_tokens=2)).reply.completion_tokens == 2
+    assert (host.pid, host.status()["restarts"]) == (before, 0)
+
+
 def test_a_missing_file_is_named(tmp_path: Path, host_factory: Hosts) -> None:
     path = tmp_path / "none.gguf"
     error = failure(host_factory(path, ready=False))
