@@ -451,6 +451,7 @@ class Engine:
             "prompt_tokens": len(job.prompt),
             "cached_tokens": job.cached,
             "completion_tokens": job.generated,
+            "reasoning_tokens": job.generated - job.spoken,
             "dropped": list(job.dropped),
             "adapter": job.species if job.adapter else "",
             "logprobs": job.logprobs or [],

@@ -214,6 +214,7 @@ class LlamaHost(ChildHost[Delivery]):
             prompt_tokens=figures["prompt_tokens"],
             cached_tokens=figures["cached_tokens"],
             completion_tokens=figures["completion_tokens"],
+            reasoning_tokens=figures["reasoning_tokens"],
             first_token_s=pending.first_text_s,
             total_s=pending.age_s,
             dropped=tuple(figures["dropped"]),

@@ -196,7 +196,10 @@ def test_a_thinking_models_reasoning_is_bounded_and_never_spoken(
     thinker = host_factory(gguf_factory(template=THINKS), settings=EXACT)
     thought = ask(thinker, request(max_tokens=10, think=20))
     plain = ask(thinker, request(max_tokens=10, think=0)).reply
-    assert plain.completion_tokens == 10
+    assert (plain.completion_tokens, plain.reasoning_tokens) == (10, 0)
+    # The thought, and what the engine closed it by, which is some tokens in a vocabulary of bytes.
+    hidden = thought.reply.reasoning_tokens
+    assert thought.reply.completion_tokens - hidden == 10 and hidden > 20
     assert thought.reply.completion_tokens > 30
     assert thought.reply.text == "".join(thought.pieces)
     assert "think>" not in thought.reply.text
