@@ -14,6 +14,9 @@ from itertools import pairwise
 from typing import Any
 
 from jinja2 import TemplateError
+from jinja2.ext import Extension
+from jinja2.nodes import Node
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from models.errors import RequestRefused
@@ -42,6 +45,19 @@ class _Refusal(TemplateError):
     pass
 
 
+class _Generation(Extension):
+    """`{% generation %}`, which marks the assistant's words for training: rendered as if it weren't there.
+
+    Transformers' own (utils/chat_template_utils.py, AssistantTracker); SmolLM3's template has it.
+    """
+
+    tags = {"generation"}  # noqa: RUF012  # jinja2 declares it so
+
+    def parse(self, parser: Parser) -> list[Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
 def _raise_exception(message: str) -> None:
     raise _Refusal(str(message)[:200])
 
@@ -62,7 +78,7 @@ class ChatTemplate:
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True,
             lstrip_blocks=True,
-            extensions=["jinja2.ext.loopcontrols"],
+            extensions=["jinja2.ext.loopcontrols", _Generation],
         )
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = lambda _format: ""

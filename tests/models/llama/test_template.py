@@ -123,6 +123,19 @@ def test_a_template_without_a_system_role_gets_it_with_the_first_line(
         template.tokens([("user", "Hello"), ("system", "You bake.")])
 
 
+def test_marks_for_training_in_a_template_change_nothing(load: Callable[..., Any]) -> None:
+    model = load()
+    marked = CHATML.replace(
+        "{{ '<|im_start|>' + m", "{% generation %}{{ '<|im_start|>' + m"
+    ).replace("'\n' }}{% endfor %}", "'\n' }}{% endgeneration %}{% endfor %}")
+    assert marked.count("generation %}") == 2
+    template = templates.ChatTemplate(marked, model.vocabulary)
+    assert template.note == "the GGUF's own"
+    plain = templates.ChatTemplate(CHATML, model.vocabulary)
+    messages = [("system", "You bake."), ("user", "Hi"), ("assistant", "Hail."), ("user", "Bye")]
+    assert template.tokens(messages) == plain.tokens(messages)
+
+
 @pytest.mark.parametrize(
     "broken",
     [
