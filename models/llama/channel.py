@@ -142,7 +142,8 @@ class ProcessChannel:
         try:
             while (frame := frames.read(pipe)) is not None:
                 self._on_frame(frame)
-        except (frames.FrameError, LookupError, TypeError, ValueError) as error:
+        except Exception as error:
+            # Whatever it is: a channel that no longer reads must end, or nobody would start another.
             _log.exception("the engine's frames make no sense")
             fault = f"it sent nonsense: {error}"
             self.kill()

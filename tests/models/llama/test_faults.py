@@ -150,6 +150,22 @@ def test_a_host_that_was_stopped_itself_does_not_take_its_child_for_hung(
     assert (host.pid, host.status()["restarts"]) == (before, 0)
 
 
+def test_whatever_fails_while_the_child_is_heard_ends_in_a_restart_and_not_in_silence(
+    gguf_factory: Factory, host_factory: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = host_factory(gguf_factory(), backoff_s=0.01)
+
+    def fails(event: Any) -> None:
+        raise RuntimeError("a fault of our own")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(host, "_hear_event", fails)
+        error = ask(host, request(max_tokens=2)).error
+    assert isinstance(error, ModelUnavailable) and "a fault of our own" in error.message
+    host.wait_ready(30.0)
+    assert ask(host, request(max_tokens=2)).reply.completion_tokens == 2
+
+
 def test_a_missing_file_is_named(tmp_path: Path, host_factory: Hosts) -> None:
     path = tmp_path / "none.gguf"
     error = failure(host_factory(path, ready=False))
