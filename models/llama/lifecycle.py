@@ -198,7 +198,8 @@ class ChildHost(ABC, Generic[Pending]):
             self._heard = time.monotonic()
         try:
             channel.open(self._path, self._settings, self._role)
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # ValueError: a file's name that is no text, and so can't be sent.
             self._lose(channel, End(f"no process can be started: {error}"))
 
     def _hear(self, channel: Channel, frame: Frame) -> None:

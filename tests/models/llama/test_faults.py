@@ -172,6 +172,18 @@ def test_a_missing_file_is_named(tmp_path: Path, host_factory: Hosts) -> None:
     assert error.message == f"{path}: no such file"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
+def test_a_file_whose_name_is_no_text_is_refused_and_not_waited_for(
+    gguf_factory: Factory, tmp_path: Path, host_factory: Hosts
+) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.gguf")
+    path.write_bytes(gguf_factory().read_bytes())
+    host = host_factory(path, ready=False)
+    assert "no process can be started" in failure(host).message
+    host.close()
+    assert not host._courier.is_alive()
+
+
 def test_a_truncated_file_is_named(
     tmp_path: Path, gguf_factory: Factory, host_factory: Hosts
 ) -> None:
