@@ -39,13 +39,18 @@ _REBUILD = (
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a child may load and be silent, and how its deaths are borne (seconds)."""
+    """How long a child may load and be silent, and how its deaths are borne (seconds).
+
+    After `hang_s` it is killed. Before that, one that has said nothing for `quiet_s` is not asked for what must
+    be there within `hang_s`, until it speaks again: whoever asks would only hear so later.
+    """
 
     load_s: float = 30.0
     hang_s: float = 30.0
     backoff_s: float = 0.2
     backoff_most_s: float = 30.0
     max_restarts: int = 8
+    quiet_s: float = 5.0
 
     def load_for(self, path: Path) -> float:
         """How long a file may load: `load_s` if empty, five seconds more for each GiB."""

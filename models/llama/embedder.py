@@ -33,7 +33,7 @@ from models.llama.settings import EngineSettings
 from models.timings import EmbeddingTally
 
 # One batch of a big model on a slow CPU may take this long, and says nothing meanwhile.
-PATIENCE = Patience(hang_s=120.0)
+PATIENCE = Patience(hang_s=120.0, quiet_s=120.0)
 
 
 @dataclass(frozen=True, slots=True)

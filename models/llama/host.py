@@ -76,6 +76,7 @@ class LlamaHost(ChildHost[Delivery]):
         backoff_s: float = 0.2,
         backoff_most_s: float = 30.0,
         max_restarts: int = 8,
+        quiet_s: float = 5.0,
         shrink: Shrink | None = None,
     ) -> None:
         self._adapters = Adapters()
@@ -86,7 +87,7 @@ class LlamaHost(ChildHost[Delivery]):
             settings
             or EngineSettings(threads=threads, n_ctx=n_ctx, n_seq=n_seq, n_parallel=min(32, n_seq)),
             mode=mode,
-            patience=Patience(load_s, hang_s, backoff_s, backoff_most_s, max_restarts),
+            patience=Patience(load_s, hang_s, backoff_s, backoff_most_s, max_restarts, quiet_s),
             shrink=shrink,
         )
 

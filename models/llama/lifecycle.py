@@ -7,8 +7,8 @@ States::
         └──► failed ◄───────┘                      the file can't be used, or it died too often
     any ──► closed
 
-Only in `ready` are requests taken; in any other state the listener hears `ModelUnavailable` (or the
-error that made it `failed`) at once. Pauses double from `backoff_s` to `backoff_most_s`; after
+Only in `ready` are requests taken, and only while the child is heard of; else the listener hears
+`ModelUnavailable` (or the error that made it `failed`) at once. Pauses double from `backoff_s` to `backoff_most_s`; after
 `max_restarts` deaths with no request answered in between, it stays failed. A host that was given
 `shrink` goes on with a smaller child after one that died of memory (deaths.py).
 """
@@ -22,6 +22,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any, Generic, Literal
 
@@ -115,8 +116,8 @@ class ChildHost(ABC, Generic[Pending]):
                 left = until - time.monotonic()
                 if left <= 0 or not self._changed.wait(left):
                     raise ModelUnavailable(f"{self._path.name} was not ready in {timeout_s:g} s")
-            if self._state != "ready":
-                raise self._why_not()
+            if self._state != "ready" and (why_not := self._why_not()) is not None:
+                raise why_not
 
     def status(self) -> dict[str, object]:
         """State, model, sizes, and the child's own figures of half a second ago at most.
@@ -328,8 +329,8 @@ class ChildHost(ABC, Generic[Pending]):
         `limit` bounds the requests under way, `refusal` is what was found wrong with it already.
         """
         with self._lock:
-            if refusal is None and self._state != "ready":
-                refusal = self._why_not()
+            if refusal is None:
+                refusal = self._why_not(pending.asked.deadline_s)
             reason = refusal or self._requests.add(pending, limit)
             if reason is None:
                 return self._channel
@@ -352,8 +353,17 @@ class ChildHost(ABC, Generic[Pending]):
                 self._record = replace(self._record, deaths=0)
         self._requests.end_well(pending, tell)
 
-    def _why_not(self) -> ModelError:
+    def _why_not(self, deadline_s: float = inf) -> ModelError | None:
+        """Why no request that has so long is taken now; None when one is."""
         match self._state:
+            case "ready":
+                silence = time.monotonic() - self._heard
+                if silence <= self._patience.quiet_s or deadline_s >= self._patience.hang_s:
+                    return None
+                return ModelUnavailable(
+                    f"{self._what} has said nothing for {silence:.0f} s",
+                    "it is asked again as soon as it does, and started again if it does not",
+                )
             case "failed" if self._error is not None:
                 return self._error
             case "closed":

@@ -132,6 +132,24 @@ def test_a_stopped_child_does_not_stop_the_game(gguf_factory: Factory, host_fact
     assert ask(host, request(max_tokens=2)).reply.completion_tokens == 2
 
 
+def test_a_child_that_says_nothing_is_asked_no_more_until_it_speaks_again(
+    gguf_factory: Factory, host_factory: Hosts
+) -> None:
+    host = host_factory(gguf_factory(), quiet_s=1.0)
+    pid = host.pid
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(1.5)
+    # At once, not at its deadline: whoever waits for an answer gets one from further down the ladder.
+    patient, refused = ask(host, request(deadline_s=300.0)), ask(host, request(deadline_s=20.0))
+    refused.wait(1.0)
+    assert isinstance(refused.error, ModelUnavailable) and refused.error.retryable
+    assert "has said nothing for" in refused.error.message
+    os.kill(pid, signal.SIGCONT)
+    assert patient.reply.text
+    assert ask(host, request(max_tokens=2)).reply.completion_tokens == 2
+    assert (host.pid, host.status()["restarts"]) == (pid, 0)
+
+
 def test_a_host_that_was_stopped_itself_does_not_take_its_child_for_hung(
     gguf_factory: Factory, host_factory: Hosts
 ) -> None:
