@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from greenroom import minds, settings
 from greenroom.cli import app
 from greenroom.commands import doctor
+from greenroom.findings import Finding
 from greenroom.settings import ModelSettings
 from models import house
 from models.errors import ModelDoesNotFit
@@ -244,6 +245,29 @@ def test_adapters_that_would_be_refused_are_told_with_their_mend_before_a_server
     assert "for this very model" in found[2]["mend"]
     assert "cook.gguf: no such file" in found[3]["seen"]
     assert f"it is for another 1, and {HOUSE} is used" in found[4]["seen"]
+
+
+def test_what_turns_texts_into_vectors_is_told_or_what_it_lacks(tmp_path: Path) -> None:
+    from random_gguf import write_random_bert
+
+    text = tmp_path / "notes.gguf"
+    text.write_text("These are notes, and no model at all.")
+    bert = write_random_bert(tmp_path / "bert.gguf")
+
+    def embeddings(**models: Any) -> Finding:
+        config = settings.load(None, models={"folder": tmp_path, **models})
+        found = doctor.examine(config, gaming_pc()).findings
+        return next(each for each in found if each.what == "embeddings")
+
+    hashed = embeddings()
+    assert hashed.well and "hashed" in hashed.seen and "models add minilm" in hashed.mend
+    missing = embeddings(embedding_model="minilm")
+    assert not missing.well and "no such file" in missing.seen
+    assert missing.mend == "greenroom models add minilm"
+    damaged = embeddings(embedding_model=str(text))
+    assert not damaged.well and str(text) in damaged.seen and damaged.mend
+    model = embeddings(embedding_model=str(bert))
+    assert model.well and "random bert (bert)" in model.seen
 
 
 def test_without_a_model_no_adapter_is_judged(tmp_path: Path) -> None:
