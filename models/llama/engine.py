@@ -457,6 +457,9 @@ class Engine:
             "logprobs": job.logprobs or [],
         }
         self._events.append(["done", job.id, figures])
+        if job.logprobs:
+            # Those of several long replies would be too much for one frame.
+            self._tell()
 
     def _end(self, job: Job, error: ModelError | None) -> None:
         """End a request without an answer; `error` None when nobody wants to hear of it."""

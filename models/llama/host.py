@@ -39,6 +39,8 @@ _log = logging.getLogger("greenroom.models.llama")
 _MAX_PROMPT_CHARS = 1_000_000
 _MAX_STOP_CHARS = 1000
 _MAX_TOKENS = 1 << 20
+_MAX_LOGPROBS = 400_000
+"""Of one reply: some 20 bytes each, in one frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +249,13 @@ def _check(request: ModelRequest) -> None:
         raise RequestRefused(f"deadline_s is {request.deadline_s}", "give a number of seconds")
     if not 0 <= request.logprobs <= 20:
         raise RequestRefused(f"logprobs is {request.logprobs}", "ask for 20 alternatives at most")
+    longest = min(request.max_tokens, request.window or WINDOW)
+    if request.logprobs and longest * (request.logprobs + 1) > _MAX_LOGPROBS:
+        raise RequestRefused(
+            f"{longest * (request.logprobs + 1)} log-probabilities may be told, "
+            f"more than {_MAX_LOGPROBS}",
+            "ask for fewer alternatives or tokens",
+        )
     if len(request.importance) > len(request.messages):
         raise RequestRefused(
             f"{len(request.importance)} importances were given for {len(request.messages)} messages",

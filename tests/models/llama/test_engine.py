@@ -190,6 +190,27 @@ def test_log_probabilities_are_told_on_request(gguf_factory: Factory, host_facto
     assert ask(host, request(max_tokens=6)).reply.logprobs == ()
 
 
+def test_log_probabilities_of_replies_that_end_together_are_told_one_by_one(
+    gguf_factory: Factory,
+) -> None:
+    library = pytest.importorskip("models.llama.library")
+    engines = pytest.importorskip("models.llama.engine")
+    model = library.Model(gguf_factory(), EXACT, library.LogTail())
+    told: list[int] = []
+
+    def hear(frame: Any) -> None:
+        told.append(sum(event[0] == "done" for event in frame["events"]))
+        if sum(told) == 3:
+            loop.inbox.put({"t": "close"})
+
+    loop = engines.Engine(model, EXACT, hear, library.LogTail())
+    for n in range(3):
+        loop.inbox.put(ask_frame(n, "Say it.", logprobs=20))
+    loop.run()
+    model.close()
+    assert (sum(told), max(told)) == (3, 1)
+
+
 def test_a_thinking_models_reasoning_is_bounded_and_never_spoken(
     gguf_factory: Factory, host_factory: Hosts
 ) -> None:

@@ -360,6 +360,7 @@ def test_a_prompt_that_leaves_no_room_is_refused_with_the_limit(
         (request(deadline_s=math.inf), "deadline_s is inf"),
         (request(stop=["a" * 20_000_000]), "20000000 characters"),
         (request(priority=7), "the priority is 7"),
+        (request(logprobs=20, max_tokens=1 << 16, window=1 << 16), "1376256 log-probabilities"),
     ],
     ids=[
         "nothing",
@@ -371,6 +372,7 @@ def test_a_prompt_that_leaves_no_room_is_refused_with_the_limit(
         "deadline",
         "a long stop",
         "no class",
+        "logprobs",
     ],
 )
 def test_what_cannot_be_asked_is_refused(
