@@ -82,6 +82,7 @@ class ChatTemplate:
         )
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = lambda _format: ""
+        self._merges = False
         trial = [("system", "a"), ("user", "b")]
         try:
             self._template = environment.from_string(source) if source else None
@@ -98,6 +99,7 @@ class ChatTemplate:
                 self.note = "ChatML, since the GGUF's own leaves the messages out"
             self._template = environment.from_string(CHATML)
             self.stops = CHATML_STOPS
+        self._merges = self._moves_the_system()
         last, _ = self._segments(trial)[-1]
         end = last.rstrip().encode()
         self.opens_thought = next((mark for mark in MARKS if end.endswith(mark)), b"")
@@ -131,15 +133,34 @@ class ChatTemplate:
         return tokens
 
     def _segments(self, messages: Sequence[Pair]) -> list[tuple[str, bool]]:
-        """(text, is the template's) in order, for messages or, if refused, with the system's merged."""
+        """(text, is the template's) in order, for messages or, if that won't do, with the system's merged."""
+        merged = self._merged(messages)
+        if self._merges and merged is not None:
+            return self._render(merged)
         try:
             return self._render(messages)
         except TemplateError:
-            roles = [role for role, _ in messages]
-            if roles[:2] != ["system", "user"]:
+            if merged is None:
                 raise
-            merged = f"{messages[0][1]}\n\n{messages[1][1]}"
-            return self._render([("user", merged), *messages[2:]])
+            return self._render(merged)
+
+    def _merged(self, messages: Sequence[Pair]) -> list[Pair] | None:
+        """The messages with the system's words before the user's first, None where no user's follow them."""
+        if [role for role, _ in messages[:2]] != ["system", "user"]:
+            return None
+        return [("user", f"{messages[0][1]}\n\n{messages[1][1]}"), *messages[2:]]
+
+    def _moves_the_system(self) -> bool:
+        """Whether the system's words move behind earlier turns, to the last line, as Mistral's templates have it.
+
+        A persona that moves with every line would be read anew with every line.
+        """
+        turns = [("system", "a"), ("user", "b"), ("assistant", "c"), ("user", "d")]
+        try:
+            first = next(text for text, ours in self._render(turns) if not ours)
+        except TemplateError:
+            return False
+        return first != "a"
 
     def _render(self, messages: Sequence[Pair]) -> list[tuple[str, bool]]:
         assert self._template is not None

@@ -136,6 +136,25 @@ def test_marks_for_training_in_a_template_change_nothing(load: Callable[..., Any
     assert template.tokens(messages) == plain.tokens(messages)
 
 
+def test_a_persona_stays_in_front_where_a_template_would_move_it_to_the_last_line(
+    load: Callable[..., Any],
+) -> None:
+    # As Mistral's do.
+    moving = (
+        "{% for m in messages %}{% if m.role == 'user' %}<|im_start|>"
+        "{% if loop.last and messages[0].role == 'system' %}{{ messages[0].content }}\n\n{% endif %}"
+        "{{ m.content }}<|im_end|>{% elif m.role == 'assistant' %}{{ m.content }}{% endif %}{% endfor %}"
+    )
+    model = load(template=moving)
+    template = templates.ChatTemplate(model.template(), model.vocabulary)
+    assert template.note == "the GGUF's own"
+    first = [("system", "You bake."), ("user", "Hello")]
+    second = [*first, ("assistant", "Hail."), ("user", "Bye")]
+    begun = "<|im_start|>You bake.\n\nHello<|im_end|>"
+    assert spelled(model, template.tokens(first)) == begun
+    assert spelled(model, template.tokens(second)) == f"{begun}Hail.<|im_start|>Bye<|im_end|>"
+
+
 @pytest.mark.parametrize(
     "broken",
     [
