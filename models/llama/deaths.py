@@ -17,6 +17,7 @@ from typing import Literal
 
 from models.errors import ModelDoesNotFit, ModelError, ModelFileError, ModelUnavailable
 from models.llama.channel import End
+from models.llama.gguf_parts import file_bytes
 from models.llama.settings import EngineSettings
 from models.llama.shortage import tells_of_shortage
 
@@ -55,7 +56,7 @@ class Patience:
     def load_for(self, path: Path) -> float:
         """How long a file may load: `load_s` if empty, five seconds more for each GiB."""
         try:
-            size = path.stat().st_size
+            size = file_bytes(path)
         except OSError:
             size = 0
         return self.load_s + 5.0 * size / _GIB

@@ -146,8 +146,11 @@ class _Reader:
         return tuple(int(value) for value in struct.unpack(f"<{count}{code}", data))
 
 
-def inspect(path: Path) -> GgufInfo:
+def inspect(path: Path, *, begins: bool = True) -> GgufInfo:
     """Check a GGUF's header against the file's size and say what it holds.
+
+    Without `begins` it must be a later part of a model that is split (see gguf_parts.py), which says little
+    but which tensors it holds.
 
     Raises ModelFileError naming the file, the fault and how to mend it.
     """
@@ -165,7 +168,7 @@ def inspect(path: Path) -> GgufInfo:
                     reason = "is no GGUF"
                 raise ModelFileError(f"{path}: {reason}", _DOWNLOAD)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _inspect(path, size, data)
+                return _inspect(path, size, data, begins)
     except OSError as error:
         raise ModelFileError(
             f"{path}: can't be read: {error.strerror or error}", "check the file's permissions"
@@ -208,7 +211,7 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
+def _inspect(path: Path, size: int, data: mmap.mmap, begins: bool) -> GgufInfo:
     reader = _Reader(path, data)
     magic = reader.take(4, "the magic")
     if magic != _MAGIC:
@@ -225,7 +228,7 @@ def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
         )
     tensors = reader.number("Q", "the tensor count")
     pairs = reader.number("Q", "the metadata count")
-    if not 0 < tensors <= _MAX_TENSORS:
+    if tensors > _MAX_TENSORS:
         raise reader.fail(f"claims {tensors} tensors")
     if not 0 < pairs <= _MAX_PAIRS:
         raise reader.fail(f"claims {pairs} metadata entries")
@@ -250,6 +253,17 @@ def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
                 reader.skip_value(kind, repr(key))
         else:
             reader.skip_value(kind, repr(key))
+    part, of = numbers.get("split.no", 0), numbers.get("split.count", 1)
+    # The first part of a model that is split may hold the metadata alone.
+    if tensors == 0 and of < 2:
+        raise reader.fail("claims 0 tensors")
+    if begins and part > 0:
+        raise reader.fail(
+            f"is part {part + 1} of a model that was split into {of}",
+            "name its first part, and keep all of them in one folder",
+        )
+    if not begins and part == 0:
+        raise reader.fail("is no later part of a model that was split")
     ends: list[tuple[int, str]] = []
     offsets: dict[str, int] = {}
     shapes: dict[str, tuple[int, ...]] = {}
@@ -277,7 +291,7 @@ def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
                 f"is cut off: tensor {name!r} ends at byte {start + end}, the file at {size}"
             )
     architecture = texts.get("general.architecture", "")
-    if not architecture:
+    if not architecture and begins:
         raise reader.fail(
             "says no architecture", "convert the model again with a current llama.cpp"
         )

@@ -219,6 +219,18 @@ def test_an_unsupported_architecture_is_named(gguf_factory: Factory, host_factor
     assert "unknown model architecture: 'abacus'" in error.message
 
 
+def test_a_model_that_was_split_answers_as_the_whole_one(
+    gguf_factory: Factory, tmp_path: Path, host_factory: Hosts
+) -> None:
+    from random_gguf import write_split
+
+    expected = ask(host_factory(gguf_factory()), request(max_tokens=8)).reply.text
+    first, second, *_ = write_split(gguf_factory(), tmp_path / "m.gguf", bare_first=True)
+    assert ask(host_factory(first), request(max_tokens=8)).reply.text == expected
+    second.unlink()
+    assert f"{second}: no such file" in failure(host_factory(first, ready=False)).message
+
+
 def test_a_gguf_that_is_no_model_or_cannot_speak_is_named_for_what_it_is(
     tmp_path: Path, host_factory: Hosts
 ) -> None:
