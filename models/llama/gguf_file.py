@@ -180,7 +180,8 @@ def check_kind(info: GgufInfo, *, speaks: bool) -> None:
 
     Raises ModelFileError naming the file, what it is, and what to name instead.
     """
-    kind = "mmproj" if info.architecture == "clip" else info.texts.get("general.type", "model")
+    kind = info.texts.get("general.type") or "model"
+    kind = "mmproj" if info.architecture == "clip" else kind
     if kind != "model":
         raise ModelFileError(
             f"{info.path}: is no model but {_KINDS.get(kind, f'of the type {kind!r}')}",
