@@ -27,6 +27,7 @@ MAX_TEXT_CHARS = 16_384
 MAX_DIMS = 8192
 NEAR = 0.05
 """A miss by no more than this is counted as a near miss."""
+_ROUNDING = 1e-5
 
 Vector = NDArray[np.float32]
 
@@ -49,6 +50,11 @@ class CacheSettings:
             raise ValueError(f"similarity is {self.similarity}; it must lie between 0 and 1")
         if self.ttl_s <= 0 or self.entries < 1 or self.entries_a_scope < 1:
             raise ValueError("ttl_s, entries and entries_a_scope must be positive")
+
+    @property
+    def least(self) -> float:
+        """The least cosine as it comes out in float32, in which a vector's with itself may miss 1."""
+        return min(self.similarity, 1.0 - _ROUNDING)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +168,7 @@ class SemanticCache:
             cosines = rows.cosines(vector)
             row = int(np.argmax(cosines))
             best = float(cosines[row])
-            if best < self.settings.similarity:
+            if best < self.settings.least:
                 self._counts["misses"] += 1
                 self._best_miss = max(self._best_miss, best)
                 if best >= self.settings.similarity - NEAR:
@@ -201,7 +207,7 @@ class SemanticCache:
                 return False
             rows = self._scope(scope, vector)
             if rows is not None:
-                same = np.flatnonzero(rows.cosines(vector) >= self.settings.similarity)
+                same = np.flatnonzero(rows.cosines(vector) >= self.settings.least)
                 self._drop([rows.ids[row] for row in same.tolist()], "replaced")
             entry = CacheEntry(
                 next(self._next_id),

@@ -34,11 +34,12 @@ class Ending:
     """Tells one listener the one end of one request, from whichever thread learns it.
 
     The call that came first wins and returns True. Calls from several threads follow one another; a
-    listener may call back into the backend.
+    listener may call back into the backend. `number` is what a child process knows it by (underway.py).
     """
 
     def __init__(self, request: Asked, listener: Hears) -> None:
         self.asked = request
+        self.number = 0
         self.begun = time.monotonic()
         self.faults = 0
         self._hears = listener

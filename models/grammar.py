@@ -19,13 +19,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PydanticUserError, ValidationError
 
 from models.errors import ModelError, RequestRefused
 
 MAX_DEPTH = 6
 MAX_PROPERTIES = 64
 MAX_OPTIONS = 4096
+
+_WIDEST = 1 << 63
+"""Beyond 64 bits llguidance knows no integers."""
 
 _SAFE = (
     r"[ !#-\[\]-~\u00a1-\u1fff\u2010-\u2027\u2030-\u205e\u2070-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd]"
@@ -53,8 +56,14 @@ class ReplySchema:
 @lru_cache(maxsize=512)
 def compile_schema(model: type[BaseModel]) -> ReplySchema:
     """Check a reply model and make its grammar. Raises RequestRefused naming the field and the fix."""
-    walk = _Walk(model)
-    schema, longest = walk.node(model.model_json_schema(), model.__name__, 1)
+    try:
+        told = model.model_json_schema()
+    except PydanticUserError as error:
+        raise RequestRefused(
+            f"{model.__name__} can't be a reply: it has no JSON Schema: {error.message}",
+            "use str, int, bool, enums, lists and other models for its fields",
+        ) from error
+    schema, longest = _Walk(model.__name__, told.get("$defs", {})).node(told, model.__name__, 1)
     guided = {**_as_repeats(schema), "x-guidance": {"whitespace_flexible": False}}
     grammar = json.dumps({"grammars": [{"name": "reply", "json_schema": guided}]})
     return ReplySchema(schema, grammar, longest)
@@ -112,13 +121,19 @@ def _as_repeats(node: Any) -> Any:
 class _Walk:
     """Resolves references and rebuilds a schema node by node with its longest JSON in bytes."""
 
-    def __init__(self, model: type[BaseModel]) -> None:
-        self._name = model.__name__
-        self._definitions: dict[str, Schema] = model.model_json_schema().get("$defs", {})
+    def __init__(self, name: str, definitions: dict[str, Schema]) -> None:
+        self._name = name
+        self._definitions = definitions
         self._open: list[str] = []
 
     def _refuse(self, where: str, fault: str, fix: str) -> RequestRefused:
         return RequestRefused(f"{self._name} can't be a reply: {where} {fault}", fix)
+
+    def _orderly(self, least: int, most: int, where: str, what: str) -> None:
+        if least > most:
+            raise self._refuse(
+                where, f"wants at least {least} and at most {most} {what}", "give bounds that meet"
+            )
 
     def node(self, given: Schema, where: str, depth: int) -> tuple[Schema, int]:
         if depth > MAX_DEPTH:
@@ -165,6 +180,8 @@ class _Walk:
             self._open.pop()
 
     def _options(self, values: list[Any], where: str) -> tuple[Schema, int]:
+        if not values:
+            raise self._refuse(where, "offers nothing to choose", 'offer at least "none"')
         if len(values) > MAX_OPTIONS:
             raise self._refuse(where, f"has {len(values)} options", f"offer {MAX_OPTIONS} at most")
         longest = max(len(json.dumps(value, ensure_ascii=False).encode()) for value in values)
@@ -205,6 +222,7 @@ class _Walk:
         if "maxItems" not in given:
             raise self._refuse(where, "is a list without end", "give it a max_length")
         most = int(given["maxItems"])
+        self._orderly(given.get("minItems", 0), most, where, "items")
         items, size = self.node(given.get("items", {}), f"{where}[]", depth + 1)
         built = {"type": "array", "items": items, "maxItems": most}
         if "minItems" in given:
@@ -219,6 +237,7 @@ class _Walk:
         if "maxLength" not in given:
             raise self._refuse(where, "is a string without end", "give it a max_length")
         most, least = int(given["maxLength"]), int(given.get("minLength", 0))
+        self._orderly(least, most, where, "characters")
         pattern = given.get("pattern")
         built: Schema = {"type": "string", "minLength": least, "maxLength": most}
         if pattern is None:
@@ -235,6 +254,9 @@ class _Walk:
             high = given["exclusiveMaximum"] - 1
         if low is None or high is None:
             raise self._refuse(where, "is a number without bounds", "give it ge and le")
+        self._orderly(low, high, where, "as its value")
+        if not -_WIDEST <= low <= high < _WIDEST:
+            raise self._refuse(where, "is wider than 64 bits", "use a smaller ge and le")
         if "multipleOf" in given:
             raise self._refuse(where, "has a multiple_of", "use a smaller unit")
         longest = max(len(str(low)), len(str(high)), 2)

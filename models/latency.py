@@ -21,9 +21,8 @@ class Latencies:
     def note(self, priority: Priority, reply: Reply) -> None:
         """Take a finished reply's times in."""
         self._first[priority].append(reply.first_token_s)
-        if reply.completion_tokens > 1:
-            rest = max(0.0, reply.total_s - reply.first_token_s)
-            self._token[priority].append(rest / (reply.completion_tokens - 1))
+        if reply.token_s is not None:
+            self._token[priority].append(reply.token_s)
 
     def status(self) -> dict[str, dict[str, float]]:
         """Milliseconds by class name, for classes that have had an answer."""

@@ -117,7 +117,8 @@ class TokenLogprob(NamedTuple):
 class Reply:
     """A finished answer. `source` names model and version; times are seconds from submission.
 
-    `dropped` are the places of the request's messages that did not fit its window. `logprobs` holds
+    `completion_tokens` counts all that was written, `reasoning_tokens` what of it was hidden reasoning, which came
+    before the first text. `dropped` are the places of the request's messages that did not fit its window. `logprobs` holds
     (token, its log-probability, the likeliest tokens with theirs) for each token that was sampled.
     """
 
@@ -129,11 +130,19 @@ class Reply:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
     first_token_s: float = 0.0
     total_s: float = 0.0
     cost_usd: float = 0.0
     dropped: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+
+    @property
+    def token_s(self) -> float | None:
+        """Seconds a spoken token after the first, on average; None where there was none."""
+        spoken = self.completion_tokens - self.reasoning_tokens
+        rest = max(0.0, self.total_s - self.first_token_s)
+        return rest / (spoken - 1) if spoken > 1 else None
 
 
 class Listener(Protocol):

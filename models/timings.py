@@ -63,10 +63,8 @@ class Timings:
                 purpose = OTHER
             self._request.setdefault(purpose, Histogram(REQUEST_S)).note(reply.total_s)
             self._first.setdefault(priority, Histogram(FIRST_TOKEN_S)).note(reply.first_token_s)
-            if reply.completion_tokens > 1:
-                rest = max(0.0, reply.total_s - reply.first_token_s)
-                per_token = self._token.setdefault(priority, Histogram(TOKEN_S))
-                per_token.note(rest / (reply.completion_tokens - 1))
+            if reply.token_s is not None:
+                self._token.setdefault(priority, Histogram(TOKEN_S)).note(reply.token_s)
 
     def status(self) -> dict[str, object]:
         """`first_token_s` and `token_s` by class name, `request_s` by purpose (see `Histogram`)."""

@@ -16,6 +16,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from foundation.errors import GreenroomError
 from greenroom import adapters, console, layouts, minds, settings
 from greenroom.commands import kv_layouts
 from greenroom.commands.serve import (
@@ -33,7 +34,7 @@ from greenroom.findings import Finding
 from models.errors import ModelError, ModelFileError
 from models.llama import layout_file
 from models.llama.fit import Plan
-from models.llama.gguf_file import inspect
+from models.llama.gguf_file import check_kind, inspect
 from models.llama.layout_file import Notebook
 from models.llama.machine import Machine, measure
 from models.llama.reasons import size
@@ -73,6 +74,7 @@ def examine(
         model,
         *kv_layouts.findings(plan, notebook),
         *_adapters(config, plugins),
+        *_embedder(config),
         _cloud(config),
         *_ports(config),
     ]
@@ -176,6 +178,23 @@ def _adapters(config: settings.Settings, plugins: PluginManager | None) -> list[
         )
         for each in judged
     ]
+
+
+def _embedder(config: settings.Settings) -> list[Finding]:
+    """What turns texts into vectors; a file that can't is told with its mend. None without a model."""
+    if not config.models.enabled:
+        return []
+    try:
+        file = minds.embedding_file(config.models)
+        if file is None:
+            seen, mend = "words are hashed", "to find by meaning: greenroom models add minilm"
+            return [Finding("embeddings", True, seen, mend)]
+        header = inspect(file)
+        check_kind(header, speaks=False)
+    except GreenroomError as error:
+        return [Finding("embeddings", False, error.message, error.hint)]
+    seen = f"{adapters.model_name(header)} ({header.architecture}), {size(header.size)}"
+    return [Finding("embeddings", True, seen)]
 
 
 def _cloud(config: settings.Settings) -> Finding:

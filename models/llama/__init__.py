@@ -14,7 +14,7 @@
     schedule.py   whose turn it is: classes, turns inside a class, adapter cohorts; pace.py says how much
     embedding.py  one thread that makes vectors of many texts at once (llama.cpp's part: embedding_model.py)
     frames.py     length-prefixed msgpack, and the messages both sides speak
-    gguf_file.py  reads a GGUF's header without llama.cpp, for a clear message
+    gguf_file.py  reads a GGUF's header without llama.cpp, for a clear message; gguf_parts.py those of one that is split
     library.py    loading a GGUF and its vocabulary, typed; spoken_log.py says llama.cpp's errors on stderr
     context.py    the KV memory of many sequences, decoded in batches; streams.py where each has cells of its own
     template.py   chat messages to tokens; player text can never become a control token

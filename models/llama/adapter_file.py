@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import ModelFileError
-from models.llama.facts import parts
 from models.llama.gguf_file import GgufInfo, inspect
+from models.llama.gguf_parts import headers
 
 _A, _B, _NORM = ".lora_a", ".lora_b", "_norm.weight"
 _EMBEDDING = "token_embd.weight"
@@ -34,7 +34,7 @@ class BaseModel:
 
 def base(path: Path) -> BaseModel:
     """A model as adapters see it, all parts of it. Raises ModelFileError when it can't be read."""
-    infos = [inspect(part) for part in parts(path)]
+    infos = headers(path)
     shapes = {name: shape for info in infos for name, shape in info.tensor_shapes.items()}
     return BaseModel(path.name, infos[0].architecture, shapes)
 

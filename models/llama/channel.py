@@ -24,7 +24,7 @@ from models.errors import ModelError
 from models.llama import frames, spawn
 from models.llama.inbox import Inbox
 from models.llama.settings import EngineSettings, Role
-from models.llama.shortage import tells_of_shortage
+from models.llama.shortage import kernel_kills, tells_of_shortage
 
 _log = logging.getLogger("greenroom.models.llama")
 
@@ -42,7 +42,8 @@ class End:
     """How an engine ended: `reason` in words (with the signal or exit code), and its last words.
 
     `code` is a process's exit code as `subprocess` tells it, `killed` says that this side ended it,
-    `refused` that it said itself that memory was short.
+    `refused` that it said itself that memory was short, `spared` that the kernel killed nobody for want
+    of memory while it lived.
     """
 
     reason: str
@@ -50,6 +51,7 @@ class End:
     code: int | None = None
     killed: bool = False
     refused: bool = False
+    spared: bool = False
 
 
 class Channel(Protocol):
@@ -80,6 +82,7 @@ class ProcessChannel:
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._last_lines: deque[str] = deque(maxlen=_STDERR_LINES)
         self._killed = False
+        self._kernel_kills: int | None = None
 
     @property
     def pid(self) -> int | None:
@@ -88,6 +91,7 @@ class ProcessChannel:
 
     def open(self, path: Path, settings: EngineSettings, role: Role) -> None:
         """Start the child. Raises OSError when no process can be started."""
+        self._kernel_kills = kernel_kills()
         self._process = subprocess.Popen(
             spawn.command("models.llama.child"),
             stdin=subprocess.PIPE,
@@ -138,7 +142,8 @@ class ProcessChannel:
         try:
             while (frame := frames.read(pipe)) is not None:
                 self._on_frame(frame)
-        except (frames.FrameError, LookupError, TypeError, ValueError) as error:
+        except Exception as error:
+            # Whatever it is: a channel that no longer reads must end, or nobody would start another.
             _log.exception("the engine's frames make no sense")
             fault = f"it sent nonsense: {error}"
             self.kill()
@@ -147,7 +152,8 @@ class ProcessChannel:
         code = self._process.wait()
         pipe.close()
         reason = fault or spawn.in_words(code)
-        self._on_end(End(reason, self._quote(), code=code, killed=self._killed))
+        spared = self._kernel_kills is not None and kernel_kills() == self._kernel_kills
+        self._on_end(End(reason, self._quote(), code=code, killed=self._killed, spared=spared))
 
     def _read_errors(self) -> None:
         with self._pipe("stderr") as pipe:

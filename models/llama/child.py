@@ -21,7 +21,8 @@ from typing import Any, BinaryIO, NoReturn, Protocol
 
 from models.errors import ModelDoesNotFit, ModelError, ModelFileError, ModelUnavailable
 from models.llama import frames
-from models.llama.gguf_file import inspect
+from models.llama.gguf_file import check_kind
+from models.llama.gguf_parts import file_bytes, headers
 from models.llama.inbox import Inbox
 from models.llama.settings import EngineSettings, Role
 
@@ -103,7 +104,7 @@ def load(
     ModelFileError when the file is at fault, ModelDoesNotFit when memory could not be had and
     ModelUnavailable when llama.cpp is missing.
     """
-    info = inspect(path)
+    check_kind(headers(path)[0], speaks=role == "chat")
     try:
         from models.llama.embedding import EmbeddingEngine, EmbeddingModel
         from models.llama.engine import Engine
@@ -114,7 +115,7 @@ def load(
             f"the local engine can't start: {error}", "pip install 'greenroom[local]'"
         ) from error
     send({"t": "loading"})
-    watch = _MemoryWatch(path, info.size * 5 // 4 + settings.memory_mib * (1 << 20), send)
+    watch = _MemoryWatch(path, file_bytes(path) * 5 // 4 + settings.memory_mib * (1 << 20), send)
     if watched:
         watch.start()
     log = SpokenLog(aloud=watched)
@@ -130,7 +131,8 @@ def load(
             watch.stop()
             engine = Engine(speaker, settings, send, log, inbox)
         engine.trial()
-    except (ModelFileError, RuntimeError, MemoryError, UnicodeError) as error:
+    except Exception as error:
+        # Whatever a file makes the libraries raise, its name belongs into what is told.
         if log.shortage or isinstance(error, MemoryError):
             said = error.message if isinstance(error, ModelFileError) else f"{path}: {error!r}"
             raise ModelDoesNotFit(

@@ -1,7 +1,9 @@
 """Judges the death of a child: whether memory was short, and what becomes of its host.
 
 A child died *of memory* when it or llama.cpp said so (shortage.py), or when SIGKILL ended it that the
-host did not send, which is how a kernel takes memory back. With a way to a smaller size it starts
+host did not send, which is how a kernel takes memory back. Where the kernel counts such kills and has none
+to tell of, only the second SIGKILL without an answer in between counts: a daemon may take memory back
+too, and anybody else's kill must not leave a server small for good. With a way to a smaller size it starts
 again at that, and the death is not counted: there are only so many sizes. Where no smaller one is left,
 a child that said so has failed; a SIGKILL may have been anybody's and is borne like any other death.
 """
@@ -15,6 +17,7 @@ from typing import Literal
 
 from models.errors import ModelDoesNotFit, ModelError, ModelFileError, ModelUnavailable
 from models.llama.channel import End
+from models.llama.gguf_parts import file_bytes
 from models.llama.settings import EngineSettings
 from models.llama.shortage import tells_of_shortage
 
@@ -37,18 +40,23 @@ _REBUILD = (
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a child may load and be silent, and how its deaths are borne (seconds)."""
+    """How long a child may load and be silent, and how its deaths are borne (seconds).
+
+    After `hang_s` it is killed. Before that, one that has said nothing for `quiet_s` is not asked for what must
+    be there within `hang_s`, until it speaks again: whoever asks would only hear so later.
+    """
 
     load_s: float = 30.0
     hang_s: float = 30.0
     backoff_s: float = 0.2
     backoff_most_s: float = 30.0
     max_restarts: int = 8
+    quiet_s: float = 5.0
 
     def load_for(self, path: Path) -> float:
         """How long a file may load: `load_s` if empty, five seconds more for each GiB."""
         try:
-            size = path.stat().st_size
+            size = file_bytes(path)
         except OSError:
             size = 0
         return self.load_s + 5.0 * size / _GIB
@@ -91,13 +99,18 @@ class Verdict:
     pause_s: float | None
 
 
-def shortage(end: End, *, worked: bool) -> Shortage:
-    """Whether a child died of memory; `worked` when one had been ready with the same file."""
+def shortage(end: End, *, worked: bool, again: bool = False) -> Shortage:
+    """Whether a child died of memory; `worked` when one had been ready with the same file.
+
+    `again`: it had died before, and has answered nobody since.
+    """
     if end.killed:
         return "none"
     if end.refused or tells_of_shortage(f"{end.reason}\n{end.last_words}", worked=worked):
         return "certain"
-    return "suspected" if end.code == _KILLED else "none"
+    if end.code != _KILLED or (end.spared and worked and not again):
+        return "none"
+    return "suspected"
 
 
 def judge(end: End, record: Record, served: Served, *, loading: bool) -> Verdict:
@@ -111,7 +124,7 @@ def judge(end: End, record: Record, served: Served, *, loading: bool) -> Verdict
         )
         return Verdict(record, ModelUnavailable(unfit, _REBUILD), None)
     died = f"{served.what} died: {end.reason}{words}"
-    lack = shortage(end, worked=record.worked)
+    lack = shortage(end, worked=record.worked, again=record.deaths > 0)
     refusal: ModelDoesNotFit | None = None
     if served.shrink is not None and lack != "none":
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from models.llama.settings import EngineSettings
 from models.timings import EmbeddingTally
 
 # One batch of a big model on a slow CPU may take this long, and says nothing meanwhile.
-PATIENCE = Patience(hang_s=120.0)
+PATIENCE = Patience(hang_s=120.0, quiet_s=120.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,11 @@ class LlamaEmbeddingHandle:
     """A request given to a LlamaEmbedder."""
 
     request: EmbeddingRequest
-    _withdraw: Callable[[int], None]
+    _withdraw: Callable[[], None]
 
     def cancel(self) -> None:
         """Withdraw it; never blocks."""
-        self._withdraw(self.request.id)
+        self._withdraw()
 
 
 class LlamaEmbedder(ChildHost[EmbeddingDelivery]):
@@ -108,7 +109,7 @@ class LlamaEmbedder(ChildHost[EmbeddingDelivery]):
         if self._take(delivery, 2 * self._settings.queue, refusal) is not None:
             # Once closed the collector takes nothing; `close` then ends whoever is under way.
             self._collector.put(delivery)
-        return LlamaEmbeddingHandle(request, self._withdraw)
+        return LlamaEmbeddingHandle(request, partial(self._withdraw, delivery))
 
     def status(self) -> dict[str, object]:
         """State, model, the tally of timings.py, the collector's figures, the child's of half a second ago."""
@@ -125,11 +126,9 @@ class LlamaEmbedder(ChildHost[EmbeddingDelivery]):
         self._collector.close()
         super().close()
 
-    def _withdraw(self, request_id: int) -> None:
-        pending = self._requests.find(request_id)
-        if pending is not None:
-            self._collector.withdraw(pending)
-            self._cancel(request_id)
+    def _withdraw(self, delivery: EmbeddingDelivery) -> None:
+        self._collector.withdraw(delivery)
+        self._cancel(delivery)
 
     def _send(self, batch: list[EmbeddingDelivery]) -> None:
         channel = self._channel
@@ -146,7 +145,7 @@ class LlamaEmbedder(ChildHost[EmbeddingDelivery]):
             if asks and size + characters > MAX_CHARACTERS:
                 channel.send({"t": "embed", "asks": asks})
                 asks, size = [], 0
-            asks.append([delivery.request.id, texts, delivery.seconds_left])
+            asks.append([delivery.number, texts, delivery.seconds_left])
             size += characters
         if asks:
             channel.send({"t": "embed", "asks": asks})

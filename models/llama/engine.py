@@ -9,7 +9,7 @@ A player's line that arrives while less urgent requests are decoded ends their s
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -219,14 +219,13 @@ class Engine:
                 continue
             if schedule.crowds(job, near, self._cells.total, self._claim):
                 continue
-            if schedule.full and not self._make_way(job):
+            if schedule.full and schedule.active[-1].priority <= job.priority:
                 return
             tokens = np.array(job.tokens, dtype=np.int32)
-            promised = sum(active.outstanding for active in schedule.active)
-            if schedule.active and not self._table.fits(
-                tokens, job.reserved, promised, job.adapter
-            ):
+            if not self._find_room(job, tokens):
                 return
+            if schedule.full:
+                self._preempt(schedule.active[-1])
             taken = self._table.acquire(tokens, job.adapter, job.asker)
             if taken is None:
                 return
@@ -240,12 +239,22 @@ class Engine:
     def _claim(self, job: Job) -> int:
         return self._cells.claim(len(job.tokens) + job.reserved)
 
-    def _make_way(self, job: Job) -> bool:
-        last = self._schedule.active[-1]
-        if last.priority <= job.priority:
+    def _find_room(self, job: Job, tokens: NDArray[np.int32]) -> bool:
+        """Whether there are cells for a waiting request; what is less urgent gives up its own for it."""
+        active = self._schedule.active
+        lesser = [each for each in active if each.priority > job.priority]
+        if not active or self._fits(job, tokens):
+            return True
+        if not lesser or not self._fits(job, tokens, without=lesser):
             return False
-        self._preempt(last)
+        while active and not self._fits(job, tokens):
+            self._preempt(active[-1])
         return True
+
+    def _fits(self, job: Job, tokens: NDArray[np.int32], without: Sequence[Job] = ()) -> bool:
+        promised = sum(each.outstanding for each in self._schedule.active if each not in without)
+        given_up = frozenset(each.sequence for each in without)
+        return self._table.fits(tokens, job.reserved, promised, job.adapter, given_up)
 
     def _preempt(self, job: Job) -> None:
         self._let_go(job)
@@ -442,11 +451,15 @@ class Engine:
             "prompt_tokens": len(job.prompt),
             "cached_tokens": job.cached,
             "completion_tokens": job.generated,
+            "reasoning_tokens": job.generated - job.spoken,
             "dropped": list(job.dropped),
             "adapter": job.species if job.adapter else "",
             "logprobs": job.logprobs or [],
         }
         self._events.append(["done", job.id, figures])
+        if job.logprobs:
+            # Those of several long replies would be too much for one frame.
+            self._tell()
 
     def _end(self, job: Job, error: ModelError | None) -> None:
         """End a request without an answer; `error` None when nobody wants to hear of it."""

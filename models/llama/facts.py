@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import ModelFileError
-from models.llama.gguf_file import GgufInfo, inspect
+from models.llama.gguf_file import GgufInfo, check_kind
+from models.llama.gguf_parts import headers
 
 MAX_LAYERS = 512
 """llama.cpp's own limit (LLAMA_MAX_LAYERS)."""
 _LAYER = re.compile(r"^blk\.(\d+)\.")
-_PART = re.compile(r"-00001-of-(\d{5})\.gguf$")
-_MAX_PARTS = 1000
 _RECURRENT = ("mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7")
 _FLASHLESS = ("grok",)
 # llama.h's enum llama_ftype.
@@ -86,22 +85,14 @@ class ModelFacts:
 
 
 def read(path: Path) -> ModelFacts:
-    """The facts of a GGUF, all parts of it where it is split.
+    """The facts of a GGUF that speaks, all parts of it where it is split.
 
-    Raises ModelFileError when a part is missing, damaged, or claims what no model has.
+    Raises ModelFileError when a part is missing, damaged, or claims what no model has, and when it
+    is no model that speaks.
     """
-    infos = [inspect(part) for part in parts(path)]
+    infos = headers(path)
+    check_kind(infos[0], speaks=True)
     return _facts(path, infos)
-
-
-def parts(path: Path) -> list[Path]:
-    """The files of a model, of which the first is named: one, unless it is split."""
-    match = _PART.search(path.name)
-    if match is None:
-        return [path]
-    count = min(int(match[1]), _MAX_PARTS)
-    stem = path.name[: match.start()]
-    return [path.with_name(f"{stem}-{n:05d}-of-{match[1]}.gguf") for n in range(1, count + 1)]
 
 
 def _facts(path: Path, infos: list[GgufInfo]) -> ModelFacts:

@@ -4,6 +4,8 @@ A frame is a little-endian uint32 length and that many bytes of msgpack: one map
 Over `MAX_FRAME` bytes, or anything that is no such map, is a `FrameError`: the peer is broken and
 the connection ends.
 
+`id` is a number that the host gave (see underway.py), not the request's own.
+
 Host to child::
 
     start   {role: "chat" | "embed", path, settings}   first frame, once
@@ -25,7 +27,7 @@ Child to host::
                                                   second while alive, also when idle (heartbeat)
 
 Events in a step: `["text", id, piece]`, `["done", id, {finish, prompt_tokens, cached_tokens,
-completion_tokens, dropped: [int…], adapter}]`, `["vectors", id, bytes, truncated]` (float32, one row a
+completion_tokens, reasoning_tokens, dropped: [int…], adapter}]`, `["vectors", id, bytes, truncated]` (float32, one row a
 text), `["error", id, code, message, hint]`; code is one of `models.errors`' codes. `["adapter", name,
 fault]` answers an `adapter` frame; `fault` is "" or says why it can't be used.
 """

@@ -38,6 +38,11 @@ _MAX_TENSORS = 1 << 18
 _MAX_KEY = 1 << 12
 _SAMPLE = 1 << 18
 _MAX_LIST = 1 << 12
+_KINDS = {
+    "adapter": "a LoRA adapter",
+    "mmproj": "a model's eyes or ears",
+    "imatrix": "an importance matrix",
+}
 _DOWNLOAD = "download or export the file again and compare its size and checksum"
 
 # ggml type → (values in a block, bytes in a block); types not listed are left to llama.cpp.
@@ -141,8 +146,11 @@ class _Reader:
         return tuple(int(value) for value in struct.unpack(f"<{count}{code}", data))
 
 
-def inspect(path: Path) -> GgufInfo:
+def inspect(path: Path, *, begins: bool = True) -> GgufInfo:
     """Check a GGUF's header against the file's size and say what it holds.
+
+    Without `begins` it must be a later part of a model that is split (see gguf_parts.py), which says little
+    but which tensors it holds.
 
     Raises ModelFileError naming the file, the fault and how to mend it.
     """
@@ -160,11 +168,32 @@ def inspect(path: Path) -> GgufInfo:
                     reason = "is no GGUF"
                 raise ModelFileError(f"{path}: {reason}", _DOWNLOAD)
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _inspect(path, size, data)
+                return _inspect(path, size, data, begins)
     except OSError as error:
         raise ModelFileError(
             f"{path}: can't be read: {error.strerror or error}", "check the file's permissions"
         ) from error
+
+
+def check_kind(info: GgufInfo, *, speaks: bool) -> None:
+    """Tell a model from other sound GGUFs, and with `speaks` one that writes from one that only reads.
+
+    Raises ModelFileError naming the file, what it is, and what to name instead.
+    """
+    kind = info.texts.get("general.type") or "model"
+    kind = "mmproj" if info.architecture == "clip" else kind
+    if kind != "model":
+        raise ModelFileError(
+            f"{info.path}: is no model but {_KINDS.get(kind, f'of the type {kind!r}')}",
+            "name the model that it belongs to",
+        )
+    pooled = info.numbers.get(f"{info.architecture}.pooling_type", 0) > 0
+    both_ways = info.numbers.get(f"{info.architecture}.attention.causal", 1) == 0
+    if speaks and (pooled or both_ways):
+        raise ModelFileError(
+            f"{info.path}: reads whole texts, as embedding models do, and writes none",
+            "name a chat or text model; for vectors this one goes into models.embedding_model",
+        )
 
 
 def fingerprint(path: Path) -> str:
@@ -183,7 +212,7 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
+def _inspect(path: Path, size: int, data: mmap.mmap, begins: bool) -> GgufInfo:
     reader = _Reader(path, data)
     magic = reader.take(4, "the magic")
     if magic != _MAGIC:
@@ -200,7 +229,7 @@ def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
         )
     tensors = reader.number("Q", "the tensor count")
     pairs = reader.number("Q", "the metadata count")
-    if not 0 < tensors <= _MAX_TENSORS:
+    if tensors > _MAX_TENSORS:
         raise reader.fail(f"claims {tensors} tensors")
     if not 0 < pairs <= _MAX_PAIRS:
         raise reader.fail(f"claims {pairs} metadata entries")
@@ -225,6 +254,17 @@ def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
                 reader.skip_value(kind, repr(key))
         else:
             reader.skip_value(kind, repr(key))
+    part, of = numbers.get("split.no", 0), numbers.get("split.count", 1)
+    # The first part of a model that is split may hold the metadata alone.
+    if tensors == 0 and of < 2:
+        raise reader.fail("claims 0 tensors")
+    if begins and part > 0:
+        raise reader.fail(
+            f"is part {part + 1} of a model that was split into {of}",
+            "name its first part, and keep all of them in one folder",
+        )
+    if not begins and part == 0:
+        raise reader.fail("is no later part of a model that was split")
     ends: list[tuple[int, str]] = []
     offsets: dict[str, int] = {}
     shapes: dict[str, tuple[int, ...]] = {}
@@ -252,7 +292,7 @@ def _inspect(path: Path, size: int, data: mmap.mmap) -> GgufInfo:
                 f"is cut off: tensor {name!r} ends at byte {start + end}, the file at {size}"
             )
     architecture = texts.get("general.architecture", "")
-    if not architecture:
+    if not architecture and begins:
         raise reader.fail(
             "says no architecture", "convert the model again with a current llama.cpp"
         )

@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,25 @@ from models.llama.channel import Channel
 from models.llama.deaths import Patience, Shrink
 from models.llama.lifecycle import ChildHost, Mode, State, sound
 from models.llama.settings import EngineSettings
-from models.request import WINDOW, Handle, Listener, ModelRequest, Reply, TokenLogprob
+from models.request import (
+    WINDOW,
+    Handle,
+    Listener,
+    ModelRequest,
+    Priority,
+    Reply,
+    TokenLogprob,
+)
 
 __all__ = ["LlamaHandle", "LlamaHost", "State"]
 
 _log = logging.getLogger("greenroom.models.llama")
 
 _MAX_PROMPT_CHARS = 1_000_000
+_MAX_STOP_CHARS = 1000
 _MAX_TOKENS = 1 << 20
+_MAX_LOGPROBS = 400_000
+"""Of one reply: some 20 bytes each, in one frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +48,11 @@ class LlamaHandle:
     """A request given to a LlamaHost."""
 
     request: ModelRequest
-    _cancel: Callable[[int], None]
+    _cancel: Callable[[], None]
 
     def cancel(self) -> None:
         """Withdraw it; never blocks."""
-        self._cancel(self.request.id)
+        self._cancel()
 
 
 class LlamaHost(ChildHost[Delivery]):
@@ -66,6 +78,7 @@ class LlamaHost(ChildHost[Delivery]):
         backoff_s: float = 0.2,
         backoff_most_s: float = 30.0,
         max_restarts: int = 8,
+        quiet_s: float = 5.0,
         shrink: Shrink | None = None,
     ) -> None:
         self._adapters = Adapters()
@@ -76,7 +89,7 @@ class LlamaHost(ChildHost[Delivery]):
             settings
             or EngineSettings(threads=threads, n_ctx=n_ctx, n_seq=n_seq, n_parallel=min(32, n_seq)),
             mode=mode,
-            patience=Patience(load_s, hang_s, backoff_s, backoff_most_s, max_restarts),
+            patience=Patience(load_s, hang_s, backoff_s, backoff_most_s, max_restarts, quiet_s),
             shrink=shrink,
         )
 
@@ -122,7 +135,8 @@ class LlamaHost(ChildHost[Delivery]):
             refusal = error
         # Beyond the engine's own bound, so that the engine, which knows the order, refuses first.
         limit = 2 * self._settings.queue + self._settings.n_seq
-        channel = self._take(Delivery(request, listener), limit, refusal)
+        pending = Delivery(request, listener)
+        channel = self._take(pending, limit, refusal)
         if channel is not None:
             with self._lock:
                 # A species that nobody registered one for misses none, and none is asked for.
@@ -130,7 +144,7 @@ class LlamaHost(ChildHost[Delivery]):
             channel.send(
                 {
                     "t": "ask",
-                    "id": request.id,
+                    "id": pending.number,
                     "messages": [[m["role"], sound(m["content"])] for m in request.messages],
                     "max_tokens": min(request.max_tokens, _MAX_TOKENS),
                     "temperature": request.temperature,
@@ -145,11 +159,11 @@ class LlamaHost(ChildHost[Delivery]):
                     "adapter": sound(adapter),
                     "window": min(max(1, request.window or WINDOW), _MAX_TOKENS),
                     "importance": [int(each) for each in request.importance],
-                    "think": max(0, request.think),
+                    "think": min(max(0, request.think), _MAX_TOKENS),
                     "logprobs": request.logprobs,
                 }
             )
-        return LlamaHandle(request, self._cancel)
+        return LlamaHandle(request, partial(self._cancel, pending))
 
     def status(self) -> dict[str, object]:
         """State, model, and the engine's own figures of half a second ago at most."""
@@ -203,6 +217,7 @@ class LlamaHost(ChildHost[Delivery]):
             prompt_tokens=figures["prompt_tokens"],
             cached_tokens=figures["cached_tokens"],
             completion_tokens=figures["completion_tokens"],
+            reasoning_tokens=figures["reasoning_tokens"],
             first_token_s=pending.first_text_s,
             total_s=pending.age_s,
             dropped=tuple(figures["dropped"]),
@@ -234,6 +249,13 @@ def _check(request: ModelRequest) -> None:
         raise RequestRefused(f"deadline_s is {request.deadline_s}", "give a number of seconds")
     if not 0 <= request.logprobs <= 20:
         raise RequestRefused(f"logprobs is {request.logprobs}", "ask for 20 alternatives at most")
+    longest = min(request.max_tokens, request.window or WINDOW)
+    if request.logprobs and longest * (request.logprobs + 1) > _MAX_LOGPROBS:
+        raise RequestRefused(
+            f"{longest * (request.logprobs + 1)} log-probabilities may be told, "
+            f"more than {_MAX_LOGPROBS}",
+            "ask for fewer alternatives or tokens",
+        )
     if len(request.importance) > len(request.messages):
         raise RequestRefused(
             f"{len(request.importance)} importances were given for {len(request.messages)} messages",
@@ -241,3 +263,12 @@ def _check(request: ModelRequest) -> None:
         )
     if len(request.stop) > 16:
         raise RequestRefused(f"{len(request.stop)} stop strings were given", "give 16 at most")
+    longest = max(map(len, request.stop), default=0)
+    if longest > _MAX_STOP_CHARS:
+        raise RequestRefused(
+            f"a stop string has {longest} characters, more than {_MAX_STOP_CHARS}", "stop at less"
+        )
+    if request.priority not in tuple(Priority):
+        raise RequestRefused(
+            f"the priority is {request.priority}", "use one of models.request.Priority"
+        )

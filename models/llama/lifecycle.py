@@ -7,8 +7,8 @@ States::
         └──► failed ◄───────┘                      the file can't be used, or it died too often
     any ──► closed
 
-Only in `ready` are requests taken; in any other state the listener hears `ModelUnavailable` (or the
-error that made it `failed`) at once. Pauses double from `backoff_s` to `backoff_most_s`; after
+Only in `ready` are requests taken, and only while the child is heard of; else the listener hears
+`ModelUnavailable` (or the error that made it `failed`) at once. Pauses double from `backoff_s` to `backoff_most_s`; after
 `max_restarts` deaths with no request answered in between, it stays failed. A host that was given
 `shrink` goes on with a smaller child after one that died of memory (deaths.py).
 """
@@ -22,6 +22,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any, Generic, Literal
 
@@ -44,6 +45,8 @@ Mode = Literal["process", "thread"]
 
 _TICK_S = 0.25
 _GOODBYE_S = 2.0
+_STOPPED_S = 1.0
+"""A courier that comes round so much later than it meant to was stopped itself, with all its process."""
 
 
 class ChildHost(ABC, Generic[Pending]):
@@ -113,8 +116,8 @@ class ChildHost(ABC, Generic[Pending]):
                 left = until - time.monotonic()
                 if left <= 0 or not self._changed.wait(left):
                     raise ModelUnavailable(f"{self._path.name} was not ready in {timeout_s:g} s")
-            if self._state != "ready":
-                raise self._why_not()
+            if self._state != "ready" and (why_not := self._why_not()) is not None:
+                raise why_not
 
     def status(self) -> dict[str, object]:
         """State, model, sizes, and the child's own figures of half a second ago at most.
@@ -164,7 +167,7 @@ class ChildHost(ABC, Generic[Pending]):
 
     @abstractmethod
     def _hear_event(self, event: Sequence[Any]) -> None:
-        """What the child says about one request: `[kind, id, …]`."""
+        """What the child says about one request: `[kind, number, …]`."""
 
     def _unfit(self, model: dict[str, Any]) -> ModelError | None:
         """Why the model that was loaded must not be used, if so."""
@@ -196,7 +199,8 @@ class ChildHost(ABC, Generic[Pending]):
             self._heard = time.monotonic()
         try:
             channel.open(self._path, self._settings, self._role)
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # ValueError: a file's name that is no text, and so can't be sent.
             self._lose(channel, End(f"no process can be started: {error}"))
 
     def _hear(self, channel: Channel, frame: Frame) -> None:
@@ -289,7 +293,11 @@ class ChildHost(ABC, Generic[Pending]):
                 errand()
             except queue.Empty:
                 pass
-            if time.monotonic() - watched >= _TICK_S:
+            now = time.monotonic()
+            if now - watched >= _TICK_S:
+                if now - watched >= _STOPPED_S:
+                    # By Ctrl-Z or a paused container: what the child said meanwhile is still to be read.
+                    self._heard = now
                 self._watch()
                 watched = time.monotonic()
 
@@ -321,21 +329,20 @@ class ChildHost(ABC, Generic[Pending]):
         `limit` bounds the requests under way, `refusal` is what was found wrong with it already.
         """
         with self._lock:
-            if refusal is None and self._state != "ready":
-                refusal = self._why_not()
+            if refusal is None:
+                refusal = self._why_not(pending.asked.deadline_s)
             reason = refusal or self._requests.add(pending, limit)
             if reason is None:
                 return self._channel
         self._soon(lambda: self._requests.end_with_error(pending, reason))
         return None
 
-    def _cancel(self, request_id: int) -> None:
-        pending = self._requests.find(request_id)
+    def _cancel(self, pending: Pending) -> None:
         channel = self._channel
-        if pending is None:
+        if self._requests.find(pending.number) is not pending:
             return
         if channel is not None:
-            channel.send({"t": "cancel", "id": request_id})
+            channel.send({"t": "cancel", "id": pending.number})
         withdrawn = Cancelled("the request was withdrawn")
         self._soon(lambda: self._requests.end_with_error(pending, withdrawn))
 
@@ -346,8 +353,17 @@ class ChildHost(ABC, Generic[Pending]):
                 self._record = replace(self._record, deaths=0)
         self._requests.end_well(pending, tell)
 
-    def _why_not(self) -> ModelError:
+    def _why_not(self, deadline_s: float = inf) -> ModelError | None:
+        """Why no request that has so long is taken now; None when one is."""
         match self._state:
+            case "ready":
+                silence = time.monotonic() - self._heard
+                if silence <= self._patience.quiet_s or deadline_s >= self._patience.hang_s:
+                    return None
+                return ModelUnavailable(
+                    f"{self._what} has said nothing for {silence:.0f} s",
+                    "it is asked again as soon as it does, and started again if it does not",
+                )
             case "failed" if self._error is not None:
                 return self._error
             case "closed":

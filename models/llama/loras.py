@@ -34,9 +34,12 @@ class Loras:
     def load(self, name: str, path: Path, scale: float, needed: Collection[str]) -> None:
         """Let `name` stand for a file from now on; `needed` are keys that must stay.
 
+        For one that fails it stands for nothing, not for what it stood for before.
+
         Raises OSError when it can't be read, ModelFileError when llama.cpp refuses it, and
         RequestRefused when there are too many.
         """
+        self._newest.pop(name, None)
         # The file's state is in the key: what was decoded under an earlier one of that name must
         # not be taken for its own, and species that share a file share its cohort.
         state = path.stat()

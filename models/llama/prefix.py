@@ -16,7 +16,7 @@ pinned, within bounds, and goes last (see pins.py).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -118,12 +118,20 @@ class SequenceTable:
         holders, length = self._holders(tokens, adapter)
         return (holders[0] if holders else -1), length
 
-    def fits(self, tokens: NDArray[np.int32], extra: int, promised: int, adapter: str = "") -> bool:
+    def fits(
+        self,
+        tokens: NDArray[np.int32],
+        extra: int,
+        promised: int,
+        adapter: str = "",
+        without: Collection[int] = (),
+    ) -> bool:
         """Whether a request of `tokens` and `extra` more could start now, evicting what is idle.
 
-        `promised` cells are set aside for the requests already under way.
+        `promised` cells are set aside for the requests already under way; the sequences `without` which
+        it is asked count as idle.
         """
-        busy = [index for index, row in enumerate(self._rows) if row.busy]
+        busy = [index for index, row in enumerate(self._rows) if row.busy and index not in without]
         wanted = len(tokens) + extra + promised
         return self._cells.takes(wanted, lambda: self.longest_prefix(tokens, adapter), busy)
 

@@ -55,7 +55,11 @@ class Schedule:
         if len(self._paid) > _ASKERS:
             self._forget_paid()
         insort(self.waiting, job, key=_rank)
-        return self.waiting.pop() if len(self.waiting) > self._most_waiting else None
+        if len(self.waiting) <= self._most_waiting:
+            return None
+        surplus = self.waiting.pop()
+        self._refund(surplus)
+        return surplus
 
     def start(self, job: Job) -> None:
         """Move a request from waiting to active."""
@@ -69,8 +73,24 @@ class Schedule:
         insort(self.waiting, job, key=_rank)
 
     def remove(self, job: Job) -> None:
-        """Forget a request that has ended."""
-        (self.active if job in self.active else self.waiting).remove(job)
+        """Forget a request that has ended; one that was never begun cost its asker nothing."""
+        if job in self.active:
+            self.active.remove(job)
+            return
+        self.waiting.remove(job)
+        self._refund(job)
+
+    def _refund(self, job: Job) -> None:
+        """Take back what one that was never begun was to cost; what it kept behind it moves up."""
+        key = (job.priority, job.asker)
+        if job.cached >= 0 or key not in self._paid:
+            return
+        self._paid[key] -= job.cost
+        now = self._virtual.get(job.priority, 0.0)
+        for each in self.waiting:
+            if (each.priority, each.asker) == key and each.turn > job.turn:
+                each.turn = max(each.turn - job.cost, min(each.turn, now))
+        self.waiting.sort(key=_rank)
 
     def find(self, request_id: int) -> Job | None:
         """The request of that id, None when it has ended."""

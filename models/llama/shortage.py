@@ -1,8 +1,11 @@
-"""Recognises a lack of memory in what llama.cpp, its GPU libraries and Python say."""
+"""Recognises a lack of memory in what llama.cpp, its GPU libraries, Python and the kernel say."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+from models.llama.cgroups import text_of
 
 # ggml.c, ggml-alloc.c, ggml-backend.cpp and llama-context.cpp for all backends ("failed to allocate",
 # "unable to allocate", "insufficient memory"); ggml-cuda.cu, ggml-vulkan, ggml-sycl, ggml-metal each
@@ -17,6 +20,18 @@ _LACK = re.compile(
 _HARMLESS = "pinned memory"
 # From a file that never worked this may be a damaged header, which asks for anything.
 _ASKED = "bad_alloc"
+
+
+def kernel_kills(root: Path = Path("/")) -> int | None:
+    """How many processes the kernel has killed for want of memory so far; None where it doesn't tell.
+
+    `oom_kill` of Linux's /proc/vmstat (mm/oom_kill.c), which counts before a process ends of it.
+    """
+    for line in text_of(root / "proc/vmstat").splitlines():
+        name, _, count = line.partition(" ")
+        if name == "oom_kill" and count.isdigit():
+            return int(count)
+    return None
 
 
 def tells_of_shortage(text: str, *, worked: bool = False) -> bool:

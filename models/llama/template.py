@@ -14,6 +14,9 @@ from itertools import pairwise
 from typing import Any
 
 from jinja2 import TemplateError
+from jinja2.ext import Extension
+from jinja2.nodes import Node
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from models.errors import RequestRefused
@@ -42,6 +45,19 @@ class _Refusal(TemplateError):
     pass
 
 
+class _Generation(Extension):
+    """`{% generation %}`, which marks the assistant's words for training: rendered as if it weren't there.
+
+    Transformers' own (utils/chat_template_utils.py, AssistantTracker); SmolLM3's template has it.
+    """
+
+    tags = {"generation"}  # noqa: RUF012  # jinja2 declares it so
+
+    def parse(self, parser: Parser) -> list[Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
 def _raise_exception(message: str) -> None:
     raise _Refusal(str(message)[:200])
 
@@ -62,16 +78,18 @@ class ChatTemplate:
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True,
             lstrip_blocks=True,
-            extensions=["jinja2.ext.loopcontrols"],
+            extensions=["jinja2.ext.loopcontrols", _Generation],
         )
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = lambda _format: ""
+        self._merges = False
         trial = [("system", "a"), ("user", "b")]
         try:
             self._template = environment.from_string(source) if source else None
             if self._template is not None and len(self._segments(trial)) < 2:
                 self._template = None
-        except (TemplateError, TypeError, ValueError, ArithmeticError, RequestRefused) as error:
+        except Exception as error:
+            # It is a program out of the file: compiling and running it may raise anything.
             self._template = None
             self.note = f"ChatML, since the GGUF's own fails: {str(error)[:200]}"
         if self._template is None:
@@ -81,6 +99,7 @@ class ChatTemplate:
                 self.note = "ChatML, since the GGUF's own leaves the messages out"
             self._template = environment.from_string(CHATML)
             self.stops = CHATML_STOPS
+        self._merges = self._moves_the_system()
         last, _ = self._segments(trial)[-1]
         end = last.rstrip().encode()
         self.opens_thought = next((mark for mark in MARKS if end.endswith(mark)), b"")
@@ -114,15 +133,34 @@ class ChatTemplate:
         return tokens
 
     def _segments(self, messages: Sequence[Pair]) -> list[tuple[str, bool]]:
-        """(text, is the template's) in order, for messages or, if refused, with the system's merged."""
+        """(text, is the template's) in order, for messages or, if that won't do, with the system's merged."""
+        merged = self._merged(messages)
+        if self._merges and merged is not None:
+            return self._render(merged)
         try:
             return self._render(messages)
         except TemplateError:
-            roles = [role for role, _ in messages]
-            if roles[:2] != ["system", "user"]:
+            if merged is None:
                 raise
-            merged = f"{messages[0][1]}\n\n{messages[1][1]}"
-            return self._render([("user", merged), *messages[2:]])
+            return self._render(merged)
+
+    def _merged(self, messages: Sequence[Pair]) -> list[Pair] | None:
+        """The messages with the system's words before the user's first, None where no user's follow them."""
+        if [role for role, _ in messages[:2]] != ["system", "user"]:
+            return None
+        return [("user", f"{messages[0][1]}\n\n{messages[1][1]}"), *messages[2:]]
+
+    def _moves_the_system(self) -> bool:
+        """Whether the system's words move behind earlier turns, to the last line, as Mistral's templates have it.
+
+        A persona that moves with every line would be read anew with every line.
+        """
+        turns = [("system", "a"), ("user", "b"), ("assistant", "c"), ("user", "d")]
+        try:
+            first = next(text for text, ours in self._render(turns) if not ours)
+        except TemplateError:
+            return False
+        return first != "a"
 
     def _render(self, messages: Sequence[Pair]) -> list[tuple[str, bool]]:
         assert self._template is not None
@@ -130,15 +168,21 @@ class ChatTemplate:
             {"role": role, "content": f"{_PAD}\ue000{index}\ue001{_PAD}"}
             for index, (role, _) in enumerate(messages)
         ]
-        rendered = self._template.render(
-            messages=stand_ins,
-            add_generation_prompt=True,
-            bos_token=self._vocabulary.text(self._vocabulary.bos),
-            eos_token=self._vocabulary.text(self._vocabulary.eos),
-            tools=None,
-            documents=None,
-            enable_thinking=False,
-        )
+        try:
+            rendered = self._template.render(
+                messages=stand_ins,
+                add_generation_prompt=True,
+                bos_token=self._vocabulary.text(self._vocabulary.bos),
+                eos_token=self._vocabulary.text(self._vocabulary.eos),
+                tools=None,
+                documents=None,
+                enable_thinking=False,
+            )
+        except TemplateError:
+            raise
+        except Exception as error:
+            # What Python raises inside a template is told of like what the template raises itself.
+            raise _Refusal(f"it fails with {type(error).__name__}: {str(error)[:200]}") from error
         segments: list[tuple[str, bool]] = []
         seen: set[int] = set()
         at = 0

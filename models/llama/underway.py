@@ -34,31 +34,39 @@ def error_of(code: str, message: str, hint: str) -> ModelError:
 
 
 class UnderWay(Generic[Pending]):
-    """Requests by id. `listener_faults` counts what their listeners raised."""
+    """Requests by number. `listener_faults` counts what their listeners raised.
+
+    Numbers are never given twice, so that what a child still says about a request that was withdrawn is
+    not taken for an answer to the same request asked anew.
+    """
 
     def __init__(self) -> None:
         self.listener_faults = 0
         self._lock = threading.Lock()
         self._all: dict[int, Pending] = {}
+        self._ids: set[int] = set()
+        self._last = 0
 
     def __len__(self) -> int:
         return len(self._all)
 
     def add(self, pending: Pending, limit: int) -> ModelError | None:
-        """Keep a request; the reason when there are `limit` already, or one with its id."""
-        number = pending.asked.id
+        """Keep a request and number it; the reason when there are `limit` already, or one with its id."""
         with self._lock:
-            if number in self._all:
-                return RequestRefused(f"request {number} is under way already")
+            if pending.asked.id in self._ids:
+                return RequestRefused(f"request {pending.asked.id} is under way already")
             if len(self._all) >= limit:
                 return RequestRefused(f"{limit} requests are under way already", "ask less often")
-            self._all[number] = pending
+            self._last += 1
+            pending.number = self._last
+            self._all[pending.number] = pending
+            self._ids.add(pending.asked.id)
             return None
 
-    def find(self, request_id: int) -> Pending | None:
+    def find(self, number: int) -> Pending | None:
         """The request, unless it has ended."""
         with self._lock:
-            return self._all.get(request_id)
+            return self._all.get(number)
 
     def end_well(self, pending: Pending, tell: Callable[[], object]) -> None:
         """Forget it, then tell its answer."""
@@ -71,7 +79,7 @@ class UnderWay(Generic[Pending]):
         self.end_well(pending, lambda: pending.error(error))
 
     def end_by_event(self, pending: Pending, event: Sequence[Any]) -> None:
-        """Tell the error of a child's event, `["error", id, code, message, hint]`."""
+        """Tell the error of a child's event, `["error", number, code, message, hint]`."""
         code, message, hint = event[2:5]
         self.end_with_error(pending, error_of(code, message, hint))
 
@@ -94,5 +102,6 @@ class UnderWay(Generic[Pending]):
 
     def _forget(self, pending: Pending) -> None:
         with self._lock:
-            if self._all.get(pending.asked.id) is pending:
-                del self._all[pending.asked.id]
+            if self._all.get(pending.number) is pending:
+                del self._all[pending.number]
+                self._ids.discard(pending.asked.id)

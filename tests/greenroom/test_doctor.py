@@ -16,12 +16,14 @@ from typer.testing import CliRunner
 from greenroom import minds, settings
 from greenroom.cli import app
 from greenroom.commands import doctor
+from greenroom.findings import Finding
 from greenroom.settings import ModelSettings
 from models import house
 from models.errors import ModelDoesNotFit
 from models.llama.cores import Cores
 from models.llama.gguf_file import inspect
 from models.llama.machine import Gpu, Machine
+from plugins import builtin
 from plugins.api import AdapterFile, hookimpl
 from plugins.manager import PluginManager
 
@@ -105,6 +107,14 @@ def test_a_damaged_model_is_a_finding_and_no_plan(tmp_path: Path) -> None:
     assert str(broken) in model["seen"] and model["mend"]
 
 
+def test_an_adapter_named_as_the_model_is_a_finding_and_no_plan() -> None:
+    wolf = next(Path(builtin.__path__[0]).glob("adapters/wolf.gguf"))
+    found = told("--model", str(wolf), code=1)
+    assert found["plan"] is None
+    (model,) = (finding for finding in found["findings"] if finding["what"] == "model")
+    assert "is no model but a LoRA adapter" in model["seen"] and model["mend"]
+
+
 def test_people_read_the_plan_the_reasons_and_what_would_change_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -152,7 +162,11 @@ def test_the_engine_runs_with_the_sizes_that_the_plan_tells() -> None:
 
 
 @pytest.mark.engine
-def test_an_engine_that_was_killed_goes_on_smaller_and_keeps_what_was_asked_for() -> None:
+def test_an_engine_that_was_killed_goes_on_smaller_and_keeps_what_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A kernel that doesn't tell whom it killed for want of memory.
+    monkeypatch.setattr("models.llama.channel.kernel_kills", lambda: None)
     engine = minds.local_engine(ModelSettings(context=1024, threads=1))
     try:
         engine.wait_ready(120.0)
@@ -231,6 +245,29 @@ def test_adapters_that_would_be_refused_are_told_with_their_mend_before_a_server
     assert "for this very model" in found[2]["mend"]
     assert "cook.gguf: no such file" in found[3]["seen"]
     assert f"it is for another 1, and {HOUSE} is used" in found[4]["seen"]
+
+
+def test_what_turns_texts_into_vectors_is_told_or_what_it_lacks(tmp_path: Path) -> None:
+    from random_gguf import write_random_bert
+
+    text = tmp_path / "notes.gguf"
+    text.write_text("These are notes, and no model at all.")
+    bert = write_random_bert(tmp_path / "bert.gguf")
+
+    def embeddings(**models: Any) -> Finding:
+        config = settings.load(None, models={"folder": tmp_path, **models})
+        found = doctor.examine(config, gaming_pc()).findings
+        return next(each for each in found if each.what == "embeddings")
+
+    hashed = embeddings()
+    assert hashed.well and "hashed" in hashed.seen and "models add minilm" in hashed.mend
+    missing = embeddings(embedding_model="minilm")
+    assert not missing.well and "no such file" in missing.seen
+    assert missing.mend == "greenroom models add minilm"
+    damaged = embeddings(embedding_model=str(text))
+    assert not damaged.well and str(text) in damaged.seen and damaged.mend
+    model = embeddings(embedding_model=str(bert))
+    assert model.well and "random bert (bert)" in model.seen
 
 
 def test_without_a_model_no_adapter_is_judged(tmp_path: Path) -> None:

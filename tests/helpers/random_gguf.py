@@ -245,3 +245,30 @@ def write_random_bert(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def write_split(
+    source: Path, stem: Path, *, tensors: int = 8, bare_first: bool = False
+) -> list[Path]:
+    """Split a GGUF into parts of so many tensors, as gguf-split does; with `bare_first` the first has none."""
+    reader = gguf.GGUFReader(source)
+    architecture = reader.get_field("general.architecture")
+    assert architecture is not None
+    writer = gguf.GGUFWriter(
+        stem,
+        architecture.contents(),
+        split_max_tensors=tensors,
+        small_first_shard=bare_first,
+    )
+    for field in reader.fields.values():
+        if field.name != "general.architecture" and not field.name.startswith("GGUF."):
+            outer = field.types[0]
+            inner = field.types[-1] if outer == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(field.name, field.contents(), outer, sub_type=inner)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return sorted(stem.parent.glob(f"{stem.stem}-*-of-*.gguf"))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from models.cache import CacheSettings, SemanticCache
 from models.cache_file import LEAST_DEAD, FileKeeper
 from models.errors import RequestRefused
+from models.hashed import embed
 from models.request import Reply
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,18 @@ def test_only_a_question_similar_enough_is_answered(cosine: float, hit: bool) ->
         assert (found.text, found.source) == ("By the mill.", "cache: house-1")
         assert found.similarity == pytest.approx(cosine, abs=1e-5)
         assert found.question == "Where is the smith?"
+
+
+def test_the_same_question_is_answered_where_only_the_same_may_be() -> None:
+    cache = SemanticCache(CacheSettings(similarity=1.0))
+    # In float32 the cosines of some of them with themselves lie just below 1.
+    vectors = embed([f"Where is the smith of the {n}th mill?" for n in range(50)])
+    assert min(float(np.dot(vector, vector)) for vector in vectors) < 1.0
+    for n, vector in enumerate(vectors):
+        assert cache.store(f"{SCOPE} {n}", vector, "q", reply(f"{n}"), 0.0)
+        found = cache.find(f"{SCOPE} {n}", vector, 1.0)
+        assert found is not None and found.text == f"{n}"
+    assert cache.find(f"{SCOPE} 0", vectors[1], 1.0) is None
 
 
 def test_answers_never_cross_scopes() -> None:

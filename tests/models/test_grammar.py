@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,10 @@ from models.errors import ModelError, RequestRefused
 class Tactic(StrEnum):
     FLANK = "flank"
     HOLD = "hold"
+
+
+class Nobody(StrEnum):
+    """As an enum of valid targets is when there are none."""
 
 
 class Focus(StrictModel):
@@ -54,12 +59,23 @@ def refused(**fields: Any) -> RequestRefused:
         (Any, "may be anything"),
         (Annotated[list[str], Field(max_length=2)], "string without end"),
         (int | None, "number without bounds"),
+        (Nobody, "offers nothing to choose"),
+        (Annotated[int, Field(ge=5, le=2)], "at least 5 and at most 2"),
+        (Annotated[int, Field(ge=0, le=10**30)], "wider than 64 bits"),
+        (Annotated[str, Field(min_length=5, max_length=3)], "at least 5 and at most 3 characters"),
+        (Annotated[list[bool], Field(min_length=2, max_length=1)], "at most 1 items"),
     ],
 )
 def test_a_field_without_bounds_is_refused_by_name(annotation: Any, fault: str) -> None:
     error = refused(loose=(annotation, ...))
     assert "Loose.loose" in error.message
     assert fault in error.message
+    assert error.hint
+
+
+def test_a_model_without_a_json_schema_is_refused_by_name() -> None:
+    error = refused(act=(Callable[[int], int], ...))
+    assert "Loose can't be a reply: it has no JSON Schema" in error.message
     assert error.hint
 
 

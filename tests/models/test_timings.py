@@ -25,6 +25,17 @@ def test_a_bound_counts_all_that_do_not_pass_it(seconds: list[float]) -> None:
     assert abs(told["sum"] - sum(seconds)) < 1e-5
 
 
+def test_hidden_reasoning_counts_as_waiting_for_the_first_token_and_not_among_the_others() -> None:
+    timings = Timings()
+    thought = Reply(
+        1, "", "", completion_tokens=111, reasoning_tokens=100, first_token_s=9.0, total_s=9.5
+    )
+    timings.note(ModelRequest([], "speech", priority=Priority.SPEECH), thought)
+    assert thought.token_s == 0.05
+    assert timings.status()["token_s"]["speech"]["sum"] == 0.05
+    assert Reply(1, "", "", completion_tokens=101, reasoning_tokens=100).token_s is None
+
+
 def test_an_answer_of_one_token_has_no_time_per_token_and_purposes_are_bounded() -> None:
     timings = Timings()
     for n in range(MOST_PURPOSES + 5):

@@ -181,6 +181,20 @@ def test_a_new_adapter_of_the_same_name_takes_the_old_ones_place(
     assert new.cached_tokens == 0
 
 
+def test_one_that_is_no_good_takes_its_names_earlier_one_away_too(
+    gguf_factory: Factory, host_factory: Hosts, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    host = host_factory(gguf_factory(), settings=EXACT)
+    host.add_adapter("wolf", adapters["wolf"])
+    assert say(host, "Who is there?", "wolf").reply.source == "random + wolf (llama.cpp)"
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(adapters["wolf"].read_bytes()[:-100])
+    host.add_adapter("wolf", broken)
+    assert str(broken) in loaded(host)["wolf"]
+    named, bare = say(host, "Who is there?", "wolf").reply, say(host, "Who is there?", "").reply
+    assert (named.source, named.text) == (bare.source, bare.text)
+
+
 def test_adapters_are_loaded_again_after_a_restart(
     gguf_factory: Factory, host_factory: Hosts, adapters: dict[str, Path]
 ) -> None:

@@ -57,6 +57,8 @@ def served(shrink: Any = halve, **patience: Any) -> Served:
     [
         (CRASH, "none"),
         (KILL, "suspected"),
+        (replace(KILL, spared=True), "none"),
+        (replace(ABORT, spared=True), "certain"),
         (OUR_KILL, "none"),
         (replace(ABORT, killed=True), "none"),
         (REFUSAL, "certain"),
@@ -67,6 +69,20 @@ def served(shrink: Any = halve, **patience: Any) -> Served:
 )
 def test_which_deaths_are_of_memory(end: End, expected: str) -> None:
     assert shortage(end, worked=True) == expected
+
+
+def test_a_kill_that_was_not_the_kernels_makes_smaller_only_when_it_comes_again() -> None:
+    spared = replace(KILL, spared=True)
+    verdict = judge(spared, Record(SIZES, worked=True), served(), loading=False)
+    assert verdict.record == Record(SIZES, worked=True, deaths=1, restarts=1)
+    # Nobody was answered in between: perhaps a daemon that watches over memory.
+    again = judge(spared, verdict.record, served(), loading=False)
+    assert (again.record.settings.n_ctx, again.record.shrunk) == (1024, 1)
+    answered = judge(spared, replace(verdict.record, deaths=0), served(), loading=False)
+    assert (answered.record.settings, answered.record.shrunk) == (SIZES, 0)
+    # One that never came up may have been too large from the beginning.
+    first = judge(spared, Record(SIZES), served(), loading=True)
+    assert first.record.shrunk == 1
 
 
 @given(st.lists(st.sampled_from([CRASH, KILL, OUR_KILL, REFUSAL, ABORT]), max_size=24))
@@ -159,11 +175,33 @@ def limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
 
 
+@pytest.fixture
+def mute_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that doesn't tell whom it killed, so that any SIGKILL may have been its own."""
+    monkeypatch.setattr("models.llama.channel.kernel_kills", lambda: None)
+
+
 LONG = 1 << 20
 """Tokens of context for which the random model needs 1.6 GiB."""
 
 
 @needs_engine
+def test_a_child_that_somebody_killed_comes_back_as_large_however_often(
+    gguf_factory: Factory, host_factory: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.llama.channel.kernel_kills", lambda: 3)
+    host = host_factory(gguf_factory(), settings=SIZES, shrink=halve, backoff_s=0.01)
+    for _ in range(2):
+        assert ask(host, request(max_tokens=2)).reply.completion_tokens == 2
+        pid = host.pid
+        os.kill(pid, signal.SIGKILL)
+        until(lambda dead=pid: host.pid != dead)
+        host.wait_ready(30.0)
+    assert (host.status()["n_ctx"], host.status()["shrunk"]) == (SIZES.n_ctx, 0)
+
+
+@needs_engine
+@pytest.mark.usefixtures("mute_kernel")
 def test_a_killed_child_comes_back_smaller_and_answers(
     gguf_factory: Factory, host_factory: Hosts
 ) -> None:
@@ -191,6 +229,7 @@ def test_a_killed_child_comes_back_smaller_and_answers(
 
 
 @needs_engine
+@pytest.mark.usefixtures("mute_kernel")
 def test_deaths_that_made_it_smaller_do_not_count(
     gguf_factory: Factory, host_factory: Hosts
 ) -> None:
@@ -332,6 +371,7 @@ def test_a_damaged_file_is_not_tried_smaller(
 
 
 @needs_engine
+@pytest.mark.usefixtures("mute_kernel")
 def test_adapters_are_loaded_again_at_the_smaller_size(
     gguf_factory: Factory, host_factory: Hosts, tmp_path: Path
 ) -> None:

@@ -112,6 +112,37 @@ def test_a_players_line_ends_the_step_of_less_urgent_requests_and_nothing_is_los
     assert engine(host, "misplaced") == 0
 
 
+def test_a_player_does_not_wait_for_memory_that_less_urgent_requests_hold(
+    gguf_factory: Factory,
+) -> None:
+    library = pytest.importorskip("models.llama.library")
+    engines = pytest.importorskip("models.llama.engine")
+    sizes = EngineSettings(threads=1, n_ctx=1024, n_seq=8, n_parallel=8, exact=True)
+    model = library.Model(gguf_factory(), sizes, library.LogTail())
+    crowd = [ask_frame(n, f"{n} " + "of the mill " * 28, max_tokens=60) for n in range(3)]
+    line = ask_frame(9, "I " + "say what " * 30, priority=Priority.SPEECH)
+    expected, _ = served(model, sizes, [*crowd, line], one_by_one=True)
+    heard: list[list[Any]] = []
+
+    def hear(frame: Any) -> None:
+        before = set(texts(heard))
+        heard.extend(frame["events"])
+        if len(before) < 3 == len(texts(heard)):
+            # All three speak, and what they hold and may still say leaves no room for a fourth.
+            loop.inbox.put(line)
+        if sum(event[0] == "done" for event in heard) == 4:
+            loop.inbox.put({"t": "close"})
+
+    loop = engines.Engine(model, sizes, hear, library.LogTail())
+    for frame in crowd:
+        loop.inbox.put(frame)
+    loop.run()
+    model.close()
+    assert next(event[1] for event in heard if event[0] == "done") == 9
+    assert texts(heard) == texts(expected)
+    assert loop.status()["preempted"] == 1
+
+
 def test_a_conversation_that_outgrows_its_window_loses_its_oldest_exchanges(
     gguf_factory: Factory, host_factory: Hosts
 ) -> None:
@@ -159,13 +190,37 @@ def test_log_probabilities_are_told_on_request(gguf_factory: Factory, host_facto
     assert ask(host, request(max_tokens=6)).reply.logprobs == ()
 
 
+def test_log_probabilities_of_replies_that_end_together_are_told_one_by_one(
+    gguf_factory: Factory,
+) -> None:
+    library = pytest.importorskip("models.llama.library")
+    engines = pytest.importorskip("models.llama.engine")
+    model = library.Model(gguf_factory(), EXACT, library.LogTail())
+    told: list[int] = []
+
+    def hear(frame: Any) -> None:
+        told.append(sum(event[0] == "done" for event in frame["events"]))
+        if sum(told) == 3:
+            loop.inbox.put({"t": "close"})
+
+    loop = engines.Engine(model, EXACT, hear, library.LogTail())
+    for n in range(3):
+        loop.inbox.put(ask_frame(n, "Say it.", logprobs=20))
+    loop.run()
+    model.close()
+    assert (sum(told), max(told)) == (3, 1)
+
+
 def test_a_thinking_models_reasoning_is_bounded_and_never_spoken(
     gguf_factory: Factory, host_factory: Hosts
 ) -> None:
     thinker = host_factory(gguf_factory(template=THINKS), settings=EXACT)
     thought = ask(thinker, request(max_tokens=10, think=20))
     plain = ask(thinker, request(max_tokens=10, think=0)).reply
-    assert plain.completion_tokens == 10
+    assert (plain.completion_tokens, plain.reasoning_tokens) == (10, 0)
+    # The thought, and what the engine closed it by, which is some tokens in a vocabulary of bytes.
+    hidden = thought.reply.reasoning_tokens
+    assert thought.reply.completion_tokens - hidden == 10 and hidden > 20
     assert thought.reply.completion_tokens > 30
     assert thought.reply.text == "".join(thought.pieces)
     assert "think>" not in thought.reply.text

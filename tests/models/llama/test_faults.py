@@ -20,6 +20,7 @@ from asking import Recorder, ask, request
 
 from models import house
 from models.errors import DeadlineExceeded, ModelFileError, ModelUnavailable
+from models.llama import child, facts
 from models.llama.host import LlamaHost
 from models.llama.settings import EngineSettings
 
@@ -117,6 +118,7 @@ def test_a_stopped_child_does_not_stop_the_game(gguf_factory: Factory, host_fact
     host = host_factory(gguf_factory(), hang_s=4.0, backoff_s=0.01)
     before = host.pid
     os.kill(before, signal.SIGSTOP)
+    until(lambda: psutil.Process(before).status() == psutil.STATUS_STOPPED)
     late = Recorder()
     for _ in range(200):
         host.submit(
@@ -130,10 +132,74 @@ def test_a_stopped_child_does_not_stop_the_game(gguf_factory: Factory, host_fact
     assert ask(host, request(max_tokens=2)).reply.completion_tokens == 2
 
 
+def test_a_child_that_says_nothing_is_asked_no_more_until_it_speaks_again(
+    gguf_factory: Factory, host_factory: Hosts
+) -> None:
+    host = host_factory(gguf_factory(), quiet_s=1.0)
+    pid = host.pid
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(1.5)
+    # At once, not at its deadline: whoever waits for an answer gets one from further down the ladder.
+    patient, refused = ask(host, request(deadline_s=300.0)), ask(host, request(deadline_s=20.0))
+    refused.wait(1.0)
+    assert isinstance(refused.error, ModelUnavailable) and refused.error.retryable
+    assert "has said nothing for" in refused.error.message
+    os.kill(pid, signal.SIGCONT)
+    assert patient.reply.text
+    assert ask(host, request(max_tokens=2)).reply.completion_tokens == 2
+    assert (host.pid, host.status()["restarts"]) == (pid, 0)
+
+
+def test_a_host_that_was_stopped_itself_does_not_take_its_child_for_hung(
+    gguf_factory: Factory, host_factory: Hosts
+) -> None:
+    host = host_factory(gguf_factory(), hang_s=1.2)
+    before = host.pid
+
+    def stopped() -> None:
+        os.kill(before, signal.SIGSTOP)
+        time.sleep(1.6)
+        os.kill(before, signal.SIGCONT)
+
+    # As when a terminal's Ctrl-Z stops both: the courier stands still as long as the child.
+    host._errands.put(stopped)
+    time.sleep(2.2)
+    assert ask(host, request(max_tokens=2)).reply.completion_tokens == 2
+    assert (host.pid, host.status()["restarts"]) == (before, 0)
+
+
+def test_whatever_fails_while_the_child_is_heard_ends_in_a_restart_and_not_in_silence(
+    gguf_factory: Factory, host_factory: Hosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = host_factory(gguf_factory(), backoff_s=0.01)
+
+    def fails(event: Any) -> None:
+        raise RuntimeError("a fault of our own")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(host, "_hear_event", fails)
+        error = ask(host, request(max_tokens=2)).error
+    assert isinstance(error, ModelUnavailable) and "a fault of our own" in error.message
+    host.wait_ready(30.0)
+    assert ask(host, request(max_tokens=2)).reply.completion_tokens == 2
+
+
 def test_a_missing_file_is_named(tmp_path: Path, host_factory: Hosts) -> None:
     path = tmp_path / "none.gguf"
     error = failure(host_factory(path, ready=False))
     assert error.message == f"{path}: no such file"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
+def test_a_file_whose_name_is_no_text_is_refused_and_not_waited_for(
+    gguf_factory: Factory, tmp_path: Path, host_factory: Hosts
+) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.gguf")
+    path.write_bytes(gguf_factory().read_bytes())
+    host = host_factory(path, ready=False)
+    assert "no process can be started" in failure(host).message
+    host.close()
+    assert not host._courier.is_alive()
 
 
 def test_a_truncated_file_is_named(
@@ -151,6 +217,46 @@ def test_an_unsupported_architecture_is_named(gguf_factory: Factory, host_factor
     error = failure(host_factory(path, ready=False))
     assert str(path) in error.message
     assert "unknown model architecture: 'abacus'" in error.message
+
+
+def test_a_model_that_was_split_answers_as_the_whole_one(
+    gguf_factory: Factory, tmp_path: Path, host_factory: Hosts
+) -> None:
+    from random_gguf import write_split
+
+    expected = ask(host_factory(gguf_factory()), request(max_tokens=8)).reply.text
+    first, second, *_ = write_split(gguf_factory(), tmp_path / "m.gguf", bare_first=True)
+    assert ask(host_factory(first), request(max_tokens=8)).reply.text == expected
+    second.unlink()
+    assert f"{second}: no such file" in failure(host_factory(first, ready=False)).message
+
+
+def test_a_gguf_that_is_no_model_or_cannot_speak_is_named_for_what_it_is(
+    tmp_path: Path, host_factory: Hosts
+) -> None:
+    from random_adapter import write_random_adapter
+    from random_gguf import write_random_bert
+
+    adapter = write_random_adapter(tmp_path / "wolf.gguf")
+    bert = write_random_bert(tmp_path / "bert.gguf", pooling="unsaid")
+    for path, what in ((adapter, "is no model but a LoRA adapter"), (bert, "embedding models")):
+        error = failure(host_factory(path, ready=False))
+        assert str(path) in error.message and what in error.message
+        with pytest.raises(ModelFileError, match=what):
+            facts.read(path)
+
+
+def test_whatever_is_raised_while_a_file_is_loaded_is_told_with_its_name(
+    gguf_factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(self: object) -> None:
+        raise ValueError("could not find a good sentinel token")
+
+    monkeypatch.setattr("models.llama.engine.Engine.trial", odd)
+    path = gguf_factory()
+    with pytest.raises(ModelFileError, match="good sentinel") as caught:
+        child.load(path, EngineSettings(n_ctx=256, threads=1), print, watched=False)
+    assert str(path) in caught.value.message
 
 
 def test_weights_that_are_no_numbers_are_found_before_anybody_asks(

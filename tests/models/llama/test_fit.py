@@ -339,13 +339,32 @@ def test_the_house_model_s_header_gives_its_facts() -> None:
 def test_a_split_file_is_read_whole_and_a_missing_part_named(
     gguf_factory: Callable[..., Path], tmp_path: Path
 ) -> None:
-    data = gguf_factory().read_bytes()
-    first = tmp_path / "big-00001-of-00002.gguf"
-    first.write_bytes(data)
-    with pytest.raises(ModelFileError, match="00002-of-00002"):
-        facts.read(first)
-    (tmp_path / "big-00002-of-00002.gguf").write_bytes(data)
-    assert facts.read(first).file_bytes == 2 * len(data)
+    from random_gguf import write_split
+
+    whole = facts.read(gguf_factory())
+    for name, bare_first in (("plain", False), ("bare", True)):
+        files = write_split(gguf_factory(), tmp_path / f"{name}.gguf", bare_first=bare_first)
+        found = facts.read(files[0])
+        assert found.file_bytes == sum(file.stat().st_size for file in files)
+        assert (found.parameters, found.layers, found.kv_values) == (
+            whole.parameters,
+            whole.layers,
+            whole.kv_values,
+        )
+        assert sum(found.layer_bytes) == sum(whole.layer_bytes)
+        with pytest.raises(ModelFileError, match="is part 2 of a model") as caught:
+            facts.read(files[1])
+        assert "first part" in caught.value.hint
+        last = files[-1].read_bytes()
+        files[-1].write_bytes(gguf_factory().read_bytes())
+        with pytest.raises(ModelFileError, match="is no later part"):
+            facts.read(files[0])
+        files[-1].write_bytes(last[:-4000])
+        with pytest.raises(ModelFileError, match=rf"{files[-1].name}: is cut off"):
+            facts.read(files[0])
+        files[-1].unlink()
+        with pytest.raises(ModelFileError, match=files[-1].name):
+            facts.read(files[0])
 
 
 @pytest.mark.engine

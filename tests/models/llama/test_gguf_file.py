@@ -40,7 +40,7 @@ def faulty(path: Path, data: bytes) -> ModelFileError:
         (b"<html>", "is no GGUF"),
         (b"GGUF" + struct.pack("<IQQ", 1, 1, 1), "version 1"),
         (b"GGUF" + struct.pack(">IQQ", 3, 1, 1), "big-endian"),
-        (b"GGUF" + struct.pack("<IQQ", 3, 0, 1), "claims 0 tensors"),
+        (b"GGUF" + struct.pack("<IQQQ1sIB", 3, 0, 1, 1, b"a", 0, 1), "claims 0 tensors"),
         (b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 1), "claims 1152921504606846976 tensors"),
         (b"GGUF" + struct.pack("<IQQ", 3, 1, 1 << 60), "metadata entries"),
         (b"GGUF" + struct.pack("<IQQQ", 3, 1, 1, 1 << 62), "claims 4611686018427387904 bytes"),

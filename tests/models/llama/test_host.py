@@ -231,6 +231,25 @@ def test_cancelling_ends_it_at_once_and_frees_its_place(
     assert recorder.after_end == []
 
 
+def test_what_was_withdrawn_may_be_asked_again_and_hears_nothing_of_the_first_time(
+    gguf_factory: Factory, host_factory: Hosts
+) -> None:
+    # Slow enough that a step is nearly always under way when the request is withdrawn.
+    slow = gguf_factory(width=512, layers=8, heads=8, hidden=1536)
+    host = host_factory(slow)
+    expected = ask(host, request(max_tokens=12)).reply.text
+    question = request(max_tokens=12)
+    for _ in range(5):
+        first = Recorder()
+        handle = host.submit(question, first)
+        assert first.spoke.wait(20)
+        handle.cancel()
+        assert isinstance(first.error, Cancelled)
+        again = ask(host, question)
+        handle.cancel()
+        assert again.reply.text == expected
+
+
 def test_a_listener_may_cancel_from_within(gguf_factory: Factory, host_factory: Hosts) -> None:
     host = host_factory(gguf_factory())
 
@@ -339,8 +358,22 @@ def test_a_prompt_that_leaves_no_room_is_refused_with_the_limit(
         (request(temperature=math.nan), "temperature nan"),
         (request(top_p=-0.1), "top_p -0.1"),
         (request(deadline_s=math.inf), "deadline_s is inf"),
+        (request(stop=["a" * 20_000_000]), "20000000 characters"),
+        (request(priority=7), "the priority is 7"),
+        (request(logprobs=20, max_tokens=1 << 16, window=1 << 16), "1376256 log-probabilities"),
     ],
-    ids=["nothing", "no tokens", "too much", "stops", "temperature", "top_p", "deadline"],
+    ids=[
+        "nothing",
+        "no tokens",
+        "too much",
+        "stops",
+        "temperature",
+        "top_p",
+        "deadline",
+        "a long stop",
+        "no class",
+        "logprobs",
+    ],
 )
 def test_what_cannot_be_asked_is_refused(
     gguf_factory: Factory, host_factory: Hosts, question: ModelRequest, fault: str

@@ -88,6 +88,42 @@ def test_a_newcomer_owes_nothing_for_the_time_before_it_came() -> None:
     assert plan.waiting == [newcomer, old]
 
 
+def test_one_who_withdraws_what_was_never_begun_owes_nothing_for_it() -> None:
+    plan = schedule(most_waiting=200)
+    withdrawn = [job(asker="a") for _ in range(50)]
+    for each in withdrawn:
+        plan.admit(each)
+    for each in withdrawn:
+        plan.remove(each)
+    again, other = job(asker="a"), job(asker="b")
+    plan.admit(again)
+    plan.admit(other)
+    assert plan.waiting == [again, other]
+
+
+def test_what_waited_behind_a_withdrawn_request_of_its_asker_moves_up() -> None:
+    plan = schedule()
+    first, second, third = (job(asker="a") for _ in range(3))
+    one, two = (job(asker="b") for _ in range(2))
+    for each in (first, second, third, one, two):
+        plan.admit(each)
+    assert plan.waiting == [first, one, second, two, third]
+    plan.remove(first)
+    assert plan.waiting == [second, one, third, two]
+
+
+def test_one_who_is_refused_for_a_full_queue_owes_nothing_for_it() -> None:
+    plan = schedule(most_waiting=1)
+    held = job(asker="b")
+    plan.admit(held)
+    for _ in range(50):
+        assert plan.admit(each := job(asker="a")) is each
+    plan.start(held)
+    again = job(asker="a")
+    assert plan.admit(again) is None
+    assert again.turn == 0.0
+
+
 def test_of_those_whose_turn_it_is_the_one_that_is_due_first_goes_first() -> None:
     plan = schedule()
     patient, hurried = job(asker="a", deadline=90.0), job(asker="b", deadline=5.0)

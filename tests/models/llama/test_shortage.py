@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from models.llama.shortage import tells_of_shortage
+from models.llama.shortage import kernel_kills, tells_of_shortage
 
 LACK = """\
 ggml_aligned_malloc: insufficient memory (attempted to allocate 1025.01 MB)
@@ -52,3 +54,13 @@ def test_other_troubles_are_not_taken_for_it(line: str) -> None:
 def test_a_file_that_never_worked_may_have_asked_for_too_much(line: str) -> None:
     assert not tells_of_shortage(line)
     assert tells_of_shortage(line, worked=True)
+
+
+def test_the_kernels_own_count_of_kills_is_read_where_it_tells_one(tmp_path: Path) -> None:
+    assert kernel_kills(tmp_path) is None
+    (tmp_path / "proc").mkdir()
+    vmstat = tmp_path / "proc" / "vmstat"
+    vmstat.write_text("nr_free_pages 3\noom_kill 7\noom_kill_other 9\n", encoding="ascii")
+    assert kernel_kills(tmp_path) == 7
+    vmstat.write_text("nr_free_pages 3\n", encoding="ascii")
+    assert kernel_kills(tmp_path) is None

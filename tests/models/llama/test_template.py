@@ -123,6 +123,38 @@ def test_a_template_without_a_system_role_gets_it_with_the_first_line(
         template.tokens([("user", "Hello"), ("system", "You bake.")])
 
 
+def test_marks_for_training_in_a_template_change_nothing(load: Callable[..., Any]) -> None:
+    model = load()
+    marked = CHATML.replace(
+        "{{ '<|im_start|>' + m", "{% generation %}{{ '<|im_start|>' + m"
+    ).replace("'\n' }}{% endfor %}", "'\n' }}{% endgeneration %}{% endfor %}")
+    assert marked.count("generation %}") == 2
+    template = templates.ChatTemplate(marked, model.vocabulary)
+    assert template.note == "the GGUF's own"
+    plain = templates.ChatTemplate(CHATML, model.vocabulary)
+    messages = [("system", "You bake."), ("user", "Hi"), ("assistant", "Hail."), ("user", "Bye")]
+    assert template.tokens(messages) == plain.tokens(messages)
+
+
+def test_a_persona_stays_in_front_where_a_template_would_move_it_to_the_last_line(
+    load: Callable[..., Any],
+) -> None:
+    # As Mistral's do.
+    moving = (
+        "{% for m in messages %}{% if m.role == 'user' %}<|im_start|>"
+        "{% if loop.last and messages[0].role == 'system' %}{{ messages[0].content }}\n\n{% endif %}"
+        "{{ m.content }}<|im_end|>{% elif m.role == 'assistant' %}{{ m.content }}{% endif %}{% endfor %}"
+    )
+    model = load(template=moving)
+    template = templates.ChatTemplate(model.template(), model.vocabulary)
+    assert template.note == "the GGUF's own"
+    first = [("system", "You bake."), ("user", "Hello")]
+    second = [*first, ("assistant", "Hail."), ("user", "Bye")]
+    begun = "<|im_start|>You bake.\n\nHello<|im_end|>"
+    assert spelled(model, template.tokens(first)) == begun
+    assert spelled(model, template.tokens(second)) == f"{begun}Hail.<|im_start|>Bye<|im_end|>"
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -132,6 +164,8 @@ def test_a_template_without_a_system_role_gets_it_with_the_first_line(
         "{% for i in range(10000000) %}x{% endfor %}",
         "{{ 1 / 0 }}",
         "{{ undefined.attribute }}",
+        "{{ '{name}'.format() }}",
+        "{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}",
     ],
 )
 def test_a_broken_or_hostile_template_falls_back_to_chatml(
@@ -143,6 +177,21 @@ def test_a_broken_or_hostile_template_falls_back_to_chatml(
     expected = templates.ChatTemplate(CHATML, model.vocabulary).tokens([("user", "Hi")])
     assert template.tokens([("user", "Hi")]) == expected
     assert "<|im_end|>" in template.stops
+
+
+def test_what_a_template_raises_at_some_messages_alone_refuses_only_those(
+    load: Callable[..., Any],
+) -> None:
+    # As some thinking models' templates, which want a field of an assistant's message that few callers send.
+    model = load(
+        template="{% for m in messages %}{% if m.role == 'assistant' %}"
+        "{{ m.get('reasoning') + m.content }}{% else %}{{ m.content }}{% endif %}{% endfor %}"
+    )
+    template = templates.ChatTemplate(model.template(), model.vocabulary)
+    assert template.note == "the GGUF's own"
+    with pytest.raises(RequestRefused, match="refuses the messages: it fails with TypeError"):
+        template.tokens([("user", "Hello"), ("assistant", "Hail."), ("user", "Who are you?")])
+    assert spelled(model, template.tokens([("user", "Hello")])) == "Hello"
 
 
 def test_a_gguf_without_a_template_speaks_chatml(load: Callable[..., Any]) -> None:
