@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from models.errors import RequestRefused
+from models.errors import ModelError, RequestRefused
 from models.llama.context import Adapter
 from models.llama.library import LogTail, Model
 
@@ -39,15 +39,18 @@ class Loras:
         Raises OSError when it can't be read, ModelFileError when llama.cpp refuses it, and
         RequestRefused when there are too many.
         """
-        self._newest.pop(name, None)
         # The file's state is in the key: what was decoded under an earlier one of that name must
         # not be taken for its own, and species that share a file share its cohort.
-        state = path.stat()
-        key = f"{path}*{scale}@{state.st_mtime_ns}+{state.st_size}"
-        if key not in self._loaded:
-            if len(self._loaded) >= self._most:
-                self._free_one({*needed, *self._newest.values()})
-            self._loaded[key] = Adapter(self._model, name, path, scale, self._log)
+        try:
+            state = path.stat()
+            key = f"{path}*{scale}@{state.st_mtime_ns}+{state.st_size}"
+            if key not in self._loaded:
+                if len(self._loaded) >= self._most:
+                    self._free_one({*needed, *self._newest.values()})
+                self._loaded[key] = Adapter(self._model, name, path, scale, self._log)
+        except (OSError, ModelError):
+            self._newest.pop(name, None)
+            raise
         self._newest[name] = key
 
     def key(self, name: str) -> str:
