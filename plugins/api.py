@@ -78,18 +78,29 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 """Marks the functions of a plugin that answer a hook."""
 
 
+MAX_SCALE = 16.0
+"""Of an adapter: beyond, a model says nothing that makes sense."""
+
+
 @dataclass(frozen=True, slots=True)
 class AdapterFile:
     """A LoRA adapter, as GGUF, under which the members of a species speak and decide.
 
     `model` is the local model it was trained for, by the name and version in its GGUF
-    ("greenroom-house 4"); with any other model it is left alone.
+    ("greenroom-house 4"); with any other model it is left alone. `scale` multiplies what the adapter adds.
+    Raises ValueError for a scale beyond MAX_SCALE or that is no number: each answer under it would fail.
     """
 
     species: str
     path: Path
     model: str
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not abs(self.scale) <= MAX_SCALE:
+            raise ValueError(
+                f"the adapter for {self.species!r} has the scale {self.scale}: give one up to {MAX_SCALE}"
+            )
 
 
 __all__ = [

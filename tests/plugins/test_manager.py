@@ -195,3 +195,16 @@ def test_endless_answers_are_cut_off():
 
     assert not manager.register(plugin(greenroom_species=forever()), "endless")
     assert "more than" in str(manager.errors[0])
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), 1e30, -17.0])
+def test_an_adapter_at_a_scale_that_spoils_every_answer_turns_its_plugin_off_by_name(scale: float):
+    class Loud:
+        @hookimpl
+        def greenroom_adapters(self):
+            return [AdapterFile("goat", Path("a.gguf"), "tiny 1", scale)]
+
+    manager = PluginManager()
+    assert not manager.register(Loud(), "loud")
+    assert "goat" in str(manager.errors[0])
+    assert "16" in str(manager.errors[0])
