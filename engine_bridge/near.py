@@ -172,6 +172,7 @@ def rehearse(kinds: Iterable[np.dtype[Any]]) -> None:
     """Load all, or compile them on a machine's first start, so that no client waits for that; for columns of those types."""
     ids = shut(np.zeros(1, dtype=np.uint64))
     x = shut(np.zeros(1, dtype=np.int32))
+    find(ids, 0)
     in_sight(0, 1, 1, 1, ids, ids, (x, x), sort_into_stripes(x, x))
     witnessed(ids, ids, ids, ids)
     old, new = common(ids, ids)
