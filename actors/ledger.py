@@ -23,9 +23,10 @@ from world.moment import Moment
 from world.store.records import TickRecord
 from world.world import World
 
-__all__ = ["SPEAKING_FOR", "Ledger", "StoreLike"]
+__all__ = ["FOR_A_MIND", "FOR_A_PLAYER", "Ledger", "StoreLike"]
 
-SPEAKING_FOR: Final = ("client:say", "director:say")
+FOR_A_PLAYER: Final = "client:say"
+FOR_A_MIND: Final = "director:say"
 """Who proposes what an entity says in its stead, each with a counter of its own by entity."""
 
 
@@ -117,6 +118,6 @@ class Ledger:
     def forget(self, entity: int) -> None:
         """Let go of all that is kept of an entity that has left the world: only a load brings it back."""
         self.attention.forget(entity)
-        for proposer in SPEAKING_FOR:
+        for proposer in (FOR_A_PLAYER, FOR_A_MIND):
             self.n.pop(f"{proposer}:{entity}", None)
         self.dismiss(entity)

@@ -11,7 +11,7 @@ from actors.actor import GreenActor, receives
 from actors.attention import Kind, Question
 from actors.called import groups_told, minds_called, wants_plan
 from actors.fighters import GroupView
-from actors.ledger import SPEAKING_FOR, Ledger
+from actors.ledger import FOR_A_MIND, FOR_A_PLAYER, Ledger
 from actors.messages import (
     HZ,
     Answer,
@@ -86,7 +86,7 @@ class Prompter(GreenActor):
         if code:
             message.stream.reject(code, reason)
             return
-        proposer = f"{SPEAKING_FOR[0]}:{message.speaker}"
+        proposer = f"{FOR_A_PLAYER}:{message.speaker}"
         said = Input(
             "say",
             message.speaker,
@@ -158,7 +158,7 @@ class Prompter(GreenActor):
             return
         line = ledger.reflex(ledger.world, question.entity, text)
         stream.done(line, "reflex")
-        proposer = f"{SPEAKING_FOR[1]}:{question.entity}"
+        proposer = f"{FOR_A_MIND}:{question.entity}"
         said = Input(
             "say", question.entity, proposer, ledger.number(proposer), {"to": 0, "text": line}
         )
