@@ -12,7 +12,6 @@ from rich.table import Table
 
 from foundation.errors import UsageError
 from greenroom import console, worlds
-from greenroom.worlds import world_folder
 from plugins.manager import load_builtin_and_installed
 from world.differences import Comparison, Difference, compare
 
@@ -34,7 +33,7 @@ def diff(
     json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
     """Name the first tick in which two runs differ, who differs there, and why; exit 1 if one does."""
-    if world_folder(first).resolve() == world_folder(second).resolve():
+    if worlds.world_folder(first).resolve() == worlds.world_folder(second).resolve():
         raise UsageError("both are the same folder", "name two")
     plugins = load_builtin_and_installed()
     ruleset = plugins.ruleset()
@@ -42,8 +41,8 @@ def diff(
     with console.progress() as bar:
         task = bar.add_task("comparing", total=None, note="")
         found = compare(
-            world_folder(first),
-            world_folder(second),
+            worlds.world_folder(first),
+            worlds.world_folder(second),
             ruleset,
             worlds.starter(ruleset),
             lambda tick, last: bar.update(task, completed=tick, total=last),

@@ -11,7 +11,6 @@ from rich.markup import escape
 
 from foundation.errors import UsageError
 from greenroom import console, worlds
-from greenroom.worlds import world_folder
 from plugins.manager import load_builtin_and_installed
 from world.replay import replay as step_again
 from world.store.reader import Reader
@@ -28,7 +27,7 @@ def replay(
     ruleset = plugins.ruleset()
     console.switched_off(plugins.errors)
     if until is not None:
-        with Reader.open(world_folder(run)) as reader:
+        with Reader.open(worlds.world_folder(run)) as reader:
             last = reader.end()[0]
         if until > last:
             raise UsageError(
@@ -37,7 +36,7 @@ def replay(
     with console.progress() as bar:
         task = bar.add_task("replaying", total=None, note="")
         result = step_again(
-            world_folder(run),
+            worlds.world_folder(run),
             ruleset,
             until=until,
             start=worlds.starter(ruleset),
