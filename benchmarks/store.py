@@ -241,13 +241,9 @@ def _shares(path: Path, scale: float) -> Shares:
     found = Shares(len(world.columns))
     for _ in range(2 * DECIDE_EVERY):
         world.step()
-    with Store.open(path, create=WorldMeta(scene="crowded", seed=7)) as store:
+    with Store.open(path, create=WorldMeta(scene="crowded", seed=7)) as store, _swept():
         rewind = Rewind(world)
         store.checkpoint(rewind.mark(world), state_hash=world.hash())
-        # Garbage is collected between moments, as a server collects it between steps.
-        gc.collect()
-        gc.freeze()
-        gc.disable()
         for _ in range(MOMENTS):
             store.flush()
             for left in range(BETWEEN, -1, -1):
@@ -267,9 +263,20 @@ def _shares(path: Path, scale: float) -> Shares:
             msgpack.packb(_uncopied(world), default=_packed)
             found.packed.append((time.thread_time() - began) * 1e3)
             found.slices.append(_longest_slice(world.moment()))
-    gc.enable()
-    gc.unfreeze()
     return found
+
+
+@contextmanager
+def _swept() -> Iterator[None]:
+    """Let nothing be collected but when it is asked for, as a server does between steps."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
 
 
 def _uncopied(world: World) -> dict[str, Any]:
